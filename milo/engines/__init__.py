@@ -1,0 +1,1 @@
+"""Engines: the models behind a job, one file each. `base.py` says what each must do."""

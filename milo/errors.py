@@ -1,0 +1,125 @@
+"""Every error that Milo raises on purpose, and the problem document (RFC 9457) of each.
+
+    MiloError
+      BadRequest        400  the request can't be understood
+      Unauthorized      401
+      Forbidden         403
+      NotFound          404
+      Conflict          409
+      TooLarge          413  one of the limits; the detail says which
+      BadMedia          415  not audio, or audio that can't be decoded
+      Invalid           422  understood, and wrong
+      TooMany           429
+      EngineError       500  a model failed at its work
+        OutOfMemory     500  retryable with a smaller batch
+      Unavailable       503  a part of Milo is down or busy; retry later
+        ModelUnavailable 503 the model is not here and can't be fetched
+      LeaseLost         (never leaves the worker) another attempt owns the job now
+      Cancelled         (never leaves the worker) somebody cancelled the job
+
+`code` is the stable name that programs match on; the text is for people: what happened, which value, what to do.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class MiloError(Exception):
+    """Root of all errors raised on purpose. `detail` is a sentence for a person."""
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Milo failed"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        detail: str = "",
+        *,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+        errors: list[dict[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.retry_after_s = retry_after_s
+        self.errors = errors
+        if code is not None:
+            self.code = code  # type: ignore[misc]
+
+    def problem(self, instance: str | None = None) -> dict[str, Any]:
+        """The error as an RFC 9457 document; `type` is a URN that ends in `code`."""
+        document: dict[str, Any] = {
+            "type": f"urn:milo:error:{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+            "retryable": self.retryable,
+        }
+        if instance:
+            document["instance"] = instance
+        if self.errors:
+            document["errors"] = self.errors
+        return document
+
+
+class BadRequest(MiloError):
+    code, status, title = "bad_request", 400, "The request can't be understood"
+
+
+class Unauthorized(MiloError):
+    code, status, title = "unauthorized", 401, "A valid API key is needed"
+
+
+class Forbidden(MiloError):
+    code, status, title = "forbidden", 403, "Not allowed"
+
+
+class NotFound(MiloError):
+    code, status, title = "not_found", 404, "Not found"
+
+
+class Conflict(MiloError):
+    code, status, title = "conflict", 409, "That conflicts with the present state"
+
+
+class TooLarge(MiloError):
+    code, status, title = "too_large", 413, "Over a limit"
+
+
+class BadMedia(MiloError):
+    code, status, title = "bad_media", 415, "The audio can't be read"
+
+
+class Invalid(MiloError):
+    code, status, title = "invalid", 422, "A value is wrong"
+
+
+class TooMany(MiloError):
+    code, status, title, retryable = "too_many", 429, "Too many requests", True
+
+
+class EngineError(MiloError):
+    code, status, title, retryable = "engine_error", 500, "The model failed", True
+
+
+class OutOfMemory(EngineError):
+    code, title = "out_of_memory", "Out of memory"
+
+
+class Unavailable(MiloError):
+    code, status, title, retryable = "unavailable", 503, "A part of Milo is not available", True
+
+
+class ModelUnavailable(Unavailable):
+    code, title = "model_unavailable", "The model is not available"
+
+
+class LeaseLost(MiloError):
+    code, status, title = "lease_lost", 409, "Another attempt owns this job"
+
+
+class Cancelled(MiloError):
+    code, status, title = "cancelled", 409, "The job was cancelled"

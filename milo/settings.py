@@ -1,0 +1,125 @@
+"""Every setting of Milo: its environment variable, unit and default. The only reader of the environment.
+
+A field `x_y` is read from `MILO_X_Y`, or from a `.env` file in the working folder. Sizes are bytes, times are seconds.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+DEFAULT_API_KEY = "change-me-in-production"
+
+
+def _split(value: object) -> object:
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+Words = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+"""A list written as `a,b,c` in the environment."""
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="MILO_", env_file=".env", extra="ignore", populate_by_name=True)
+
+    # --- where things are ---
+    env: Literal["development", "production"] = "development"
+    """`production` refuses the default API key."""
+    home: Path = Path("~/.local/share/milo").expanduser()
+    """Everything at rest: ledger, blobs, results, models, logs."""
+    database_url: str | None = None
+    """SQLAlchemy URL of the ledger. Default: SQLite in `home`. `postgresql+psycopg://…` for several machines."""
+    redis_url: str = "redis://127.0.0.1:6390/0"
+    """Broker, events, sessions. The default is where the embedded Redis of `milo up` listens."""
+    files_url: str | None = None
+    """fsspec URL of blobs and results. Default: `home`. `s3://bucket/prefix` for several machines."""
+
+    # --- the front ---
+    host: str = "127.0.0.1"
+    port: int = 8000
+    flower_port: int = 5556
+    redis_port: int = 6390
+    """Port of the Redis that `milo up` starts, when MILO_REDIS_URL is not set."""
+    api_key: str = Field(DEFAULT_API_KEY, validation_alias=AliasChoices("MILO_API_KEY", "API_KEY"))
+    """The operator's key (all scopes). More keys: `milo keys create`."""
+    url: str = "http://127.0.0.1:8000"
+    """Where the client and the CLI find the API."""
+    cors_origins: Words = []
+    max_upload_bytes: int = 2 * 1024**3
+    """Largest multipart or blob upload."""
+    max_body_bytes: int = 48 * 1024**2
+    """Largest JSON body (base64 audio included)."""
+    max_audio_s: float = 6 * 3600 + 600
+    """Longest recording accepted."""
+    max_batch_items: int = 20_000
+    max_queued_jobs: int = 200_000
+    """Jobs one key may have queued; above it 429."""
+    wait_s: float = 30
+    """How long a blocking request waits by default, before it becomes a 202."""
+    max_wait_s: float = 300
+    audio_roots: Words = []
+    """Folders (or fsspec URL prefixes) whose files may be named by path in a request. Comma separated."""
+    webhook_allow: Words = []
+    """Host names, addresses or CIDR blocks that callbacks may reach although they are private."""
+    webhook_timeout_s: float = 20
+    idempotency_ttl_s: float = 24 * 3600
+
+    # --- the queue ---
+    lease_s: float = 15
+    """A running job that is not renewed for this long belongs to nobody."""
+    slice_s: float = 30
+    """How long one job holds the GPU worker before it gives way to its equals."""
+    max_attempts: int = 3
+    reconcile_s: float = 2
+    """Beat: how often rows are compared with messages."""
+    lost_after_s: float = 5
+    """A queued row whose message is older than this and nowhere is published again."""
+    hard_limit_s: int = 900
+    """Celery's hard time limit of one slice: a hung engine is killed then."""
+    decode_ahead_s: float = 4 * 3600
+    """Seconds of decoded audio that may wait for the GPU (115 MB an hour)."""
+    cpu_concurrency: int = 2
+    archive_concurrency: int = 1
+    retention_days: float = 30
+    """Finished jobs, their results and unused blobs are removed after this. 0 keeps all."""
+
+    # --- models ---
+    stt_model: str = Field("milo-tiny-mg", validation_alias=AliasChoices("MILO_STT_MODEL", "WHISPER_MODEL_ID"))
+    """A name in the registry, a hub id (`openai/whisper-medium`), or a folder (`…/checkpoint-7000`)."""
+    stt_engine: Literal["ctranslate2", "transformers"] = "ctranslate2"
+    stt_compute_type: str = "default"
+    """CTranslate2 compute type; `default` is float16 on CUDA, float32 on CPU (as the transformers reference)."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    cpu_threads: int = 0
+    """Threads of an engine on the CPU; 0: all cores."""
+    batch_windows: int = 16
+    """Most windows in one batch of the STT engine."""
+    vram_budget_gb: float = 0
+    """GB (10^9 bytes) that loaded models may take together; 0: nine tenths of the card (of RAM without one)."""
+    model_ttl_s: float = 900
+    """Unload a model that was not used for this long; 0: never."""
+    load_cooldown_s: float = 30
+    """After a failed load, requests for that model fail at once for this long."""
+    hf_token: str | None = Field(None, validation_alias=AliasChoices("MILO_HF_TOKEN", "HF_TOKEN"))
+    offline: bool = False
+    """Never ask the hub, whatever is missing."""
+
+    log_level: str = "INFO"
+
+    @property
+    def ledger_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.home / 'ledger.sqlite3'}"
+
+    @property
+    def storage_url(self) -> str:
+        return self.files_url or str(self.home)
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process, read once. Library code takes a `Settings` argument instead of calling this."""
+    return Settings()
