@@ -1,0 +1,138 @@
+"""The tables of the ledger. Migrations in `milo/migrations/` bring a database to this; a test compares the two."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+
+metadata = MetaData(
+    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "fk": "fk_%(table_name)s_%(column_0_name)s"}
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("owner", String(128), nullable=False),
+    Column("total", Integer, nullable=False),
+    Column("remaining", Integer, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("finished_at", Float),
+    Column("callback_url", Text),
+    Column("idempotency_key", String(255)),
+    Column("options", JSON, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("stage", String(32), nullable=False),
+    Column("queue", String(32), nullable=False),
+    Column("priority", String(16), nullable=False),
+    Column("owner", String(128), nullable=False),
+    Column("payload", JSON, nullable=False),
+    Column("group_key", String(64), nullable=False),  # jobs with equal keys may share an engine batch
+    Column("progress_done", Float, nullable=False),
+    Column("progress_total", Float),
+    Column("progress_unit", String(16), nullable=False),
+    Column("result", JSON(none_as_null=True)),
+    Column("result_file", Text),
+    Column("error", JSON(none_as_null=True)),
+    Column("attempt", Integer, nullable=False),
+    Column("max_attempts", Integer, nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("slices", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("worker", String(128)),
+    Column("lease_expires_at", Float),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("due_at", Float),
+    Column("published_at", Float),
+    Column("started_at", Float),
+    Column("finished_at", Float),
+    Column("audio_s", Float),
+    Column("compute_s", Float, nullable=False),
+    Column("batch_id", String(40), ForeignKey("batches.id")),
+    Column("batch_index", Integer),
+    Column("callback_url", Text),
+    Column("idempotency_key", String(255)),
+    Column("models", JSON, nullable=False),
+    Column("schema_version", Integer, nullable=False),
+    Index(None, "queue", "state", "published_at"),
+    Index(None, "state", "lease_expires_at"),
+    Index(None, "batch_id", "state"),
+    Index(None, "owner", "id"),
+    Index(None, "state", "finished_at"),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("owner", String(128), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("job_id", String(40)),
+    Column("batch_id", String(40)),
+    Column("created_at", Float, nullable=False),
+)
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", String(40), primary_key=True),  # the webhook-id header, the same over retries
+    Column("owner", String(128), nullable=False),
+    Column("job_id", String(40)),
+    Column("batch_id", String(40)),
+    Column("url", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("state", String(16), nullable=False),  # pending, delivered, failed
+    Column("attempts", Integer, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("due_at", Float, nullable=False),
+    Column("lease_expires_at", Float),
+    Column("finished_at", Float),
+    Index(None, "state", "due_at"),
+    Index(None, "job_id"),
+    Index(None, "batch_id"),
+)
+
+webhook_attempts = Table(
+    "webhook_attempts",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("webhook_id", String(40), ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("at", Float, nullable=False),
+    Column("duration_ms", Float, nullable=False),
+    Column("status", Integer),
+    Column("error", Text),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("digest", String(64), nullable=False, unique=True),  # sha256 of the secret; 256 random bits need no salt
+    Column("scopes", JSON, nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("expires_at", Float),
+    Column("revoked_at", Float),
+    Column("webhook_secret", String(128), nullable=False),
+)
