@@ -79,6 +79,7 @@ jobs = Table(
     Index(None, "state", "lease_expires_at"),
     Index(None, "batch_id", "state"),
     Index(None, "owner", "id"),
+    Index(None, "owner", "state"),
     Index(None, "state", "finished_at"),
 )
 

@@ -1,0 +1,100 @@
+"""The database under the ledger: connection, durability settings, schema migrations. Knows nothing of jobs.
+
+SQLite runs in WAL mode with `synchronous=FULL`: a commit that returned survives a power cut. Write transactions take
+the write lock at their start (`BEGIN IMMEDIATE`), so two writers queue up instead of failing half way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DBAPIError
+
+from milo.errors import Unavailable
+from milo.settings import Settings
+
+BUSY_TIMEOUT_MS = 5_000
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def connect(url: str) -> Engine:
+    """An engine with our durability settings. Opens no connection yet."""
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=45)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, pool_size=5, max_overflow=45)
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that holds the write lock. Raises `Unavailable` when the database can't be reached or written."""
+    with _sentences(), engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection for queries, outside any transaction."""
+    with _sentences(), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        yield connection
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if error.__class__.__name__ in ("OperationalError", "InterfaceError") or error.connection_invalidated:
+            raise Unavailable(f"the ledger's database does not answer: {error.orig}", retry_after_s=2) from error
+        raise
+
+
+def upgrade(engine: Engine, settings: Settings) -> None:
+    """Bring the schema to this version. One process at a time; a database of a newer Milo is refused."""
+    from alembic import command
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+    from alembic.util.exc import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["engine"] = engine
+    head = ScriptDirectory.from_config(config).get_current_head()
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with FileLock(settings.home / "migrate.lock", timeout=60):
+        with reading(engine) as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+        if current == head:
+            return
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise Unavailable(
+                f"the ledger was written by another version of Milo (schema {current}, this is {head}): {error}. "
+                "Start the version that wrote it, or restore a backup.",
+                code="schema_mismatch",
+            ) from error
+
+
+def ping(engine: Engine) -> None:
+    """Raises `Unavailable` when the database does not answer."""
+    with reading(engine) as connection:
+        connection.execute(text("SELECT 1"))
