@@ -1,0 +1,30 @@
+"""Prometheus metrics that workers and the API count. Every process writes to files; `/metrics` of the API merges them.
+
+`PROMETHEUS_MULTIPROC_DIR` must be set before `prometheus_client` is imported: `milo up` and compose do that. Without
+it each process counts for itself alone.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
+
+JOBS = Counter("milo_jobs_total", "Jobs that ended", ["kind", "state"])
+JOB_WAIT_S = Histogram(
+    "milo_job_wait_seconds", "Accepted to first start of work", ["kind", "priority"], buckets=_SECONDS
+)
+JOB_DURATION_S = Histogram(
+    "milo_job_duration_seconds", "Work in the last stage of a job", ["kind", "priority"], buckets=_SECONDS
+)
+AUDIO_S = Counter("milo_audio_processed_seconds_total", "Seconds of audio in jobs that succeeded", ["kind"])
+WEBHOOKS = Counter("milo_webhook_deliveries_total", "Delivery tries of webhooks", ["outcome"])
+MODEL_LOAD_S = Histogram(
+    "milo_model_load_seconds", "Time to load a model", ["model"], buckets=(0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+)
+MODELS_LOADED = Gauge("milo_models_loaded", "Models in memory", multiprocess_mode="livesum")
+VRAM_USED_BYTES = Gauge(
+    "milo_gpu_vram_used_bytes", "Memory of the card that Milo's models use", multiprocess_mode="livesum"
+)
+REQUESTS = Counter("milo_http_requests_total", "HTTP requests", ["method", "route", "status"])
+REQUEST_S = Histogram("milo_http_request_seconds", "Time to answer", ["method", "route"], buckets=_SECONDS)

@@ -1,0 +1,93 @@
+"""The Celery app, and `submit`: a message is a task name and a job id, nothing else.
+
+The queue carries wake-ups. What to do, and whether it is still to be done, stands in the ledger.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import redis
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from milo.errors import Unavailable
+from milo.jobs import GPU_QUEUES, QUEUES, Job
+from milo.settings import Settings, get_settings
+
+app = Celery("milo", include=["workers.tasks"])
+app.config_from_object("celery_config")
+
+
+def task_name(kind: str) -> str:
+    return f"milo.{kind}"
+
+
+def submit(job: Job) -> bool:
+    """Publish the wake-up of a queued job. False when the broker can't be reached: the reconciler will do it.
+
+    The task id is the job's id and the number of the wake-up, so that Flower and the ledger name the same thing.
+    """
+    try:
+        app.send_task(
+            task_name(job.kind), args=[job.id], queue=job.queue, task_id=f"{job.id}.{job.version}", ignore_result=True
+        )
+    except (OperationalError, redis.RedisError, OSError):
+        return False
+    return True
+
+
+def tick(name: str) -> None:
+    """Run a maintenance task soon, without waiting for beat. Silent when the broker is away: beat will come."""
+    try:
+        app.send_task(f"milo.tick.{name}", queue="cpu", ignore_result=True, expires=5)
+    except (OperationalError, redis.RedisError, OSError):
+        return
+
+
+@lru_cache(maxsize=4)
+def redis_client(url: str, timeout_s: float = 2.0) -> redis.Redis:
+    """A shared client with short time-outs: a hung Redis costs seconds, not minutes."""
+    options: dict[str, Any] = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
+    return redis.Redis.from_url(url, health_check_interval=25, **options)
+
+
+def depths(settings: Settings) -> dict[str, int]:
+    """Messages waiting in each queue. Raises `Unavailable` when Redis does not answer."""
+    try:
+        pipe = redis_client(settings.redis_url).pipeline(transaction=False)
+        for queue in QUEUES:
+            pipe.llen(queue)
+        return dict(zip(QUEUES, pipe.execute(), strict=True))
+    except redis.RedisError as error:
+        raise Unavailable(f"Redis does not answer: {error}", code="redis_down", retry_after_s=2) from error
+
+
+def higher_work_waits(settings: Settings, queue: str) -> bool:
+    """Whether a GPU queue of a higher priority has messages. False when Redis does not answer: just go on."""
+    above = GPU_QUEUES[: GPU_QUEUES.index(queue)] if queue in GPU_QUEUES else ()
+    if not above:
+        return False
+    try:
+        pipe = redis_client(settings.redis_url).pipeline(transaction=False)
+        for name in above:
+            pipe.llen(name)
+        return any(pipe.execute())
+    except redis.RedisError:
+        return False
+
+
+def ping_redis(settings: Settings) -> None:
+    """Raises `Unavailable` within a second when Redis is away or hangs."""
+    try:
+        redis_client(settings.redis_url, 0.5).ping()
+    except redis.RedisError as error:
+        raise Unavailable(f"Redis does not answer: {error}", code="redis_down", retry_after_s=2) from error
+
+
+def configure(settings: Settings | None = None) -> Celery:
+    """The app, bound to other settings than the environment's (tests)."""
+    chosen = settings or get_settings()
+    app.conf.broker_url = chosen.redis_url
+    return app

@@ -1,0 +1,74 @@
+"""What beat asks for: the reconciler, the webhook sender, the clean-up. Each may run twice at once and do no harm."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from sqlalchemy import delete, select
+
+from milo import queue, webhooks
+from milo.database import reading, writing
+from milo.errors import Unavailable
+from milo.files import Files
+from milo.jobs import FINAL
+from milo.ledger import Ledger
+from milo.schema import idempotency, jobs
+from milo.schema import webhooks as webhook_rows
+from milo.settings import Settings
+
+CLEAN_AT_ONCE = 500
+
+
+def reconcile(settings: Settings, ledger: Ledger) -> int:
+    """Re-queue jobs whose lease ran out and publish again those that no message will wake. Returns how many."""
+    woken = ledger.reap()
+    try:
+        woken += ledger.unpublished(queue.depths(settings))
+    except Unavailable:
+        return 0  # Redis is away; the rows wait
+    for job in woken:
+        queue.submit(job)
+    return len(woken)
+
+
+def deliver_webhooks(settings: Settings, ledger: Ledger) -> int:
+    """Send what is due. One sender at a time, so that slow receivers never take every slot of the CPU worker."""
+    lock = queue.redis_client(settings.redis_url).lock("milo:webhook-sender", timeout=webhooks.SENDER_S * 3)
+    if not lock.acquire(blocking=False):
+        return 0
+    try:
+        return asyncio.run(webhooks.deliver_due(settings, ledger.engine))
+    finally:
+        if lock.owned():
+            lock.release()
+
+
+def clean(settings: Settings, ledger: Ledger, files: Files) -> int:
+    """Remove jobs that ended longer ago than the retention time, with their results, uploads and webhooks."""
+    now = time.time()
+    with writing(ledger.engine) as tx:
+        tx.execute(delete(idempotency).where(idempotency.c.created_at < now - settings.idempotency_ttl_s))
+    if settings.retention_days <= 0:
+        return 0
+    before = now - settings.retention_days * 86_400
+    old = select(jobs.c.id, jobs.c.payload).where(jobs.c.state.in_(FINAL), jobs.c.finished_at < before)
+    removed = 0
+    while True:
+        with reading(ledger.engine) as connection:
+            rows = connection.execute(old.limit(CLEAN_AT_ONCE)).all()
+        if not rows:
+            return removed
+        for row in rows:
+            files.drop_results(row.id)
+            files.drop_work(row.id)
+        ids = [row.id for row in rows]
+        with writing(ledger.engine) as tx:
+            tx.execute(delete(webhook_rows).where(webhook_rows.c.job_id.in_(ids)))
+            tx.execute(delete(jobs).where(jobs.c.id.in_(ids)))
+        for blob in {row.payload.get("source", {}).get("blob") for row in rows} - {None}:
+            with reading(ledger.engine) as connection:
+                used = select(jobs.c.id).where(jobs.c.payload["source"]["blob"].as_string() == blob).limit(1)
+                if connection.execute(used).first() is None:
+                    files.drop_blob(blob)
+        removed += len(rows)

@@ -1,0 +1,249 @@
+"""The one loop that every job runs through: claim, drive the generator, renew, give way, finish.
+
+Knows leases, slices and retries; knows nothing of what the work is, nor of Celery.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from milo import metrics, queue
+from milo.errors import Cancelled, EngineError, LeaseLost, MiloError, OutOfMemory
+from milo.files import Files
+from milo.jobs import Job
+from milo.ledger import Ledger
+from milo.settings import Settings
+from workers.work import WORK, Done, Group, Held, Next, Work
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_S = (1.0, 10.0, 60.0)
+LOOK_EVERY_S = 0.02
+"""How often the queues of higher priority are looked at, at most."""
+WARM_JOBS = 4
+"""Suspended generators kept alive in one worker child."""
+
+
+class Runner:
+    """Runs jobs in one worker child. `worker` names this child, and names its next life the same."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, files: Files, worker: str) -> None:
+        self.settings = settings
+        self.ledger = ledger
+        self.files = files
+        self.worker = worker
+        self._warm: dict[str, tuple[int, Held, Iterator[Any]]] = {}
+
+    def run(self, job_id: str) -> str:
+        """Act on one wake-up. Returns a word for Celery's log: what became of it."""
+        claim = self.ledger.claim(job_id, self.worker)
+        if claim is None:
+            return "nothing to do"
+        held = Held(claim, self.settings, self.ledger, self.files)
+        self._observe_wait(held.job)
+        group = Group(self, held)
+        work = WORK[held.job.kind, held.job.stage]
+        try:
+            with self._heartbeat(group):
+                return self._drive(group, work)
+        except Exception as error:  # the work's own fault, not the queue's: every job of the group learns of it
+            problem = _as_milo(error)
+            for left in list(group.held.values()):
+                group.fail(left, problem)
+            _end_child_if_gpu_is_broken(error)
+            return problem.code
+
+    # --- driving ----------------------------------------------------------------------------------------------------
+
+    def _drive(self, group: Group, work: Work) -> str:
+        steps = work.load()(group) if work.grouped else self._single(group, work)
+        start = looked = renewed = time.monotonic()
+        for _ in steps:
+            now = time.monotonic()
+            if now - renewed >= min(1.0, self.settings.lease_s / 3):
+                self._renew(group)
+                renewed = now
+            if not group.held:
+                break
+            if self._stopping() or (work.sliced and now - start >= self.settings.slice_s):
+                return self._give_way(group, steps, "slice ended")
+            if now - looked >= LOOK_EVERY_S:
+                looked = now
+                if queue.higher_work_waits(self.settings, group.first.job.queue):
+                    return self._give_way(group, steps, "gave way")
+        return "done"
+
+    def _single(self, group: Group, work: Work) -> Iterator[None]:
+        """Drive a `single` generator as if it were grouped; it stays warm when this one is dropped."""
+        held = group.first
+        warm = self._warm.pop(held.id, None)
+        if warm and warm[0] == held.claim.fence - 1:
+            _, kept, steps = warm
+            kept.claim, kept.started, kept.cancelled = held.claim, held.started, False
+            group.first = group.held[held.id] = held = kept
+        else:
+            steps = work.load()(held)
+        while True:
+            try:
+                held.progress = next(steps)
+            except StopIteration as end:
+                outcome: Done | Next = end.value
+                break
+            self._keep_warm(held, steps)
+            yield
+            if held.cancelled or not group.active(held.id):
+                self._warm.pop(held.id, None)
+                steps.close()  # type: ignore[attr-defined]
+                return
+        self._warm.pop(held.id, None)
+        if isinstance(outcome, Next):
+            group.held.pop(held.id, None)
+            self._pass_on(held, outcome)
+        else:
+            group.finish(held, outcome)
+
+    def _keep_warm(self, held: Held, steps: Iterator[Any]) -> None:
+        self._warm[held.id] = (held.claim.fence, held, steps)
+        while len(self._warm) > WARM_JOBS:
+            oldest = next(iter(self._warm))
+            if oldest == held.id:
+                break
+            self._warm.pop(oldest)[2].close()  # type: ignore[attr-defined]
+
+    def _give_way(self, group: Group, steps: Iterator[Any], word: str) -> str:
+        if WORK[group.first.job.kind, group.first.job.stage].grouped:
+            steps.close()  # type: ignore[attr-defined]
+        for held in list(group.held.values()):
+            group.held.pop(held.id)
+            with _lost_is_fine(held):
+                compute_s = time.monotonic() - held.started
+                queue.submit(self.ledger.release(held.claim, compute_s=compute_s, progress=held.progress))
+        return word
+
+    # --- leases -----------------------------------------------------------------------------------------------------
+
+    def _renew(self, group: Group) -> None:
+        held = list(group.held.values())
+        moved = {one.id: one.progress for one in held if one.progress}
+        renewal = self.ledger.renew([one.claim for one in held], moved)
+        for one in held:
+            if one.id in renewal.lost:
+                log.warning("job %s: the lease was lost, its work is dropped", one.id)
+                group.held.pop(one.id, None)
+                one.cancelled = True
+            elif one.id in renewal.cancelled and not one.cancelled:
+                one.cancelled = True
+                group.held.pop(one.id, None)
+                with _lost_is_fine(one):
+                    self.ledger.cancelled(one.claim)
+                    self._ended(one, "cancelled")
+
+    @contextmanager
+    def _heartbeat(self, group: Group) -> Iterator[None]:
+        """Renew from a thread while a single step takes long (loading a model); the hard limit ends a hang."""
+        stop = threading.Event()
+
+        def beat() -> None:
+            while not stop.wait(self.settings.lease_s / 3):
+                try:
+                    self.ledger.renew([held.claim for held in list(group.held.values())])
+                except MiloError as error:
+                    log.warning("leases were not renewed: %s", error)
+
+        thread = threading.Thread(target=beat, name="lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def claim_like(self, job: Job, most: int) -> list[Held]:
+        claims = self.ledger.claim_like(job, self.worker, most)
+        for claim in claims:
+            self._observe_wait(claim.job)
+        return [Held(claim, self.settings, self.ledger, self.files) for claim in claims]
+
+    # --- ends -------------------------------------------------------------------------------------------------------
+
+    def finish(self, held: Held, done: Done) -> None:
+        with _lost_is_fine(held):
+            self.ledger.finish(
+                held.claim,
+                done.result,
+                result_file=done.file,
+                audio_s=done.audio_s,
+                compute_s=time.monotonic() - held.started,
+                models=done.models,
+                progress=held.progress,
+            )
+            self._ended(held, "succeeded")
+            if done.audio_s:
+                metrics.AUDIO_S.labels(held.job.kind).inc(done.audio_s)
+
+    def _pass_on(self, held: Held, following: Next) -> None:
+        self.files.share_work(held.id)
+        with _lost_is_fine(held):
+            queue.submit(self.ledger.release(held.claim, stage=following.stage, audio_s=following.audio_s))
+
+    def fail(self, held: Held, error: MiloError) -> None:
+        job = held.job
+        with _lost_is_fine(held):
+            if isinstance(error, Cancelled):
+                self.ledger.cancelled(held.claim)
+                self._ended(held, "cancelled")
+            elif error.retryable and job.attempt < job.max_attempts:
+                wait_s = error.retry_after_s or RETRY_AFTER_S[min(job.attempt, len(RETRY_AFTER_S)) - 1]
+                log.warning("job %s: %s (attempt %d of %d)", job.id, error, job.attempt, job.max_attempts)
+                self.ledger.release(held.claim, due_in_s=wait_s, retry=True)
+            else:
+                log.error("job %s failed: %s", job.id, error)
+                self.ledger.fail(held.claim, error)
+                self._ended(held, "failed")
+
+    def _ended(self, held: Held, state: str) -> None:
+        job = held.job
+        metrics.JOBS.labels(job.kind, state).inc()
+        metrics.JOB_DURATION_S.labels(job.kind, job.priority).observe(time.monotonic() - held.started)
+        self.files.drop_work(job.id)
+        if job.callback_url or job.batch_id:
+            queue.tick("webhooks")
+
+    def _observe_wait(self, job: Job) -> None:
+        if job.fence == 1:
+            metrics.JOB_WAIT_S.labels(job.kind, job.priority).observe(max(0.0, time.time() - job.created_at))
+
+    def _stopping(self) -> bool:
+        """Whether the worker above this child was told to stop (`workers.tasks` leaves the note)."""
+        return (self.settings.home / "run" / f"stop-{os.getppid()}").exists()
+
+
+@contextmanager
+def _lost_is_fine(held: Held) -> Iterator[None]:
+    """Another attempt owns the job by now; what this one has to say counts for nothing."""
+    try:
+        yield
+    except LeaseLost as error:
+        log.warning("%s", error)
+
+
+def _as_milo(error: Exception) -> MiloError:
+    if isinstance(error, MiloError):
+        return error
+    log.exception("a job's work raised %s", type(error).__name__, exc_info=error)
+    if isinstance(error, MemoryError):
+        return OutOfMemory("this machine has too little memory for the job")
+    return EngineError(f"{type(error).__name__}: {error}", code="internal_error")
+
+
+def _end_child_if_gpu_is_broken(error: Exception) -> None:
+    """After a CUDA fault every further call in this process fails: Celery starts a new child."""
+    if "CUDA error" in str(error):
+        log.critical("the CUDA context is unusable, this child ends: %s", error)
+        os._exit(1)

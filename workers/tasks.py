@@ -1,0 +1,98 @@
+"""The Celery side: one task a kind of job, the ticks of beat, and what happens when a worker child starts and stops."""
+
+from __future__ import annotations
+
+import os
+import socket
+from functools import lru_cache
+from typing import Any
+
+from billiard import current_process
+from celery import Task
+from celery.signals import worker_process_init, worker_ready, worker_shutting_down
+
+from milo import events, queue
+from milo.files import Files
+from milo.jobs import KINDS
+from milo.ledger import Ledger
+from milo.logs import configure_logging
+from milo.queue import app
+from milo.settings import get_settings
+from workers.runner import Runner
+
+
+@lru_cache(maxsize=1)
+def get_runner() -> Runner:
+    """The runner of this worker child."""
+    settings = get_settings()
+    ledger = Ledger.open(settings, events.publisher(settings))
+    return Runner(settings, ledger, Files(settings), worker_name())
+
+
+def worker_name() -> str:
+    """`<node>/<slot>`: the same for a child and the one that replaces it."""
+    node = os.environ.get("MILO_WORKER_NODE") or f"worker@{socket.gethostname()}"
+    return f"{node}/{getattr(current_process(), 'index', 0)}"
+
+
+def _register(kind: str) -> None:
+    @app.task(name=queue.task_name(kind), bind=True, acks_late=True)
+    def run(self: Task[Any, Any], job_id: str) -> str:
+        """Run the job with this id for one slice."""
+        return get_runner().run(job_id)
+
+
+for _kind in KINDS:
+    _register(_kind)
+
+
+@app.task(name="milo.tick.reconcile")
+def reconcile() -> int:
+    """Compare rows with messages: re-queue what its worker lost, publish again what no message will wake."""
+    from workers.maintenance import reconcile as work
+
+    return work(get_runner().settings, get_runner().ledger)
+
+
+@app.task(name="milo.tick.webhooks")
+def deliver_webhooks() -> int:
+    """Send the webhooks that are due."""
+    from workers.maintenance import deliver_webhooks as work
+
+    return work(get_runner().settings, get_runner().ledger)
+
+
+@app.task(name="milo.tick.clean")
+def clean() -> int:
+    """Remove what is older than the retention time."""
+    from workers.maintenance import clean as work
+
+    return work(get_runner().settings, get_runner().ledger, get_runner().files)
+
+
+def _stop_note(pid: int) -> Any:
+    return get_settings().home / "run" / f"stop-{pid}"
+
+
+@worker_process_init.connect
+def _child_starts(**_: Any) -> None:
+    """The slot's last child is dead if there was one: take back what it held, without waiting for its leases."""
+    configure_logging(get_settings())
+    runner = get_runner()
+    for job in runner.ledger.reap(worker=runner.worker):
+        queue.submit(job)
+
+
+@worker_ready.connect
+def _ready(**_: Any) -> None:
+    note = _stop_note(os.getpid())
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.unlink(missing_ok=True)
+
+
+@worker_shutting_down.connect
+def _stopping(**_: Any) -> None:
+    """Tell the children, which don't see the signal, to give way at their next yield point."""
+    note = _stop_note(os.getpid())
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.touch()

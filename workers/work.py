@@ -1,0 +1,126 @@
+"""What a unit of work looks like to the runner, and the table of them.
+
+Work is a generator: between two yields the runner renews leases, publishes progress, stops what was cancelled, and
+gives way to work of a higher priority. There are two shapes:
+
+- `single`: `run(job: Held) -> Iterator[Progress]`, returning `Done` or `Next`. Its generator stays alive in the worker
+  when the job gives way, so going on costs a queue round trip and not a reload.
+- `grouped`: `run(group: Group) -> Iterator[None]`: several jobs in one engine batch. It finishes each by
+  `group.finish(...)`; when it gives way, unfinished jobs go on from what they have saved.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from milo.errors import MiloError
+from milo.files import Files
+from milo.jobs import KINDS, Job, Progress
+from milo.ledger import Claim, Ledger
+from milo.settings import Settings
+
+if TYPE_CHECKING:
+    from workers.runner import Runner
+
+
+@dataclass(frozen=True)
+class Done:
+    """The job succeeded. A result with a `file` is already in the store."""
+
+    result: dict[str, Any] | None = None
+    file: str | None = None
+    audio_s: float | None = None
+    models: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Next:
+    """This stage is done; the job goes to the queue of the next one."""
+
+    stage: str
+    audio_s: float | None = None
+
+
+@dataclass
+class Held:
+    """A job that this worker holds: what its work needs, and nothing of Celery."""
+
+    claim: Claim
+    settings: Settings
+    ledger: Ledger
+    files: Files
+    progress: Progress | None = None
+    cancelled: bool = False
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def id(self) -> str:
+        return self.claim.job.id
+
+    @property
+    def job(self) -> Job:
+        return self.claim.job
+
+    @property
+    def payload(self) -> Any:
+        """The payload as its kind's model."""
+        return KINDS[self.job.kind].payload.model_validate(self.job.payload)
+
+    @property
+    def work_folder(self) -> Path:
+        return self.files.fetch_work(self.id)
+
+
+class Group:
+    """The jobs that share the engine now. Jobs join by `more` and leave by finishing, failing or being cancelled."""
+
+    def __init__(self, runner: Runner, first: Held) -> None:
+        self._runner = runner
+        self.first = first
+        self.held: dict[str, Held] = {first.id: first}
+
+    def more(self, most: int) -> list[Held]:
+        """Claim up to `most` further jobs like the first one. Never beside a job on its second attempt."""
+        if self.first.job.attempt > 1 or most <= 0:
+            return []
+        joined = self._runner.claim_like(self.first.job, most)
+        self.held.update({held.id: held for held in joined})
+        return joined
+
+    def active(self, job_id: str) -> bool:
+        return job_id in self.held and not self.held[job_id].cancelled
+
+    def finish(self, held: Held, done: Done) -> None:
+        self.held.pop(held.id, None)
+        self._runner.finish(held, done)
+
+    def fail(self, held: Held, error: MiloError) -> None:
+        self.held.pop(held.id, None)
+        self._runner.fail(held, error)
+
+
+@dataclass(frozen=True)
+class Work:
+    """How one stage of a kind runs. `target` is `module:function`, imported in the worker child on first use."""
+
+    target: str
+    grouped: bool = False
+    sliced: bool = True
+    """False for work that is bounded and gains nothing from being cut up (decoding one file)."""
+
+    def load(self) -> Callable[..., Iterator[Any]]:
+        module, name = self.target.split(":")
+        function: Callable[..., Iterator[Any]] = getattr(importlib.import_module(module), name)
+        return function
+
+
+WORK: dict[tuple[str, str], Work] = {
+    ("stt", "decode"): Work("workers.decode:run", sliced=False),
+    ("stt", "transcribe"): Work("workers.transcribe:run", grouped=True),
+    ("ping", "ping"): Work("workers.ping:run", grouped=True),
+}
