@@ -1,0 +1,241 @@
+"""The synthetic corpus: phrasebook sentences spoken by eSpeak NG, set one after another into windows, and recorded.
+
+Everything follows from a seed. Windows are made on the fly for training (`window`); `python -m trainer.corpus` writes
+the same windows to disk as FLAC with a JSONL manifest. One base voice and several timbres are never used in training:
+`HELD_OUT_BASE` with `HELD_OUT_VARIANTS` is the held-out voice that the model card reports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from milo.engines import espeak
+from trainer import effects, phrasebook
+from trainer.effects import RATE_HZ, Audio
+from trainer.phrasebook import Sentence, Split
+
+HELD_OUT_BASE = "eo"
+HELD_OUT_VARIANTS = ("f4", "m7", "Andrea", "Mario", "linda", "paul")
+MG_BASES = (
+    "id id id ms ms es es-419 it it pt mi tn ro hr sk cs mk sr tr la eu pl hu ca ka sq lt bg sl el ta hi de fi haw sw"
+).split()
+FR_BASES = ("fr", "fr", "fr-BE", "fr-CH")
+EN_BASES = ("en", "en-US", "en-US", "en-GB-x-rp", "en-GB-scotland", "en-GB-x-gbcwmd", "en-029")
+COMMON_VARIANTS = ("", "", "f1", "f2", "f3", "f5", "m1", "m2", "m3", "m4", "m5", "m6", "m8", "klatt", "klatt4", "adam")
+ACCENTS = ({"o": "ô"}, {"j": "dj"}, {"ao": "ô"}, {"tr": "tsh"}, {"h": ""}, {"ts": "s"}, {"ay": "e"}, {"tr": "t r"})
+"""Now and then a speaker who reads otherwise: spellings replaced in what is spoken, not in what is to be written."""
+
+Kind = Literal["short", "packed", "full"]
+
+
+@dataclass(frozen=True)
+class Speaker:
+    base: str
+    variant: str | None
+    rate_wpm: int
+    pitch: int
+    pitch_range: int
+    stretch: float
+    """Formants and pitch are this much higher than eSpeak's (a longer or shorter vocal tract)."""
+    accent: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass
+class Segment:
+    start_s: float
+    end_s: float
+    text: str
+    words: list[tuple[str, float]] = field(default_factory=list)
+    """Each word and where it begins; empty when eSpeak's words are not the text's."""
+
+
+@dataclass
+class Window:
+    """One stretch of audio and what is said in it. No segments: nobody speaks."""
+
+    audio: Audio
+    language: str
+    segments: list[Segment]
+    cut: Segment | None = None
+    """A last sentence that is cut off by the end of the window: only its first words are there."""
+
+    @property
+    def text(self) -> str:
+        return " ".join([s.text for s in self.segments] + ([self.cut.text] if self.cut and self.cut.text else []))
+
+
+@lru_cache(maxsize=1)
+def _rare_variants() -> tuple[str, ...]:
+    return tuple(v for v in espeak.variants() if v not in HELD_OUT_VARIANTS)
+
+
+def speaker(rng: random.Random, language: str, *, held_out: bool = False) -> Speaker:
+    """A voice nobody has in common: base, timbre, speed, pitch, melody and size of the vocal tract."""
+    if held_out:
+        base, variant = HELD_OUT_BASE, rng.choice(HELD_OUT_VARIANTS)
+    else:
+        base = rng.choice({"mg": tuple(MG_BASES), "fr": FR_BASES, "en": EN_BASES}[language])
+        variant = rng.choice(COMMON_VARIANTS if rng.random() < 0.6 else _rare_variants()) or None
+    stretch = rng.uniform(0.85, 1.2) if rng.random() < 0.6 else 1.0
+    rate_wpm = round(min(300, max(100, rng.gauss(165, 32))) / stretch)
+    accent = tuple(rng.choice(ACCENTS).items()) if language == "mg" and not held_out and rng.random() < 0.08 else ()
+    return Speaker(base, variant, rate_wpm, rng.randint(15, 85), rng.randint(10, 90), stretch, accent)
+
+
+def speak(sentence: Sentence, who: Speaker) -> tuple[Audio, Segment]:
+    """One sentence, dry, at 16 kHz; the segment's times are relative to it."""
+    options = {
+        "voice": who.base,
+        "variant": who.variant,
+        "rate_wpm": who.rate_wpm,
+        "pitch": who.pitch,
+        "pitch_range": who.pitch_range,
+    }
+    text = sentence.text
+    for written, said in who.accent:
+        text = text.replace(written, said)
+    speech = (
+        espeak.synthesize_malagasy(text, **options)
+        if sentence.language == "mg"
+        else espeak.synthesize(text, **options)  # type: ignore[arg-type]
+    )
+    audio = effects.resample(speech.samples, speech.sample_rate * who.stretch) / np.float32(32768)
+    loud = np.flatnonzero(np.abs(audio) > 1e-3)
+    audio = audio[: loud[-1] + 1] if len(loud) else audio[:0]
+    words = sentence.text.replace("-", " ").split()
+    starts = [start / who.stretch for start in speech.word_starts_s]
+    timed = list(zip(words, starts, strict=True)) if len(words) == len(starts) else []
+    return audio, Segment(0.0, len(audio) / RATE_HZ, sentence.text, timed)
+
+
+def _pause_s(rng: random.Random) -> float:
+    return min(4.0, rng.lognormvariate(-0.7, 0.6))
+
+
+def dry_stream(
+    rng: random.Random, length_s: float, language: str, split: Split, held_out_voice: bool = False, first_s: float = 0.0
+) -> tuple[list[Audio], list[Segment]]:
+    """Pieces of audio (sentences and pauses) of at least `length_s` together, and the sentences with their times."""
+    who = speaker(rng, language, held_out=held_out_voice)
+    pieces = [np.zeros(round(first_s * RATE_HZ), dtype=np.float32)]
+    segments: list[Segment] = []
+    at = len(pieces[0])
+    while not segments or at < length_s * RATE_HZ:
+        if segments and rng.random() < 0.25:
+            who = speaker(rng, language, held_out=held_out_voice)
+        audio, said = speak(phrasebook.sentence(rng, language, split), who)
+        if len(audio) < RATE_HZ // 20:
+            continue
+        start_s = at / RATE_HZ
+        words = [(word, start_s + start) for word, start in said.words]
+        segments.append(Segment(start_s, start_s + said.end_s, said.text, words))
+        level = np.float32(10 ** (rng.uniform(-6, 0) / 20))
+        pause = np.zeros(round(_pause_s(rng) * RATE_HZ), dtype=np.float32)
+        pieces += [audio * level, pause]
+        at += len(audio) + len(pause)
+    pieces.pop()
+    return pieces, segments
+
+
+def _cut_off(segments: list[Segment], length_s: float) -> tuple[list[Segment], Segment | None]:
+    """The sentences that end before `length_s`, and the beginning of the one that does not."""
+    whole = [s for s in segments if s.end_s <= length_s]
+    if len(whole) == len(segments) or segments[len(whole)].start_s > length_s - 0.2:
+        return whole, None
+    broken = segments[len(whole)]
+    ends = [start for _, start in broken.words[1:]] + [broken.end_s]
+    heard = [word for (word, _), end in zip(broken.words, ends, strict=True) if end <= length_s] if broken.words else []
+    return whole, Segment(broken.start_s, length_s, " ".join(heard))
+
+
+def window(
+    rng: random.Random,
+    kind: Kind = "short",
+    split: Split = "train",
+    *,
+    language: str = "mg",
+    held_out_voice: bool = False,
+    clean: bool = False,
+) -> Window:
+    """One window. short: a sentence; packed: several, 5 to 15 s; full: at most 30 s, some cut off by its end."""
+    numbers = np.random.default_rng(rng.getrandbits(64))
+    first_s = 0.0 if rng.random() < 0.2 else min(1.0, rng.expovariate(4))
+    target_s = {"short": 0.0, "packed": rng.uniform(3, 12), "full": rng.choice([rng.uniform(0, 26), 30.0])}[kind]
+    limit_s = {"short": 14.0, "packed": 17.0, "full": 30.0}[kind]
+    pieces, segments = dry_stream(rng, target_s, language, split, held_out_voice, first_s)
+    pieces.append(np.zeros(round(min(2.0, rng.expovariate(3)) * RATE_HZ), dtype=np.float32))
+    audio = np.concatenate(pieces)
+    if rng.random() < 0.15 and first_s == 0:
+        audio = audio[int(rng.uniform(0, 0.03) * RATE_HZ) :]
+    cut = None
+    if len(audio) > limit_s * RATE_HZ:
+        audio = audio[: round(limit_s * RATE_HZ)]
+        segments, cut = _cut_off(segments, limit_s)
+        if cut is not None and (not cut.text or not segments):
+            return window(rng, kind, split, language=language, held_out_voice=held_out_voice, clean=clean)
+    return Window(audio if clean else effects.recorded(audio, numbers), language, segments, cut)
+
+
+def no_speech_window(rng: random.Random, length_s: float) -> Window:
+    """A window in which nobody speaks."""
+    numbers = np.random.default_rng(rng.getrandbits(64))
+    return Window(effects.no_speech(numbers, round(length_s * RATE_HZ)), rng.choice(phrasebook.LANGUAGES), [])
+
+
+def evaluation_windows(
+    seed: int, count: int, *, language: str = "mg", held_out_voice: bool = False, kind: Kind = "short"
+) -> list[Window]:
+    """`count` windows of held-out sentences, recorded as the training ones are."""
+    rng = random.Random(f"evaluation/{seed}/{language}/{held_out_voice}/{kind}")
+    return [window(rng, kind, "heldout", language=language, held_out_voice=held_out_voice) for _ in range(count)]
+
+
+def write(folder: Path, windows: list[Window]) -> Path:
+    """`windows` as FLAC files and `manifest.jsonl` (audio, text, language, duration_s, segments). Returns the manifest."""
+    import soundfile
+
+    (folder / "audio").mkdir(parents=True, exist_ok=True)
+    manifest = folder / "manifest.jsonl"
+    with manifest.open("w", encoding="utf-8") as lines:
+        for number, item in enumerate(windows):
+            name = f"audio/{number:06}.flac"
+            soundfile.write(folder / name, item.audio, RATE_HZ)
+            row = {
+                "audio": name,
+                "text": item.text,
+                "language": item.language,
+                "duration_s": round(len(item.audio) / RATE_HZ, 3),
+                "segments": [[round(s.start_s, 3), round(s.end_s, 3), s.text] for s in item.segments],
+            }
+            lines.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return manifest
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--kind", choices=("short", "packed", "full"), default="short")
+    parser.add_argument("--language", choices=phrasebook.LANGUAGES, default="mg")
+    parser.add_argument("--split", choices=("train", "heldout"), default="train")
+    parser.add_argument("--held-out-voice", action="store_true")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    rng = random.Random(f"{args.split}/{args.seed}/{args.language}")
+    made = [
+        window(rng, args.kind, args.split, language=args.language, held_out_voice=args.held_out_voice)
+        for _ in range(args.count)
+    ]
+    print(write(args.out, made))
+
+
+if __name__ == "__main__":
+    main()
