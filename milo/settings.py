@@ -66,6 +66,8 @@ class Settings(BaseSettings):
     webhook_allow: Words = []
     """Host names, addresses or CIDR blocks that callbacks may reach although they are private."""
     webhook_timeout_s: float = 20
+    webhook_secret: str | None = None
+    """Signs the webhooks of the operator's jobs: `whsec_…`. Default: made once, kept in `home`/secrets."""
     idempotency_ttl_s: float = 24 * 3600
 
     # --- the queue ---
@@ -91,6 +93,8 @@ class Settings(BaseSettings):
     stt_model: str = Field("milo-tiny-mg", validation_alias=AliasChoices("MILO_STT_MODEL", "WHISPER_MODEL_ID"))
     """A name in the registry, a hub id (`openai/whisper-medium`), or a folder (`…/checkpoint-7000`)."""
     stt_engine: Literal["ctranslate2", "transformers"] = "ctranslate2"
+    stt_processor: str | None = None
+    """Model name or folder whose tokenizer files serve a checkpoint that has none of its own."""
     stt_compute_type: str = "default"
     """CTranslate2 compute type; `default` is float16 on CUDA, float32 on CPU (as the transformers reference)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -105,7 +109,9 @@ class Settings(BaseSettings):
     load_cooldown_s: float = 30
     """After a failed load, requests for that model fail at once for this long."""
     hf_token: str | None = Field(None, validation_alias=AliasChoices("MILO_HF_TOKEN", "HF_TOKEN"))
-    offline: bool = False
+    hf_endpoint: str = Field("https://huggingface.co", validation_alias=AliasChoices("MILO_HF_ENDPOINT", "HF_ENDPOINT"))
+    """Where models are pulled from: the hub, or a mirror that speaks its protocol."""
+    offline: bool = Field(False, validation_alias=AliasChoices("MILO_OFFLINE", "HF_HUB_OFFLINE"))
     """Never ask the hub, whatever is missing."""
 
     log_level: str = "INFO"
