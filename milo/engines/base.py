@@ -43,6 +43,7 @@ class WordTiming:
     start_s: float
     end_s: float
     probability: float
+    tokens: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,31 @@
+"""The job rows, and every legal change of them. A Celery message is only a wake-up; these rows are the truth.
+
+Each method is one transaction. A worker's right to change a running job is its fence: `claim` hands out a number that
+grows with every claim, and a change that carries an old one raises `LeaseLost`, so a worker that was thought dead and
+comes back can't publish anything. State, result and outgoing webhook are written together, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from milo.database import connect, upgrade
+from milo.ledger.create import Creating
+from milo.ledger.life import Living, Renewal
+from milo.ledger.recover import Recovering
+from milo.ledger.store import Claim, batch_data, group_key, webhook_data
+from milo.settings import Settings
+
+__all__ = ["Claim", "Ledger", "Renewal", "batch_data", "group_key", "webhook_data"]
+
+
+class Ledger(Creating, Living, Recovering):
+    """All jobs of an installation."""
+
+    @classmethod
+    def open(cls, settings: Settings, notify: Callable[[Sequence[str]], None] | None = None) -> Ledger:
+        """Connect, and bring the schema up to date."""
+        settings.home.mkdir(parents=True, exist_ok=True)
+        engine = connect(settings.ledger_url)
+        upgrade(engine, settings)
+        return cls(engine, settings, notify)

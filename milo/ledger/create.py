@@ -1,0 +1,125 @@
+"""Accepting work: jobs and batches, once for each idempotency key, within the quota of each key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from milo.database import reading, writing
+from milo.errors import Invalid, TooMany
+from milo.jobs import KINDS, Batch, Job, NewJob, new_id, queue_for
+from milo.ledger.read import Reading
+from milo.ledger.store import SCHEMA_VERSION, group_key, job_from, job_of
+from milo.schema import batches, idempotency, jobs
+
+QUOTA_CACHE_S = 2.0
+
+
+class Creating(Reading):
+    """What the front calls."""
+
+    def create(self, new: NewJob) -> Job:
+        """Write one job. With an idempotency key that was used before: the job of the first time."""
+        return self._create([new], None)[0]
+
+    def create_batch(self, batch: Batch, items: Sequence[NewJob], fingerprint: str | None = None) -> Batch:
+        """Write a batch and its jobs in one transaction; idempotent as `create`."""
+        made = self._create(items, batch, fingerprint)
+        return self.batch(made[0].batch_id or batch.id)
+
+    def _create(self, items: Sequence[NewJob], batch: Batch | None, fingerprint: str | None = None) -> list[Job]:
+        first = items[0]
+        key = batch.idempotency_key if batch else first.idempotency_key
+        print_ = fingerprint if batch else first.fingerprint
+        rows = [self._row(item) for item in items]
+        try:
+            with writing(self.engine) as tx:
+                if key and (known := self._known(tx, first.owner, key, print_)):
+                    return known
+                self._check_quota(tx, first.owner, len(items))
+                if batch:
+                    fields = batch.model_dump(include=set(batches.c.keys()))
+                    tx.execute(insert(batches), fields)
+                tx.execute(insert(jobs), rows)
+                if key:
+                    entry = {"owner": first.owner, "key": key, "fingerprint": print_ or "", "created_at": self.clock()}
+                    where = {"batch_id": batch.id} if batch else {"job_id": rows[0]["id"]}
+                    tx.execute(insert(idempotency), entry | where)
+        except IntegrityError:
+            if not key:
+                raise
+            with reading(self.engine) as connection:  # two first requests at once: the other one won
+                known = self._known(connection, first.owner, key, print_)
+            if not known:
+                raise
+            return known
+        ids = [row["id"] for row in rows]
+        self.notify(ids if not batch else [batch.id])
+        return [job_of(row) for row in rows]
+
+    def _row(self, new: NewJob) -> dict[str, Any]:
+        kind = KINDS[new.kind]
+        stage = new.stage or kind.stages[0][0]
+        now = self.clock()
+        fields = new.model_dump(exclude={"stage", "fingerprint"})
+        return (
+            dict.fromkeys(column.name for column in jobs.c)
+            | fields
+            | {
+                "id": new_id("job"),
+                "state": "queued",
+                "stage": stage,
+                "queue": queue_for(new.kind, stage, new.priority),
+                "group_key": group_key(new.kind, new.payload),
+                "progress_done": 0,
+                "progress_unit": "items",
+                "attempt": 1,
+                "fence": 0,
+                "slices": 0,
+                "version": 1,
+                "cancel_requested": False,
+                "created_at": now,
+                "published_at": now,  # about to be; if that fails, `unpublished` finds the row
+                "compute_s": 0,
+                "models": {},
+                "schema_version": SCHEMA_VERSION,
+            }
+        )
+
+    def _known(self, tx: Connection, owner: str, key: str, fingerprint: str | None) -> list[Job]:
+        row = tx.execute(
+            select(idempotency).where(idempotency.c.owner == owner, idempotency.c.key == key)
+        ).one_or_none()
+        if row is None:
+            return []
+        if row.fingerprint != (fingerprint or ""):
+            raise Invalid(
+                f"the Idempotency-Key {key!r} was used for a different request; use a new key for a new request",
+                code="idempotency_mismatch",
+            )
+        where = jobs.c.id == row.job_id if row.job_id else jobs.c.batch_id == row.batch_id
+        return [job_from(found) for found in tx.execute(select(jobs).where(where).limit(1))]
+
+    def known(self, owner: str, key: str, fingerprint: str) -> Job | None:
+        """The job (or the first of the batch) that this idempotency key made; `Invalid` if the request differs."""
+        with reading(self.engine) as connection:
+            found = self._known(connection, owner, key, fingerprint)
+        return found[0] if found else None
+
+    def _check_quota(self, tx: Connection, owner: str, more: int) -> None:
+        """Count the owner's queue at most once in `QUOTA_CACHE_S`: the cost of a create stays flat under a backlog."""
+        limit, now = self.settings.max_queued_jobs, self.clock()
+        counted_at, queued = self._queued.get(owner, (0.0, 0))
+        if not 0 <= now - counted_at < QUOTA_CACHE_S:
+            mine = select(func.count()).where(jobs.c.owner == owner, jobs.c.state == "queued")
+            counted_at, queued = now, tx.execute(mine).scalar_one()
+        if queued + more > limit:
+            raise TooMany(
+                f"{queued} jobs of this key are queued, and {limit} is the most: wait until some are done",
+                code="queue_full",
+                retry_after_s=30,
+            )
+        self._queued[owner] = (counted_at, queued + more)

@@ -1,0 +1,170 @@
+"""A worker's way with a job: claim, renew, release, finish, fail. Every change carries the fence of its claim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import and_, case, func, or_, select, update
+
+from milo.database import writing
+from milo.errors import LeaseLost, MiloError
+from milo.jobs import Job, Progress, queue_for
+from milo.ledger.store import Claim, Store, group_key, held, job_from
+from milo.schema import jobs
+
+
+@dataclass
+class Renewal:
+    """What a renewal found out."""
+
+    cancelled: list[str] = field(default_factory=list)
+    """Ids of jobs that somebody wants cancelled."""
+    lost: list[str] = field(default_factory=list)
+    """Ids of jobs that belong to another attempt now."""
+
+
+class Living(Store):
+    """What the runner calls."""
+
+    def claim(self, job_id: str, worker: str) -> Claim | None:
+        """Take a queued job, or a running one whose lease ran out. None: there is nothing to do for this message."""
+        found = self._claim(jobs.c.id == job_id, worker)
+        return found[0] if found else None
+
+    def claim_like(self, job: Job, worker: str, most: int) -> list[Claim]:
+        """Take up to `most` further queued jobs that may share an engine batch with `job`, the oldest first.
+
+        Only first attempts: a job that has already killed a worker runs alone, and its neighbours stay unharmed.
+        """
+        key = group_key(job.kind, job.payload)
+        now = self.clock()
+        oldest = (
+            select(jobs.c.id)
+            .where(jobs.c.queue == job.queue, jobs.c.state == "queued", jobs.c.stage == job.stage)
+            .where(jobs.c.group_key == key, jobs.c.attempt == 1, or_(jobs.c.due_at.is_(None), jobs.c.due_at <= now))
+            .order_by(jobs.c.published_at)
+            .limit(most)
+        )
+        return self._claim(jobs.c.id.in_(oldest), worker)
+
+    def _claim(self, which: Any, worker: str) -> list[Claim]:
+        now = self.clock()
+        expired = and_(jobs.c.state == "running", jobs.c.lease_expires_at < now, jobs.c.attempt < jobs.c.max_attempts)
+        ready = and_(jobs.c.state == "queued", or_(jobs.c.due_at.is_(None), jobs.c.due_at <= now))
+        statement = (
+            update(jobs)
+            .where(which, or_(ready, expired), jobs.c.cancel_requested.is_(False))
+            .values(
+                state="running",
+                attempt=case((jobs.c.state == "running", jobs.c.attempt + 1), else_=jobs.c.attempt),
+                fence=jobs.c.fence + 1,
+                version=jobs.c.version + 1,
+                worker=worker,
+                lease_expires_at=now + self.settings.lease_s,
+                started_at=func.coalesce(jobs.c.started_at, now),
+                due_at=None,
+            )
+            .returning(jobs)
+        )
+        with writing(self.engine) as tx:
+            taken = [job_from(row) for row in tx.execute(statement)]
+        self.changed(taken)
+        return [Claim(job, job.fence, worker) for job in sorted(taken, key=lambda job: job.id)]
+
+    def renew(self, claims: Iterable[Claim], progress: Mapping[str, Progress] | None = None) -> Renewal:
+        """Extend the leases, publish progress, and learn which jobs were cancelled or lost."""
+        result = Renewal()
+        known: list[Job] = []
+        moved = progress or {}
+        with writing(self.engine) as tx:
+            for claim in claims:
+                values: dict[str, Any] = {"lease_expires_at": self.clock() + self.settings.lease_s}
+                if step := moved.get(claim.job.id):
+                    values |= {"progress_done": step.done, "progress_total": step.total, "progress_unit": step.unit}
+                    values["version"] = jobs.c.version + 1
+                row = tx.execute(update(jobs).where(*held(claim)).values(values).returning(jobs)).one_or_none()
+                if row is None:
+                    result.lost.append(claim.job.id)
+                    continue
+                if step:
+                    known.append(job_from(row))
+                if row.cancel_requested:
+                    result.cancelled.append(claim.job.id)
+        self.changed(known)
+        return result
+
+    def release(
+        self,
+        claim: Claim,
+        *,
+        stage: str | None = None,
+        audio_s: float | None = None,
+        compute_s: float = 0,
+        due_in_s: float | None = None,
+        retry: bool = False,
+        progress: Progress | None = None,
+    ) -> Job:
+        """Give the job back to the queue: a slice ended, the next stage follows, or (`retry`) another attempt does."""
+        now = self.clock()
+        job = claim.job
+        values: dict[str, Any] = {
+            "state": "queued",
+            "worker": None,
+            "lease_expires_at": None,
+            "slices": jobs.c.slices + 1,
+            "attempt": jobs.c.attempt + (1 if retry else 0),
+            "compute_s": jobs.c.compute_s + compute_s,
+            "due_at": None if due_in_s is None else now + due_in_s,
+            "published_at": now if due_in_s is None else None,
+        }
+        if stage:
+            values |= {"stage": stage, "queue": queue_for(job.kind, stage, job.priority), "attempt": 1}
+        if audio_s is not None:
+            values["audio_s"] = audio_s
+        if progress:
+            values |= {"progress_done": progress.done, "progress_total": progress.total, "progress_unit": progress.unit}
+        return self._end(claim, values)
+
+    def finish(
+        self,
+        claim: Claim,
+        result: dict[str, Any] | None = None,
+        *,
+        result_file: str | None = None,
+        audio_s: float | None = None,
+        compute_s: float = 0,
+        models: dict[str, str] | None = None,
+        progress: Progress | None = None,
+    ) -> Job:
+        """The job is done: state, result and webhook in one transaction."""
+        values: dict[str, Any] = {
+            "state": "succeeded",
+            "result": result,
+            "result_file": result_file,
+            "models": models or {},
+            "compute_s": jobs.c.compute_s + compute_s,
+            "error": None,
+        }
+        if audio_s is not None:
+            values["audio_s"] = audio_s
+        if progress:
+            values |= {"progress_done": progress.done, "progress_total": progress.total, "progress_unit": progress.unit}
+        return self._end(claim, values)
+
+    def fail(self, claim: Claim, error: MiloError) -> Job:
+        """The job is done for: it failed, with the problem document that says why."""
+        return self._end(claim, {"state": "failed", "error": error.problem(f"/api/v1/jobs/{claim.job.id}")})
+
+    def cancelled(self, claim: Claim) -> Job:
+        """The worker has stopped the job that somebody cancelled."""
+        return self._end(claim, {"state": "cancelled"})
+
+    def _end(self, claim: Claim, values: dict[str, Any]) -> Job:
+        with writing(self.engine) as tx:
+            job = self.move(tx, held(claim), values)
+            if job is None:
+                raise LeaseLost(f"job {claim.job.id}: fence {claim.fence} is outdated, another attempt owns it")
+        self.changed([job])
+        return job

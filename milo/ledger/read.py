@@ -1,0 +1,118 @@
+"""Reading: one job, lists, batches with their counts, and how long a queue is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Select, and_, func, or_, select
+
+from milo.database import reading
+from milo.errors import NotFound
+from milo.jobs import PRIORITIES, Batch, Job, State
+from milo.ledger.store import Store, job_from
+from milo.schema import batches, jobs
+
+
+class Reading(Store):
+    """What everybody calls."""
+
+    def get(self, job_id: str, owner: str | None = None) -> Job:
+        """One job; with `owner`, only if it is theirs. `NotFound` otherwise."""
+        query = select(jobs).where(jobs.c.id == job_id)
+        if owner is not None:
+            query = query.where(jobs.c.owner == owner)
+        with reading(self.engine) as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise NotFound(f"there is no job {job_id!r}", code="unknown_job")
+        return job_from(row)
+
+    def jobs(
+        self,
+        *,
+        owner: str | None = None,
+        kind: str | None = None,
+        state: State | None = None,
+        batch_id: str | None = None,
+        before: str | None = None,
+        limit: int = 50,
+    ) -> list[Job]:
+        """Newest first, at most `limit`; `before` is the id to go on from."""
+        query: Select[Any] = select(jobs).order_by(jobs.c.id.desc()).limit(limit)
+        for column, value in ((jobs.c.owner, owner), (jobs.c.kind, kind), (jobs.c.state, state)):
+            if value is not None:
+                query = query.where(column == value)
+        if batch_id is not None:
+            query = query.where(jobs.c.batch_id == batch_id)
+        if before is not None:
+            query = query.where(jobs.c.id < before)
+        with reading(self.engine) as connection:
+            return [job_from(row) for row in connection.execute(query)]
+
+    def batch_jobs(self, batch_id: str, after: int = -1, limit: int = 500) -> list[Job]:
+        """Jobs of a batch in the order they were given."""
+        query = select(jobs).where(jobs.c.batch_id == batch_id, jobs.c.batch_index > after)
+        with reading(self.engine) as connection:
+            return [job_from(row) for row in connection.execute(query.order_by(jobs.c.batch_index).limit(limit))]
+
+    def batch(self, batch_id: str, owner: str | None = None) -> Batch:
+        """One batch with its counts. `NotFound` if there is none (or it is another owner's)."""
+        with reading(self.engine) as connection:
+            batch = self.read_batch(connection, batch_id)
+        if owner is not None and batch.owner != owner:
+            raise NotFound(f"there is no batch {batch_id!r}", code="unknown_batch")
+        return batch
+
+    def batches(self, *, owner: str | None = None, before: str | None = None, limit: int = 50) -> Sequence[Batch]:
+        """Newest first."""
+        query = select(batches.c.id).order_by(batches.c.id.desc()).limit(limit)
+        if owner is not None:
+            query = query.where(batches.c.owner == owner)
+        if before is not None:
+            query = query.where(batches.c.id < before)
+        with reading(self.engine) as connection:
+            return [self.read_batch(connection, batch_id) for batch_id in connection.execute(query).scalars()]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Jobs that have not ended: `{queue: {state: n}}`."""
+        query = select(jobs.c.queue, jobs.c.state, func.count()).where(jobs.c.state.in_(("queued", "running")))
+        result: dict[str, dict[str, int]] = {}
+        with reading(self.engine) as connection:
+            for queue, state, count in connection.execute(query.group_by(jobs.c.queue, jobs.c.state)):
+                result.setdefault(queue, {})[state] = count
+        return result
+
+    def decoded_ahead_s(self) -> float:
+        """Seconds of audio that archives have decoded and the GPU has not transcribed yet."""
+        waiting = and_(jobs.c.queue == "gpu.batch", jobs.c.state.in_(("queued", "running")))
+        with reading(self.engine) as connection:
+            return float(connection.execute(select(func.sum(jobs.c.audio_s)).where(waiting)).scalar() or 0)
+
+    def ahead(self, job: Job) -> int:
+        """Jobs that will start before this queued one."""
+        rank = [f"gpu.{priority}" for priority in PRIORITIES]
+        mine = f"gpu.{job.priority}"
+        higher = rank[: rank.index(mine)]
+        before = or_(
+            jobs.c.queue.in_(higher),
+            and_(jobs.c.queue == job.queue, jobs.c.published_at < (job.published_at or job.created_at)),
+        )
+        if job.queue != mine:  # still to be decoded: all that is decoded goes first
+            before = or_(before, jobs.c.queue == mine)
+        query = select(func.count()).select_from(jobs).where(jobs.c.state == "queued", before)
+        with reading(self.engine) as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def seconds_perjob_from(self, kind: str, sample: int = 50) -> float | None:
+        """Mean compute seconds of the last finished jobs of a kind; None before the first."""
+        last = (
+            select(jobs.c.compute_s)
+            .where(jobs.c.state == "succeeded", jobs.c.kind == kind)
+            .order_by(jobs.c.finished_at.desc())
+            .limit(sample)
+            .subquery()
+        )
+        with reading(self.engine) as connection:
+            value = connection.execute(select(func.avg(last.c.compute_s))).scalar()
+        return None if value is None else float(value)

@@ -1,0 +1,142 @@
+"""What people and the reconciler do to jobs from outside: cancel, retry, take back, find what no message will wake."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import and_, func, or_, select, update
+
+from milo.database import reading, writing
+from milo.errors import Conflict, MiloError
+from milo.jobs import Batch, Job
+from milo.ledger.read import Reading
+from milo.ledger.store import AT_ONCE, job_from
+from milo.schema import batches, jobs
+
+
+class Recovering(Reading):
+    """What routes and beat call."""
+
+    def cancel(self, job_id: str) -> Job:
+        """Cancel: at once when queued, at the next yield point when running. A job that has ended stays as it is."""
+        with writing(self.engine) as tx:
+            where = [jobs.c.id == job_id, jobs.c.state == "queued"]
+            job = self.move(tx, where, {"state": "cancelled", "cancel_requested": True})
+            if job is None:
+                flag = {"cancel_requested": True, "version": jobs.c.version + 1}
+                running = update(jobs).where(jobs.c.id == job_id, jobs.c.state == "running").values(flag)
+                row = tx.execute(running.returning(jobs)).one_or_none()
+                job = job_from(row) if row else None
+        if job is None:
+            return self.get(job_id)
+        self.changed([job])
+        return job
+
+    def cancel_batch(self, batch_id: str) -> Batch:
+        """Cancel every job of the batch that has not ended."""
+        with reading(self.engine) as connection:
+            open_ = jobs.c.state.in_(("queued", "running"))
+            ids = connection.execute(select(jobs.c.id).where(jobs.c.batch_id == batch_id, open_)).scalars().all()
+        for start in range(0, len(ids), AT_ONCE):
+            with writing(self.engine) as tx:
+                for job_id in ids[start : start + AT_ONCE]:
+                    where = [jobs.c.id == job_id, jobs.c.state == "queued"]
+                    if self.move(tx, where, {"state": "cancelled", "cancel_requested": True}) is None:
+                        flag = {"cancel_requested": True, "version": jobs.c.version + 1}
+                        tx.execute(update(jobs).where(jobs.c.id == job_id, jobs.c.state == "running").values(flag))
+        self.notify([batch_id])
+        return self.batch(batch_id)
+
+    def retry(self, job_id: str) -> Job:
+        """Queue a failed or cancelled job again, from its last durable point. `Conflict` in any other state."""
+        now = self.clock()
+        with writing(self.engine) as tx:
+            values = {
+                "state": "queued",
+                "attempt": 1,
+                "cancel_requested": False,
+                "error": None,
+                "finished_at": None,
+                "due_at": None,
+                "published_at": now,
+                "version": jobs.c.version + 1,
+            }
+            ended = jobs.c.state.in_(("failed", "cancelled"))
+            row = tx.execute(
+                update(jobs).where(jobs.c.id == job_id, ended).values(values).returning(jobs)
+            ).one_or_none()
+            if row is not None and row.batch_id:
+                more = {"remaining": batches.c.remaining + 1, "finished_at": None}
+                tx.execute(update(batches).where(batches.c.id == row.batch_id).values(more))
+        if row is None:
+            state = self.get(job_id).state
+            raise Conflict(f"job {job_id} is {state}; only a failed or cancelled job can be tried again")
+        job = job_from(row)
+        self.changed([job])
+        return job
+
+    def reap(self, worker: str | None = None) -> list[Job]:
+        """Take back jobs whose lease ran out (or, when `worker` starts anew, those that its last life still holds).
+
+        Returns those that are queued again; the others were out of attempts and failed as `worker_lost`, or were
+        cancelled.
+        """
+        now = self.clock()
+        gone = jobs.c.worker == worker if worker else jobs.c.lease_expires_at < now
+        with reading(self.engine) as connection:
+            rows = connection.execute(select(jobs).where(jobs.c.state == "running", gone).limit(AT_ONCE)).all()
+        queued = []
+        for row in rows:
+            with writing(self.engine) as tx:
+                where = [jobs.c.id == row.id, jobs.c.state == "running", jobs.c.fence == row.fence, gone]
+                moved = self.move(tx, where, self._after_loss(job_from(row)))
+            if moved:
+                self.changed([moved])
+                if moved.state == "queued":
+                    queued.append(moved)
+        return queued
+
+    def _after_loss(self, job: Job) -> dict[str, Any]:
+        if job.cancel_requested:
+            return {"state": "cancelled"}
+        if job.attempt >= job.max_attempts:
+            error = MiloError(
+                f"the worker {job.worker} died or hung {job.attempt} times while it ran this job; "
+                "look at its input and the worker's log, then POST /retry",
+                code="worker_lost",
+            )
+            return {"state": "failed", "error": error.problem(f"/api/v1/jobs/{job.id}")}
+        again = {"state": "queued", "worker": None, "lease_expires_at": None, "published_at": self.clock()}
+        return again | {"attempt": jobs.c.attempt + 1}
+
+    def unpublished(self, depths: Mapping[str, int]) -> list[Job]:
+        """Queued rows that no message will wake: due retries, and rows whose message was lost. Marks them published.
+
+        A message was lost when its queue is empty (`depths`) and the row still waits, or when rows that were
+        published later have been taken before it.
+        """
+        now = self.clock()
+        grace = now - self.settings.lost_after_s
+        found: list[Job] = []
+        for queue, depth in depths.items():
+            passed = grace
+            if depth > 0:
+                newest = [
+                    select(func.max(jobs.c.published_at)).where(jobs.c.queue == queue, jobs.c.state == state)
+                    for state in ("running", "succeeded", "failed")
+                ]
+                with reading(self.engine) as connection:
+                    times = [connection.execute(query).scalar() for query in newest]
+                passed = min(grace, max((t for t in times if t), default=0.0) - self.settings.lost_after_s)
+            due = and_(jobs.c.published_at.is_(None), or_(jobs.c.due_at.is_(None), jobs.c.due_at <= now))
+            stale = and_(jobs.c.published_at < passed, jobs.c.due_at.is_(None))
+            which = select(jobs.c.id).where(jobs.c.queue == queue, jobs.c.state == "queued", or_(due, stale))
+            which = which.order_by(jobs.c.published_at).limit(AT_ONCE)
+            with reading(self.engine) as connection:
+                if connection.execute(which.limit(1)).first() is None:
+                    continue
+            again = update(jobs).where(jobs.c.id.in_(which)).values(published_at=now).returning(jobs)
+            with writing(self.engine) as tx:
+                found += [job_from(row) for row in tx.execute(again)]
+        return found

@@ -1,0 +1,168 @@
+"""What every part of the ledger stands on: rows to jobs, the fenced change of one row, what a final state settles."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, case, func, select, update
+
+from milo import outbox
+from milo.errors import Conflict, NotFound
+from milo.jobs import FINAL, Batch, Job, Progress, iso
+from milo.schema import batches, jobs
+from milo.settings import Settings
+
+SCHEMA_VERSION = 1
+AT_ONCE = 500
+"""Rows that one sweep takes up."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right of one worker to change one running job, until the lease ends or `fence` is outdated."""
+
+    job: Job
+    fence: int
+    worker: str
+
+
+class Store:
+    """The database of the ledger.
+
+    `notify` gets the ids that changed, after each commit; it must not raise. `clock` is unix seconds.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        settings: Settings,
+        notify: Callable[[Sequence[str]], None] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.engine = engine
+        self.settings = settings
+        self.notify = notify or (lambda ids: None)
+        self.clock = clock
+        self._queued: dict[str, tuple[float, int]] = {}
+
+    def move(self, tx: Connection, where: Sequence[Any], values: dict[str, Any]) -> Job | None:
+        """Change one row; on a final state also its batch's count and the outbox."""
+        values = values | {"version": jobs.c.version + 1}
+        final = values["state"] in FINAL
+        if final:
+            values |= {"finished_at": self.clock(), "worker": None, "lease_expires_at": None, "due_at": None}
+        row = tx.execute(update(jobs).where(*where).values(values).returning(jobs)).one_or_none()
+        if row is None:
+            return None
+        job = job_from(row)
+        if final:
+            self._settle(tx, job)
+        return job
+
+    def _settle(self, tx: Connection, job: Job) -> None:
+        now = self.clock()
+        if job.callback_url:
+            outbox.add(tx, job.owner, job.callback_url, f"job.{job.state}", webhook_data(job), now, job_id=job.id)
+        if not job.batch_id:
+            return
+        row = tx.execute(
+            update(batches)
+            .where(batches.c.id == job.batch_id)
+            .values(remaining=batches.c.remaining - 1)
+            .returning(batches.c.remaining)
+        ).one()
+        if row.remaining == 0:
+            tx.execute(update(batches).where(batches.c.id == job.batch_id).values(finished_at=now))
+            batch = self.read_batch(tx, job.batch_id)
+            if batch.callback_url:
+                data = batch_data(batch)
+                outbox.add(tx, batch.owner, batch.callback_url, "batch.finished", data, now, batch_id=batch.id)
+
+    def read_batch(self, connection: Connection, batch_id: str) -> Batch:
+        row = connection.execute(select(batches).where(batches.c.id == batch_id)).one_or_none()
+        if row is None:
+            raise NotFound(f"there is no batch {batch_id!r}", code="unknown_batch")
+        part = select(
+            jobs.c.state,
+            func.count().label("n"),
+            func.sum(jobs.c.audio_s).label("audio_s"),
+            func.sum(case((jobs.c.state == "running", jobs.c.progress_done), else_=0)).label("running_s"),
+            func.sum(jobs.c.version).label("version"),
+        )
+        states = connection.execute(part.where(jobs.c.batch_id == batch_id).group_by(jobs.c.state)).all()
+        done = sum((s.audio_s or 0) if s.state in FINAL else (s.running_s or 0) for s in states)
+        return Batch(
+            **row._mapping,
+            counts={s.state: s.n for s in states},
+            audio_s=sum(s.audio_s or 0 for s in states),
+            done_audio_s=done,
+            version=sum(s.version for s in states),
+        )
+
+    def changed(self, changed: Iterable[Job]) -> None:
+        ids = {name for job in changed for name in (job.id, job.batch_id) if name}
+        if ids:
+            self.notify(sorted(ids))
+
+
+def held(claim: Claim) -> list[Any]:
+    return [jobs.c.id == claim.job.id, jobs.c.state == "running", jobs.c.fence == claim.fence]
+
+
+def job_from(row: Row[Any]) -> Job:
+    return job_of(row._asdict())
+
+
+def job_of(row: Mapping[str, Any]) -> Job:
+    if row["schema_version"] > SCHEMA_VERSION:
+        raise Conflict(
+            f"job {row['id']} was written by a newer Milo (record version {row['schema_version']}); upgrade this one",
+            code="newer_record",
+        )
+    fields = {name: row[name] for name in Job.model_fields if name != "progress"}
+    progress = Progress(done=row["progress_done"], total=row["progress_total"], unit=row["progress_unit"])
+    return Job.model_construct(**fields, progress=progress)
+
+
+def group_key(kind: str, payload: Mapping[str, Any]) -> str:
+    """Equal for jobs that may share an engine batch: same kind, model and options, whatever the input."""
+    options = {name: value for name, value in payload.items() if name != "source"}
+    return hashlib.sha256(json.dumps([kind, options], sort_keys=True).encode()).hexdigest()
+
+
+def webhook_data(job: Job) -> dict[str, Any]:
+    """The `data` of a job's webhook: small, with a link to the result."""
+    link = f"/api/v1/jobs/{job.id}"
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "state": job.state,
+        "batch_id": job.batch_id,
+        "created_at": iso(job.created_at),
+        "finished_at": iso(job.finished_at),
+        "audio_s": job.audio_s,
+        "error": job.error,
+        "url": link,
+        "result_url": f"{link}/result" if job.state == "succeeded" else None,
+    }
+
+
+def batch_data(batch: Batch) -> dict[str, Any]:
+    """The `data` of a batch's webhook."""
+    link = f"/api/v1/batches/{batch.id}"
+    return {
+        "id": batch.id,
+        "name": batch.name,
+        "state": batch.state,
+        "total": batch.total,
+        "counts": batch.counts,
+        "created_at": iso(batch.created_at),
+        "finished_at": iso(batch.finished_at),
+        "url": link,
+        "results_url": f"{link}/results",
+    }
