@@ -69,5 +69,10 @@ beat_schedule = {
         "options": {"expires": _settings.reconcile_s},
     },
     "webhooks": {"task": "milo.tick.webhooks", "schedule": 5.0, "options": {"expires": 5.0}},
+    "unload": {
+        "task": "milo.tick.unload",
+        "schedule": 60.0,
+        "options": {"expires": 60.0, "queue": "gpu.background"},
+    },
     "clean": {"task": "milo.tick.clean", "schedule": 3600.0, "options": {"expires": 3600.0}},
 }

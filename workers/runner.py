@@ -85,7 +85,7 @@ class Runner:
         warm = self._warm.pop(held.id, None)
         if warm and warm[0] == held.claim.fence - 1:
             _, kept, steps = warm
-            kept.claim, kept.started, kept.cancelled = held.claim, held.started, False
+            kept.claim, kept.started, kept.cancelled, kept.compute_s = held.claim, held.started, False, 0.0
             group.first = group.held[held.id] = held = kept
         else:
             steps = work.load()(held)
@@ -122,8 +122,8 @@ class Runner:
         for held in list(group.held.values()):
             group.held.pop(held.id)
             with _lost_is_fine(held):
-                compute_s = time.monotonic() - held.started
-                queue.submit(self.ledger.release(held.claim, compute_s=compute_s, progress=held.progress))
+                released = self.ledger.release(held.claim, compute_s=held.spent_s(), progress=held.progress)
+                queue.submit(released)
         return word
 
     # --- leases -----------------------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ class Runner:
                 done.result,
                 result_file=done.file,
                 audio_s=done.audio_s,
-                compute_s=time.monotonic() - held.started,
+                compute_s=held.spent_s(),
                 models=done.models,
                 progress=held.progress,
             )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import socket
+import threading
+import time
 from functools import lru_cache
 from typing import Any
 
+import redis
 from billiard import current_process
 from celery import Task
 from celery.signals import worker_process_init, worker_ready, worker_shutting_down
@@ -17,8 +22,10 @@ from milo.jobs import KINDS
 from milo.ledger import Ledger
 from milo.logs import configure_logging
 from milo.queue import app
-from milo.settings import get_settings
+from milo.settings import Settings, get_settings
 from workers.runner import Runner
+
+ALIVE_TTL_S = 20
 
 
 @lru_cache(maxsize=1)
@@ -70,6 +77,15 @@ def clean() -> int:
     return work(get_runner().settings, get_runner().ledger, get_runner().files)
 
 
+@app.task(name="milo.tick.unload")
+def unload() -> None:
+    """On the GPU worker: give back the memory of models that nobody has used for a while."""
+    from workers import engines
+
+    engines.residency().sweep()
+    engines.report(get_runner().settings, get_runner().worker)
+
+
 def _stop_note(pid: int) -> Any:
     return get_settings().home / "run" / f"stop-{pid}"
 
@@ -84,10 +100,24 @@ def _child_starts(**_: Any) -> None:
 
 
 @worker_ready.connect
-def _ready(**_: Any) -> None:
+def _ready(sender: Any, **_: Any) -> None:
+    """Show that this worker lives, from a thread of its own: a broadcast would wait for the task in hand."""
+    settings = get_settings()
+    node = os.environ.get("MILO_WORKER_NODE") or sender.hostname
+    queues = [queue.name for queue in sender.task_consumer.queues]
+    threading.Thread(target=_show_alive, args=(settings, node, queues), name="alive", daemon=True).start()
     note = _stop_note(os.getpid())
     note.parent.mkdir(parents=True, exist_ok=True)
     note.unlink(missing_ok=True)
+
+
+def _show_alive(settings: Settings, node: str, queues: list[str]) -> None:
+    about = {"node": node, "queues": queues, "pid": os.getpid()}
+    while True:
+        document = json.dumps(about | {"at": time.time()})
+        with contextlib.suppress(redis.RedisError):
+            queue.redis_client(settings.redis_url).set(f"milo:worker:{node}", document, ex=ALIVE_TTL_S)
+        time.sleep(ALIVE_TTL_S / 4)
 
 
 @worker_shutting_down.connect

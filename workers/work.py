@@ -56,7 +56,12 @@ class Held:
     files: Files
     progress: Progress | None = None
     cancelled: bool = False
+    compute_s: float = 0
+    """Engine time spent on this job, its share of shared batches; 0: the time it was held counts."""
     started: float = field(default_factory=time.monotonic)
+
+    def spent_s(self) -> float:
+        return self.compute_s or time.monotonic() - self.started
 
     @property
     def id(self) -> str:
