@@ -33,6 +33,8 @@ class Hub:
         self._url = settings.redis_url
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self._task: asyncio.Task[None] | None = None
+        self.connected = False
+        """Whether wake-ups arrive at present. While not, waiters look by themselves."""
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._listen(), name="events-hub")
@@ -62,6 +64,7 @@ class Hub:
             try:
                 async with client, client.pubsub() as pubsub:
                     await pubsub.subscribe(CHANNEL)
+                    self.connected = True
                     self._wake_all()  # what changed while nobody listened
                     async for message in pubsub.listen():
                         if message["type"] == "message":
@@ -69,6 +72,8 @@ class Hub:
                                 for event in self._waiters.get(name, ()):
                                     event.set()
             except (redis.RedisError, OSError):
+                self.connected = False
+                self._wake_all()  # so that they know
                 await asyncio.sleep(1)
 
     def _wake_all(self) -> None:

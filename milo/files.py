@@ -9,6 +9,7 @@ A file appears under its name only when it is complete: written to a temporary n
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import shutil
@@ -66,7 +67,8 @@ class Files:
         with self._incoming(limit_bytes) as sink:
             async for chunk in chunks:
                 sink.write(chunk)
-        return self._keep(sink)
+            await asyncio.to_thread(sink.sync)
+        return await asyncio.to_thread(self._keep, sink)
 
     @contextmanager
     def _incoming(self, limit_bytes: int | None) -> Any:
@@ -76,8 +78,7 @@ class Files:
             sink = _Sink(file, Path(file.name), limit_bytes)
             try:
                 yield sink
-                file.flush()
-                os.fsync(file.fileno())
+                sink.sync()
             except BaseException:
                 sink.path.unlink(missing_ok=True)
                 raise
@@ -199,6 +200,10 @@ class _Sink:
             raise TooLarge(f"the upload is larger than {self._limit_bytes} bytes, the most this server takes")
         self.digest.update(chunk)
         self._file.write(chunk)
+
+    def sync(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
 
 @contextmanager

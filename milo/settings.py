@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     # --- the front ---
     host: str = "127.0.0.1"
     port: int = 8000
+    flower_host: str = "127.0.0.1"
+    """Where Flower listens. It asks for no password: keep it on this machine."""
     flower_port: int = 5556
     redis_port: int = 6390
     """Port of the Redis that `milo up` starts, when MILO_REDIS_URL is not set."""
@@ -49,6 +51,8 @@ class Settings(BaseSettings):
     url: str = "http://127.0.0.1:8000"
     """Where the client and the CLI find the API."""
     cors_origins: Words = []
+    rate_limit: str = ""
+    """Requests that one key may make, such as `600/minute`; empty: no limit."""
     max_upload_bytes: int = 2 * 1024**3
     """Largest multipart or blob upload."""
     max_body_bytes: int = 48 * 1024**2

@@ -104,7 +104,7 @@ class Reading(Store):
         with reading(self.engine) as connection:
             return int(connection.execute(query).scalar_one())
 
-    def seconds_perjob_from(self, kind: str, sample: int = 50) -> float | None:
+    def seconds_per_job(self, kind: str, sample: int = 50) -> float | None:
         """Mean compute seconds of the last finished jobs of a kind; None before the first."""
         last = (
             select(jobs.c.compute_s)
