@@ -1,0 +1,88 @@
+"""`milo up`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import threading
+from typing import Any
+
+import click
+
+from milo.cli.common import colours, load_settings
+
+OF_SERVICE = {
+    "redis": "red",
+    "api": "green",
+    "gpu": "magenta",
+    "cpu": "cyan",
+    "archive": "blue",
+    "beat": "yellow",
+    "flower": "bright_black",
+}
+
+
+class Printer:
+    """Lines of the services on stderr, each after its service's name. The ticks of beat stay in the log files."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._coloured = colours()
+
+    def __call__(self, name: str, line: str) -> None:
+        if not line or " milo.tick." in line or "(milo.tick." in line:
+            return
+        prefix = f"{name:<8}|"
+        if self._coloured:
+            prefix = click.style(prefix, fg=OF_SERVICE.get(name, "white"))
+        with self._lock, contextlib.suppress(OSError, ValueError):  # the terminal may be gone; the logs are not
+            sys.stderr.write(f"{prefix} {line}\n")
+            sys.stderr.flush()
+
+
+@click.command()
+@click.option("--without", metavar="NAME,...", default="", help="Services to leave out: flower, beat, ...")
+@click.option("--quiet", is_flag=True, help="Logs only into MILO_HOME/logs.")
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON on stdout when all is ready.")
+def up(without: str, quiet: bool, as_json: bool) -> None:
+    """Start everything on this machine and keep it running.
+
+    Redis, the API, the GPU worker, the CPU workers, beat and Flower, until Ctrl-C. What dies is restarted.
+    """
+    from milo.services import all_services
+    from milo.stack import up as run
+
+    settings = load_settings()
+    left_out = [name.strip() for name in without.split(",") if name.strip()]
+    known = [service.name for service in all_services(settings)]
+    unknown = [name for name in left_out if name not in known]
+    if unknown:
+        raise click.UsageError(f"there is no service {', '.join(unknown)}; there are {', '.join(known)}")
+
+    def ready(note: dict[str, Any]) -> None:
+        with contextlib.suppress(OSError):
+            click.echo(json.dumps(note) if as_json else _banner(note, settings), nl=True)
+
+    run(settings, (lambda name, line: None) if quiet else Printer(), without=left_out, on_ready=ready)
+
+
+def _banner(note: dict[str, Any], settings: Any) -> str:
+    from milo.settings import DEFAULT_API_KEY
+
+    own = settings.api_key != DEFAULT_API_KEY
+    key = (
+        "the one in MILO_API_KEY"
+        if own
+        else f"{DEFAULT_API_KEY} (development only; `milo keys create` makes real ones)"
+    )
+    rows = {
+        "API": f"{note['url']}/api/v1/health",
+        "Docs": f"{note['url']}/docs",
+        "Flower": note.get("flower_url"),
+        "Key": key,
+        "Try": "milo transcribe samples --out out",
+        "Stop": "Ctrl-C",
+    }
+    lines = [f"  {name:<7} {value}" for name, value in rows.items() if value]
+    return "\n".join(["", "Milo is ready.", *lines, ""])

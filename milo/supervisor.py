@@ -1,0 +1,208 @@
+"""Keeps a list of processes running on this machine: starts, waits, prefixes logs, restarts with back-off, stops.
+
+Knows nothing of Milo's own: what to run stands in `milo/services.py`. One thread runs it all, the one that called
+`Supervisor.start`; further threads only copy the children's output.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import IO
+
+from milo.errors import Unavailable
+from milo.services import Running, Service
+from milo.settings import Settings
+
+BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+HEALTHY_AFTER_S = 60.0
+LOG_BYTES = 10 * 1024**2
+LINE_BYTES = 16 * 1024
+Say = Callable[[str, str], None]
+"""Shows one line of one service to the person at the terminal."""
+
+
+class Child:
+    """A service and the process that runs it at present."""
+
+    def __init__(self, service: Service, command: Sequence[str], env: Mapping[str, str], log: Path, say: Say) -> None:
+        self.service = service
+        self.tail: deque[str] = deque(maxlen=15)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.started_at = 0.0
+        self.restart_at: float | None = None
+        self.is_ready = False
+        self.failures = 0
+        self._command, self._env, self._say = list(command), dict(env), say
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self._file = logging.handlers.RotatingFileHandler(log, maxBytes=LOG_BYTES, backupCount=2, encoding="utf-8")
+
+    def start(self) -> None:
+        """Start the process in a session of its own, so that Ctrl-C reaches the supervisor alone."""
+        self.restart_at, self.is_ready, self.started_at = None, False, time.time()
+        self.process = subprocess.Popen(
+            [*_dies_with_us(), *self._command],
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        threading.Thread(target=self._copy, args=(self.process.stdout,), name=self.service.name, daemon=True).start()
+
+    def _copy(self, pipe: IO[bytes]) -> None:
+        with pipe:
+            for raw in iter(lambda: pipe.readline(LINE_BYTES), b""):
+                line = raw.decode("utf-8", "replace").rstrip()
+                self.tail.append(line)
+                self._write(line)
+                self._say(self.service.name, line)
+
+    def _write(self, line: str) -> None:
+        self._file.handle(logging.LogRecord("", logging.INFO, "", 0, "%s", (line,), None))
+
+    def note(self, line: str) -> None:
+        """Something about the process, into its log and to the person."""
+        self._write(f"--- {line}")
+        self._say(self.service.name, line)
+
+    def ended(self) -> str | None:
+        """How the process ended, in words; None while it runs or was never started."""
+        code = self.process.poll() if self.process else None
+        if code is None:
+            return None
+        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+    def kill(self, number: signal.Signals, *, group: bool = False) -> None:
+        if self.process is None:
+            return
+        with suppress(ProcessLookupError, PermissionError):
+            if group:
+                os.killpg(self.process.pid, number)
+            elif self.process.poll() is None:
+                self.process.send_signal(number)
+
+
+class Supervisor:
+    """Runs `services`. `env` holds what all of them get beside their own."""
+
+    def __init__(
+        self, services: Sequence[Service], settings: Settings, env: Mapping[str, str], say: Say, stop: threading.Event
+    ) -> None:
+        self.settings = settings
+        self._say, self._stop = say, stop
+        logs = settings.home / "logs"
+        self.children = [
+            Child(s, (*program(s.command[0], settings), *s.command[1:]), {**env, **s.env}, logs / f"{s.name}.log", say)
+            for s in services
+        ]
+
+    def start(self, names: Sequence[str]) -> None:
+        """Start these and wait until each is ready. Raises `Unavailable` with the culprit's last lines."""
+        waiting = [child for child in self.children if child.service.name in names]
+        for child in waiting:
+            if not self._stop.is_set():
+                child.start()
+        while waiting and not self._stop.is_set():
+            waiting = [child for child in waiting if not self._look(child)]
+            self._stop.wait(0.05)
+
+    def _look(self, child: Child) -> bool:
+        how = child.ended()
+        if how:
+            time.sleep(0.2)  # the last lines are still on their way through the pipe
+            raise Unavailable(_culprit(child, f"{child.service.name} {how} before it was ready"))
+        if time.time() - child.started_at > child.service.ready_s:
+            raise Unavailable(_culprit(child, f"{child.service.name} was not ready in {child.service.ready_s:.0f} s"))
+        return self._is_ready(child)
+
+    def _is_ready(self, child: Child) -> bool:
+        if not child.is_ready and child.process:
+            child.is_ready = child.service.ready(Running(self.settings, child.process.pid, child.started_at))
+        return child.is_ready
+
+    def watch(self) -> None:
+        """Restart what dies, until `stop` is set."""
+        while not self._stop.wait(0.1):
+            for child in self.children:
+                self._mend(child)
+
+    def _mend(self, child: Child) -> None:
+        now = time.time()
+        if child.restart_at is not None:
+            if now >= child.restart_at:
+                child.start()
+            return
+        how = child.ended()
+        if how is None:
+            if not child.is_ready and self._is_ready(child) and child.failures:
+                child.note("is back")
+            if child.failures and now - child.started_at > HEALTHY_AFTER_S:
+                child.failures = 0
+            return
+        child.kill(signal.SIGKILL, group=True)  # what it left behind would hold its files and its memory
+        if now - child.started_at > HEALTHY_AFTER_S:
+            child.failures = 0
+        wait_s = BACKOFF_S[min(child.failures, len(BACKOFF_S) - 1)]
+        child.failures += 1
+        child.restart_at = now + wait_s
+        child.note(f"{how}; starts again in {wait_s:.0f} s")
+
+    def stop(self, hurry: threading.Event) -> None:
+        """End all: rank by rank, SIGTERM, then SIGKILL for what is left after its time, or at once on `hurry`."""
+        for rank in sorted({child.service.stop_rank for child in self.children}):
+            children = [child for child in self.children if child.service.stop_rank == rank]
+            for child in children:
+                child.kill(signal.SIGTERM)
+            asked_at = time.monotonic()
+            while any(_alive(child, asked_at, hurry) for child in children):
+                hurry.wait(0.05)
+            for child in children:
+                if child.process and child.process.poll() is None:
+                    child.note("did not end in time and is killed")
+                child.kill(signal.SIGKILL, group=True)
+                if child.process:
+                    child.process.wait()
+
+
+def _alive(child: Child, asked_at: float, hurry: threading.Event) -> bool:
+    if child.process is None or child.process.poll() is not None or hurry.is_set():
+        return False
+    return time.monotonic() - asked_at < child.service.stop_s
+
+
+def _culprit(child: Child, what: str) -> str:
+    lines = "".join(f"\n    {line}" for line in child.tail) or "\n    (nothing)"
+    return f"{what}. Its last lines:{lines}"
+
+
+def program(name: str, settings: Settings) -> tuple[str, ...]:
+    """How to start a program of a service on this machine. Raises `Unavailable` when there is no Redis."""
+    if name == "redis-server":
+        from milo.redis_server import find_redis_server
+
+        return (find_redis_server(),)
+    return (sys.executable, "-m", name)
+
+
+@lru_cache(maxsize=1)
+def _dies_with_us() -> tuple[str, ...]:
+    """A prefix that has the kernel send SIGTERM to a child whose supervisor died (Linux, util-linux)."""
+    setpriv = shutil.which("setpriv")
+    prefix = (setpriv, "--pdeathsig", "TERM", "--") if setpriv else ()
+    if not prefix or subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode:
+        return ()
+    return tuple(word for word in prefix if word)
