@@ -6,7 +6,7 @@ It knows models and numbers; it knows nothing of jobs, files or HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -80,6 +80,55 @@ class Transcriber(Protocol):
 
         Raises `Invalid` for a language or task the model does not know, `OutOfMemory` when one window alone
         does not fit.
+        """
+        ...
+
+
+class Synthesizer(Protocol):
+    """Text to speech, one sentence at a time, so that the first audio leaves early."""
+
+    name: str
+    sample_rate_hz: int
+    languages: Sequence[str]
+    voices: Sequence[str]
+
+    def synthesize(self, text: str, *, language: str, voice: str | None = None, speed: float = 1.0) -> Samples:
+        """Mono float32 audio at `sample_rate_hz` of a text that is ready to be spoken (numbers in words).
+
+        Raises `Invalid` for a language or voice it does not have.
+        """
+        ...
+
+
+class Translator(Protocol):
+    """Text to text between languages named by ISO 639-1 codes."""
+
+    name: str
+    languages: Sequence[str]
+
+    def translate(self, texts: Sequence[str], source: str, target: str) -> list[str]:
+        """The translation of each text, in order. Raises `Invalid` for a language it does not have."""
+        ...
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a chat; `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+class ChatModel(Protocol):
+    """A language model that answers a conversation, piece by piece."""
+
+    name: str
+
+    def reply(self, messages: Sequence[Message], *, max_tokens: int, temperature: float = 0.7) -> Iterator[str]:
+        """Pieces of the answer as they are made. Closing the iterator stops the model.
+
+        The oldest turns are left out, by tokens, when the conversation does not fit the context.
+        Raises `ModelUnavailable` before the first piece when the model can't answer at all.
         """
         ...
 
