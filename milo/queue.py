@@ -5,6 +5,7 @@ The queue carries wake-ups. What to do, and whether it is still to be done, stan
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -29,13 +30,27 @@ def submit(job: Job) -> bool:
 
     The task id is the job's id and the number of the wake-up, so that Flower and the ledger name the same thing.
     """
+    return submit_many([job]) == 1
+
+
+def submit_many(jobs: Iterable[Job]) -> int:
+    """`submit` over one connection. Returns how many went out before the broker failed."""
+    sent = 0
     try:
-        app.send_task(
-            task_name(job.kind), args=[job.id], queue=job.queue, task_id=f"{job.id}.{job.version}", ignore_result=True
-        )
+        with app.producer_or_acquire() as producer:
+            for job in jobs:
+                app.send_task(
+                    task_name(job.kind),
+                    args=[job.id],
+                    queue=job.queue,
+                    task_id=f"{job.id}.{job.version}",
+                    ignore_result=True,
+                    producer=producer,
+                )
+                sent += 1
     except (OperationalError, redis.RedisError, OSError):
-        return False
-    return True
+        return sent
+    return sent
 
 
 def tick(name: str) -> None:
