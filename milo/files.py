@@ -158,6 +158,11 @@ class Files:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def work_in_progress(self) -> list[str]:
+        """Ids of jobs that have a work folder on this machine."""
+        folder = (Path(self.root) if self.is_local else self.settings.home) / "work"
+        return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
     def share_work(self, job_id: str) -> None:
         """Make the work folder visible to the other machines. Nothing to do when the store is this disk."""
         if not self.is_local:

@@ -25,6 +25,7 @@ def compose(
     model: str,
     engine: str,
     task: str,
+    warnings: Sequence[str] = (),
 ) -> Transcript:
     """The transcript of a recording from `(start_s, end_s, text)` of its windows, in seconds of the original file."""
     segments: list[Segment] = []
@@ -52,6 +53,7 @@ def compose(
         model=model,
         engine=engine,
         task=task,
+        warnings=list(warnings),
     )
 
 

@@ -68,6 +68,8 @@ class Transcript(BaseModel):
     model: str
     engine: str
     task: str = "transcribe"
+    warnings: list[str] = []
+    """What was wrong with the file although it could be read: cut off, broken frames."""
 
 
 def timestamp(seconds: float, separator: str = ",") -> str:

@@ -49,6 +49,7 @@ def clean(settings: Settings, ledger: Ledger, files: Files) -> int:
     now = time.time()
     with writing(ledger.engine) as tx:
         tx.execute(delete(idempotency).where(idempotency.c.created_at < now - settings.idempotency_ttl_s))
+    _drop_left_work(ledger, files)
     if settings.retention_days <= 0:
         return 0
     before = now - settings.retention_days * 86_400
@@ -72,3 +73,12 @@ def clean(settings: Settings, ledger: Ledger, files: Files) -> int:
                 if connection.execute(used).first() is None:
                     files.drop_blob(blob)
         removed += len(rows)
+
+
+def _drop_left_work(ledger: Ledger, files: Files) -> None:
+    """Work folders of jobs that ended without their worker, as dead letters do."""
+    for job_id in files.work_in_progress():
+        with reading(ledger.engine) as connection:
+            state = connection.execute(select(jobs.c.state).where(jobs.c.id == job_id)).scalar()
+        if state not in ("queued", "running"):
+            files.drop_work(job_id)

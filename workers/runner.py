@@ -192,6 +192,13 @@ class Runner:
         with _lost_is_fine(held):
             queue.submit(self.ledger.release(held.claim, stage=following.stage, audio_s=following.audio_s))
 
+    def again(self, held: Held, stage: str) -> None:
+        if held.job.attempt >= held.job.max_attempts:
+            lost = f"what was done before the stage {held.job.stage!r} was lost {held.job.attempt} times"
+            return self.fail(held, MiloError(f"{lost}; do all workers share MILO_HOME?", code="work_lost"))
+        with _lost_is_fine(held):
+            queue.submit(self.ledger.release(held.claim, stage=stage, retry=True))
+
     def fail(self, held: Held, error: MiloError) -> None:
         job = held.job
         with _lost_is_fine(held):

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from milo.engines.base import DecodeOptions, Transcriber, WindowText, WordTiming
-from milo.errors import EngineError, MiloError
+from milo.errors import EngineError, NotFound
 from milo.jobs import Progress, SttPayload
 from milo.segments import compose
 from milo.settings import Settings
@@ -89,8 +89,8 @@ class Table:
         for held in joined:
             try:
                 speech = DecodedSpeech.load(held.work_folder)
-            except MiloError as error:
-                self._group.fail(held, error)
+            except NotFound:
+                self._group.again(held, "decode")
                 continue
             engine = self._engine
             windows = plan_windows(speech, pack_window_s=engine.pack_window_s, max_window_s=engine.max_window_s)
@@ -180,6 +180,7 @@ class Table:
             model=self._engine.name,
             engine=self._settings.stt_engine,
             task=self._options.task,
+            warnings=speech.warnings,
         )
         content = transcript.model_dump_json().encode()
         large = len(content) > INLINE_BYTES

@@ -108,6 +108,11 @@ class Group:
         self.held.pop(held.id, None)
         self._runner.fail(held, error)
 
+    def again(self, held: Held, stage: str) -> None:
+        """Send a job back to an earlier stage, whose work is gone; that counts as an attempt."""
+        self.held.pop(held.id, None)
+        self._runner.again(held, stage)
+
 
 @dataclass(frozen=True)
 class Work:

@@ -120,7 +120,8 @@ class Living(Store):
             "published_at": now if due_in_s is None else None,
         }
         if stage:
-            values |= {"stage": stage, "queue": queue_for(job.kind, stage, job.priority), "attempt": 1}
+            values |= {"stage": stage, "queue": queue_for(job.kind, stage, job.priority)}
+            values["attempt"] = jobs.c.attempt + 1 if retry else 1
         if audio_s is not None:
             values["audio_s"] = audio_s
         if progress:

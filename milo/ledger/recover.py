@@ -9,7 +9,7 @@ from sqlalchemy import and_, func, or_, select, update
 
 from milo.database import reading, writing
 from milo.errors import Conflict, MiloError
-from milo.jobs import Batch, Job
+from milo.jobs import KINDS, Batch, Job, queue_for
 from milo.ledger.read import Reading
 from milo.ledger.store import AT_ONCE, job_from
 from milo.schema import batches, jobs
@@ -49,32 +49,33 @@ class Recovering(Reading):
         return self.batch(batch_id)
 
     def retry(self, job_id: str) -> Job:
-        """Queue a failed or cancelled job again, from its last durable point. `Conflict` in any other state."""
-        now = self.clock()
+        """Queue a failed or cancelled job again, from its first stage. `Conflict` in any other state."""
+        job = self.get(job_id)
+        stage = KINDS[job.kind].stages[0][0]
+        values = {
+            "state": "queued",
+            "stage": stage,
+            "queue": queue_for(job.kind, stage, job.priority),
+            "attempt": 1,
+            "cancel_requested": False,
+            "error": None,
+            "finished_at": None,
+            "due_at": None,
+            "published_at": self.clock(),
+            "progress_done": 0,
+            "version": jobs.c.version + 1,
+        }
         with writing(self.engine) as tx:
-            values = {
-                "state": "queued",
-                "attempt": 1,
-                "cancel_requested": False,
-                "error": None,
-                "finished_at": None,
-                "due_at": None,
-                "published_at": now,
-                "version": jobs.c.version + 1,
-            }
-            ended = jobs.c.state.in_(("failed", "cancelled"))
-            row = tx.execute(
-                update(jobs).where(jobs.c.id == job_id, ended).values(values).returning(jobs)
-            ).one_or_none()
+            ended = and_(jobs.c.id == job_id, jobs.c.state.in_(("failed", "cancelled")))
+            row = tx.execute(update(jobs).where(ended).values(values).returning(jobs)).one_or_none()
             if row is not None and row.batch_id:
                 more = {"remaining": batches.c.remaining + 1, "finished_at": None}
                 tx.execute(update(batches).where(batches.c.id == row.batch_id).values(more))
         if row is None:
-            state = self.get(job_id).state
-            raise Conflict(f"job {job_id} is {state}; only a failed or cancelled job can be tried again")
-        job = job_from(row)
-        self.changed([job])
-        return job
+            raise Conflict(f"job {job_id} is {job.state}; only a failed or cancelled job can be tried again")
+        again = job_from(row)
+        self.changed([again])
+        return again
 
     def reap(self, worker: str | None = None) -> list[Job]:
         """Take back jobs whose lease ran out (or, when `worker` starts anew, those that its last life still holds).
