@@ -1,0 +1,132 @@
+"""HTTP to a Milo server: problem documents become `MiloError`s again, and what may be repeated is repeated.
+
+Knows nothing of jobs; `milo/client.py` does.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from milo.errors import Conflict, MiloError, Unavailable
+
+MAX_PAUSE_S = 10.0
+Content = Callable[[], Iterator[bytes]]
+"""Opens the body anew for each try."""
+
+
+class Http:
+    """One server and one key. Thread-safe. `patience_s`: how long to go on trying while the server is away or busy."""
+
+    def __init__(self, url: str, api_key: str, timeout_s: float, patience_s: float) -> None:
+        self.url = url.rstrip("/")
+        self.patience_s = patience_s
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise Unavailable(f"{url!r} is not the URL of a server; write http://host:port", code="bad_url")
+        self.is_local = parts.hostname in ("127.0.0.1", "localhost", "::1")
+        self._client = httpx.Client(
+            base_url=self.url,
+            headers={"Authorization": f"Bearer {api_key}", "User-Agent": "milo-client"},
+            timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 5)),
+            trust_env=not self.is_local,  # a proxy can't reach this machine's own server
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def get(self, path: str, *, patience_s: float | None = None, timeout_s: float | None = None, **params: Any) -> Any:
+        """The JSON of a GET. `None` parameters are left out."""
+        return self.send("GET", path, params=params, patience_s=patience_s, timeout_s=timeout_s).json()
+
+    def post(self, path: str, document: Any = None, **headers: str) -> Any:
+        """The JSON of a POST that is safe to repeat: it carries an Idempotency-Key."""
+        headers = {"Idempotency-Key": str(uuid.uuid4()), **headers}
+        return self.send("POST", path, json=document, headers=headers).json()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: dict[str, Any] | None = None,
+        json: Any = None,
+        content: Content | None = None,
+        headers: dict[str, str] | None = None,
+        timeout_s: float | None = None,
+        patience_s: float | None = None,
+    ) -> httpx.Response:
+        """Send, and send again on 429, 503 and broken connections. Raises the `MiloError` of any other answer."""
+        request: dict[str, Any] = {"params": {k: v for k, v in (params or {}).items() if v is not None}}
+        request |= {"headers": headers} | ({} if json is None else {"json": json})
+        request |= {} if timeout_s is None else {"timeout": httpx.Timeout(timeout_s, connect=5)}
+        end = time.monotonic() + (self.patience_s if patience_s is None else patience_s)
+        pause_s = 0.2
+        while True:
+            try:
+                if content:
+                    request["content"] = content()
+                response = self._client.request(method, f"/api/v1{path}", **request)
+                if response.is_success:
+                    return response
+                error = error_of(response)
+            except httpx.LocalProtocolError as problem:  # more or fewer bytes than announced
+                raise Conflict(f"the file changed while it was being sent: {problem}", code="changed_file") from None
+            except httpx.TransportError as problem:
+                error = Unavailable(
+                    f"no answer from {self.url}: {problem or type(problem).__name__}. Is Milo up there?",
+                    code="unreachable",
+                )
+            if not _worth_repeating(error):
+                raise error
+            wait_s = error.retry_after_s if error.retry_after_s is not None else pause_s * random.uniform(0.7, 1.3)
+            if time.monotonic() + wait_s > end:
+                raise error
+            time.sleep(wait_s)
+            pause_s = min(MAX_PAUSE_S, pause_s * 2)
+
+
+def _worth_repeating(error: MiloError) -> bool:
+    return error.status in (429, 503) and error.code != "model_unavailable" or error.code == "request_in_progress"
+
+
+def error_of(response: httpx.Response) -> MiloError:
+    """The error that a response describes: a problem document, or whatever came instead of one."""
+    try:
+        document = response.json()
+    except ValueError:
+        document = None
+    if not isinstance(document, dict) or "detail" not in document:
+        text = f"the server answered {response.status_code} {response.reason_phrase} to {response.request.url.path}"
+        document = {"detail": text, "status": response.status_code}
+    error = error_from(document)
+    pause = response.headers.get("retry-after", "")
+    if pause.isdigit():
+        error.retry_after_s = float(pause)
+    return error
+
+
+def error_from(problem: dict[str, Any]) -> MiloError:
+    """A problem document (of a response, or of a failed job) as the error that made it."""
+    code, status = str(problem.get("code") or ""), int(problem.get("status") or 500)
+    kinds = _kinds(MiloError)
+    kind = next((k for k in kinds if k.code == code), None) or next((k for k in kinds if k.status == status), MiloError)
+    detail = problem.get("detail")
+    text = detail if isinstance(detail, str) else str(detail or problem.get("title") or "")
+    error = kind(text, code=code or None, errors=problem.get("errors"))
+    error.status = status  # type: ignore[misc]
+    error.retryable = bool(problem.get("retryable", kind.retryable))  # type: ignore[misc]
+    return error
+
+
+def _kinds(root: type[MiloError]) -> list[type[MiloError]]:
+    found = [root] if root is not MiloError else []
+    for child in root.__subclasses__():
+        found += _kinds(child)
+    return found
