@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from milo.jobs import Progress, SttPayload
 from milo.speech import DecodedSpeech, decode_speech
@@ -12,7 +12,7 @@ from workers.work import Held, Next
 LOOK_AGAIN_S = 0.2
 
 
-def run(held: Held) -> Iterator[Progress]:
+def run(held: Held) -> Generator[Progress, None, Next]:
     """Decode, find the speech, hand over. Archives wait while much decoded audio waits for the GPU already."""
     payload: SttPayload = held.payload
     settings = held.settings

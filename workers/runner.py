@@ -69,8 +69,6 @@ class Runner:
             if now - renewed >= min(1.0, self.settings.lease_s / 3):
                 self._renew(group)
                 renewed = now
-            if not group.held:
-                break
             if self._stopping() or (work.sliced and now - start >= self.settings.slice_s):
                 return self._give_way(group, steps, "slice ended")
             if now - looked >= LOOK_EVERY_S:

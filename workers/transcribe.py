@@ -38,8 +38,7 @@ def run(group: Group) -> Iterator[None]:
         engines.report(settings, group.first.claim.worker)
         table = Table(group, engine, decode_options(payload), settings)
         table.admit([group.first])
-        while table.open:
-            table.fill()
+        while table.fill():
             table.step()
             yield
             table.drop_gone()
@@ -100,19 +99,18 @@ class Table:
             if not recording.waiting:
                 self._finish(recording)
 
-    def fill(self) -> None:
-        """Claim more jobs while the windows on the table don't fill the batches to choose from."""
+    def fill(self) -> bool:
+        """Claim more jobs while the windows on the table don't fill a batch. False: there is nothing left to do."""
         while len(self._queue) < self._batch:
             joined = self._group.more(self._batch - len(self._queue))
             if not joined:
-                return
+                break
             self.admit(joined)
+        return bool(self._queue)
 
     def step(self) -> None:
         """One engine batch: the oldest window, and those nearest to it in length."""
         chosen = self._choose()
-        if not chosen:
-            return
         windows = [self.open[job_id].windows[index] for job_id, index in chosen]
         audio = [
             self.open[job_id].speech.samples(window.start_s, window.end_s)
@@ -135,8 +133,6 @@ class Table:
             self._after(self.open[job_id], indexes)
 
     def _choose(self) -> list[tuple[str, int]]:
-        if not self._queue:
-            return []
         pool = self._queue[: self._batch * LOOK_AHEAD]
         oldest = pool[0]
         pool.sort(key=self._length_s)

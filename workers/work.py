@@ -3,7 +3,7 @@
 Work is a generator: between two yields the runner renews leases, publishes progress, stops what was cancelled, and
 gives way to work of a higher priority. There are two shapes:
 
-- `single`: `run(job: Held) -> Iterator[Progress]`, returning `Done` or `Next`. Its generator stays alive in the worker
+- `single`: `run(job: Held) -> Generator[Progress, None, Done | Next]`. Its generator stays alive in the worker
   when the job gives way, so going on costs a queue round trip and not a reload.
 - `grouped`: `run(group: Group) -> Iterator[None]`: several jobs in one engine batch. It finishes each by
   `group.finish(...)`; when it gives way, unfinished jobs go on from what they have saved.

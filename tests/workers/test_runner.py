@@ -1,0 +1,355 @@
+"""The loop that every job runs through, on a real ledger and a real Redis, with work made for the test."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import redis
+
+from milo import queue
+from milo.errors import BadMedia, EngineError
+from milo.files import Files
+from milo.jobs import Job, NewJob, Progress
+from milo.ledger import Ledger
+from milo.settings import Settings
+from workers import work
+from workers.runner import Runner
+from workers.work import Done, Group, Held, Next, Work
+
+
+@pytest.fixture
+def ledger(settings: Settings) -> Iterator[Ledger]:
+    opened = Ledger.open(settings)
+    yield opened
+    opened.engine.dispose()
+
+
+@pytest.fixture
+def runner(settings: Settings, ledger: Ledger) -> Runner:
+    return Runner(settings, ledger, Files(settings), "gpu/0")
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Puts a generator function into the table of work, as the `ping` kind."""
+
+    def put(function: Callable[..., Iterator[Any]], **options: Any) -> None:
+        module = ModuleType("work_of_the_test")
+        module.run = function  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "work_of_the_test", module)
+        monkeypatch.setitem(work.WORK, ("ping", "ping"), Work("work_of_the_test:run", **options))
+
+    return put
+
+
+def new_job(ledger: Ledger, **fields: Any) -> Job:
+    values = {"kind": "ping", "payload": {"seconds": 0}, "owner": "ana", "priority": "batch"}
+    return ledger.create(NewJob(**(values | fields)))
+
+
+def test_a_single_generator_runs_to_its_end_and_its_return_value_is_the_result(
+    runner: Runner, ledger: Ledger, runs: Any
+) -> None:
+    def run(held: Held) -> Iterator[Progress]:
+        yield Progress(done=1, total=2)
+        return Done({"answer": held.id}, audio_s=3.0, models={"stt": "m@1"})
+
+    runs(run)
+    job = new_job(ledger)
+    assert runner.run(job.id) == "done"
+    after = ledger.get(job.id)
+    assert after.state == "succeeded" and after.result == {"answer": job.id} and after.audio_s == 3.0
+    assert runner.run(job.id) == "nothing to do"
+
+
+def test_at_the_end_of_a_slice_the_job_goes_back_and_then_on_from_its_warm_generator(
+    runner: Runner, ledger: Ledger, runs: Any
+) -> None:
+    starts: list[str] = []
+    seen: list[int] = []
+
+    def run(held: Held) -> Iterator[Progress]:
+        starts.append(held.id)
+        for step in range(6):
+            seen.append(step)
+            yield Progress(done=step + 1, total=6)
+        return Done({"steps": 6})
+
+    runs(run)
+    runner.settings = runner.settings.model_copy(update={"slice_s": 0})
+    job = new_job(ledger)
+    words = []
+    while not ledger.get(job.id).final:
+        words.append(runner.run(job.id))
+    assert words == ["slice ended"] * 6 + ["done"]
+    assert starts == [job.id] and seen == list(range(6))
+    assert ledger.get(job.id).slices == 6
+
+
+def test_another_worker_starts_the_job_anew(runner: Runner, ledger: Ledger, settings: Settings, runs: Any) -> None:
+    starts: list[str] = []
+
+    def run(held: Held) -> Iterator[Progress]:
+        starts.append(held.claim.worker)
+        yield Progress()
+        return Done({})
+
+    runs(run)
+    job = new_job(ledger)
+    runner.settings = settings.model_copy(update={"slice_s": 0})
+    assert runner.run(job.id) == "slice ended"
+    assert Runner(settings, ledger, Files(settings), "gpu/1").run(job.id) == "done"
+    assert starts == ["gpu/0", "gpu/1"]
+
+
+def test_a_job_gives_way_when_a_person_waits(
+    runner: Runner, ledger: Ledger, settings: Settings, runs: Any, redis_client: redis.Redis
+) -> None:
+    def run(held: Held) -> Iterator[Progress]:
+        for step in range(10_000):
+            if step == 3:
+                redis_client.lpush("gpu.realtime", "somebody waits")
+            time.sleep(0.005)
+            yield Progress(done=step)
+        return Done({})
+
+    runs(run)
+    job = new_job(ledger, priority="background")
+    assert runner.run(job.id) == "gave way"
+    after = ledger.get(job.id)
+    assert after.state == "queued" and after.slices == 1 and after.progress.done < 100
+    assert redis_client.llen("gpu.background") == 1, "the released job has its wake-up"
+
+
+def test_nobody_gives_way_to_work_of_equal_or_lower_priority(
+    runner: Runner, ledger: Ledger, runs: Any, redis_client: redis.Redis
+) -> None:
+    def run(held: Held) -> Iterator[Progress]:
+        for _ in range(20):
+            time.sleep(0.005)
+            yield Progress()
+        return Done({})
+
+    runs(run)
+    redis_client.lpush("gpu.background", "later")
+    redis_client.lpush("gpu.interactive", "also")
+    assert runner.run(new_job(ledger, priority="interactive").id) == "done"
+
+
+def test_a_cancelled_job_stops_at_its_next_yield(runner: Runner, ledger: Ledger, runs: Any) -> None:
+    closed = threading.Event()
+
+    def run(held: Held) -> Iterator[Progress]:
+        try:
+            ledger.cancel(held.id)
+            for _ in range(1000):
+                time.sleep(0.01)
+                yield Progress()
+        finally:
+            closed.set()
+        return Done({})
+
+    runs(run)
+    job = new_job(ledger)
+    runner.run(job.id)
+    assert ledger.get(job.id).state == "cancelled"
+    assert closed.is_set()
+
+
+def test_a_refusal_fails_the_job_with_its_problem_at_once(runner: Runner, ledger: Ledger, runs: Any) -> None:
+    def run(held: Held) -> Iterator[Progress]:
+        raise BadMedia("not a recording", code="not_audio")
+        yield
+
+    runs(run)
+    job = new_job(ledger)
+    assert runner.run(job.id) == "not_audio"
+    failed = ledger.get(job.id)
+    assert failed.state == "failed" and failed.attempt == 1
+    assert failed.error and (failed.error["status"], failed.error["code"]) == (415, "not_audio")
+
+
+def test_a_fault_that_may_pass_is_tried_again_later_up_to_the_limit(
+    runner: Runner, ledger: Ledger, runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(held: Held) -> Iterator[Progress]:
+        raise ZeroDivisionError("engine bug")
+        yield
+
+    runs(run)
+    job = new_job(ledger, max_attempts=2)
+    assert runner.run(job.id) == "internal_error"
+    waiting = ledger.get(job.id)
+    assert waiting.state == "queued" and waiting.attempt == 2 and waiting.due_at
+    monkeypatch.setattr(ledger, "clock", lambda: waiting.due_at + 1)
+    runner.run(job.id)
+    failed = ledger.get(job.id)
+    assert failed.state == "failed" and failed.error and "ZeroDivisionError: engine bug" in failed.error["detail"]
+
+
+def test_running_out_of_memory_fails_the_job_and_not_the_worker(runner: Runner, ledger: Ledger, runs: Any) -> None:
+    def run(held: Held) -> Iterator[Progress]:
+        raise MemoryError
+        yield
+
+    runs(run)
+    job = new_job(ledger, max_attempts=1)
+    assert runner.run(job.id) == "out_of_memory"
+    assert ledger.get(job.id).state == "failed"
+
+
+def test_a_worker_that_lost_its_lease_publishes_nothing(runner: Runner, ledger: Ledger, runs: Any) -> None:
+    def run(held: Held) -> Iterator[Progress]:
+        ledger.reap(worker="gpu/0")
+        assert ledger.claim(held.id, "heir")
+        yield Progress()
+        return Done({"from": "zombie"})
+
+    runs(run)
+    job = new_job(ledger)
+    runner.run(job.id)
+    after = ledger.get(job.id)
+    assert after.state == "running" and after.worker == "heir" and after.result is None
+
+
+def test_the_lease_is_renewed_while_one_step_takes_long(settings: Settings, ledger: Ledger, runs: Any) -> None:
+    short = settings.model_copy(update={"lease_s": 0.3})
+    ledger.settings = short
+    reaped: list[Job] = []
+
+    def run(held: Held) -> Iterator[Progress]:
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            reaped.extend(ledger.reap())
+            time.sleep(0.02)
+        yield Progress()
+        return Done({})
+
+    runs(run)
+    job = new_job(ledger)
+    assert Runner(short, ledger, Files(short), "gpu/0").run(job.id) == "done"
+    assert reaped == []
+
+
+def test_the_next_stage_gets_the_job_and_a_wake_up(
+    runner: Runner, ledger: Ledger, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(held: Held) -> Iterator[Progress]:
+        yield Progress()
+        return Next("transcribe", audio_s=7.0)
+
+    module = ModuleType("work_of_the_test")
+    module.run = run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "work_of_the_test", module)
+    monkeypatch.setitem(work.WORK, ("stt", "decode"), Work("work_of_the_test:run", sliced=False))
+    payload = {"source": {"blob": "0" * 64, "name": "a"}, "model": "m"}
+    job = new_job(ledger, kind="stt", payload=payload)
+    runner.run(job.id)
+    after = ledger.get(job.id)
+    assert (after.state, after.stage, after.queue, after.audio_s) == ("queued", "transcribe", "gpu.batch", 7.0)
+    assert redis_client.llen("gpu.batch") == 1
+
+
+def test_a_group_takes_in_equal_jobs_and_finishes_each(runner: Runner, ledger: Ledger, runs: Any) -> None:
+    sizes: list[int] = []
+
+    def run(group: Group) -> Iterator[None]:
+        group.more(10)
+        sizes.append(len(group.held))
+        for held in list(group.held.values()):
+            group.finish(held, Done({"id": held.id}))
+            yield
+
+    runs(run, grouped=True)
+    jobs = [new_job(ledger) for _ in range(5)]
+    assert runner.run(jobs[2].id) == "done"
+    assert sizes == [5]
+    assert all(ledger.get(job.id).result == {"id": job.id} for job in jobs)
+
+
+def test_a_fault_in_a_group_sends_each_job_on_alone(runner: Runner, ledger: Ledger, runs: Any) -> None:
+    sizes: list[int] = []
+
+    def run(group: Group) -> Iterator[None]:
+        group.more(10)
+        sizes.append(len(group.held))
+        if len(group.held) > 1:
+            raise EngineError("one of you is poison")
+        group.finish(group.first, Done({}))
+        yield
+
+    runs(run, grouped=True)
+    jobs = [new_job(ledger) for _ in range(3)]
+    runner.run(jobs[0].id)
+    assert [ledger.get(job.id).attempt for job in jobs] == [2, 2, 2]
+    later = time.time() + 100
+    ledger.clock = lambda: later
+    for job in jobs:
+        runner.run(job.id)
+    assert sizes == [3, 1, 1, 1]
+    assert all(ledger.get(job.id).state == "succeeded" for job in jobs)
+
+
+def test_a_worker_that_is_told_to_stop_gives_way(runner: Runner, ledger: Ledger, settings: Settings, runs: Any) -> None:
+    import os
+
+    note = settings.home / "run" / f"stop-{os.getppid()}"
+    note.parent.mkdir(parents=True)
+
+    def run(held: Held) -> Iterator[Progress]:
+        note.touch()
+        yield Progress()
+        yield Progress()
+        return Done({})
+
+    runs(run)
+    job = new_job(ledger)
+    assert runner.run(job.id) == "slice ended"
+    assert ledger.get(job.id).state == "queued"
+
+
+def test_every_stage_of_every_kind_has_its_work() -> None:
+    from milo.jobs import KINDS
+
+    stages = {(name, stage) for name, kind in KINDS.items() for stage, _ in kind.stages}
+    assert set(work.WORK) == stages
+
+
+def test_a_broker_that_is_away_costs_a_wake_up_and_no_job(
+    runner: Runner, ledger: Ledger, runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(held: Held) -> Iterator[Progress]:
+        yield Progress()
+        return Done({})
+
+    runs(run)
+    monkeypatch.setattr(queue, "submit", lambda job: False)
+    runner.settings = runner.settings.model_copy(update={"slice_s": 0})
+    job = new_job(ledger)
+    assert runner.run(job.id) == "slice ended"
+    later = time.time() + ledger.settings.lost_after_s + 1
+    ledger.clock = lambda: later
+    assert [found.id for found in ledger.unpublished({"gpu.batch": 0})] == [job.id]
+
+
+def test_work_folders_are_gone_when_the_job_has_ended(
+    runner: Runner, ledger: Ledger, settings: Settings, runs: Any
+) -> None:
+    folders: list[Path] = []
+
+    def run(held: Held) -> Iterator[Progress]:
+        (held.work_folder / "scratch").write_text("x")
+        folders.append(held.work_folder)
+        yield Progress()
+        return Done({})
+
+    runs(run)
+    runner.run(new_job(ledger).id)
+    assert not folders[0].exists()
