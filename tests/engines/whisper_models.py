@@ -45,8 +45,7 @@ def make_checkpoint(
 ) -> Path:
     """Write a random checkpoint as `save_pretrained` would. `vocab_size` pads the embedding past the tokenizer.
 
-    `scale` multiplies the token embeddings: above 1 the untrained model is sure of itself, and so deterministic
-    across engines.
+    `scale` multiplies the embeddings of text tokens: above 1 the untrained model is sure of itself, and writes words.
     """
     import torch
     from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
@@ -70,7 +69,7 @@ def make_checkpoint(
     )
     model = WhisperForConditionalGeneration(config).eval()
     with torch.no_grad():
-        model.model.decoder.embed_tokens.weight.mul_(scale)
+        model.model.decoder.embed_tokens.weight[: ids["<|endoftext|>"] + 1].mul_(scale)
     model.generation_config = GenerationConfig(
         bos_token_id=ids["<|endoftext|>"],
         eos_token_id=ids["<|endoftext|>"],
