@@ -53,7 +53,7 @@ class Child:
         """Start the process in a session of its own, so that Ctrl-C reaches the supervisor alone."""
         self.restart_at, self.is_ready, self.started_at = None, False, time.time()
         self.process = subprocess.Popen(
-            [*_dies_with_us(), *self._command],
+            [*dies_with_us(), *self._command],
             env=self._env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -199,7 +199,7 @@ def program(name: str, settings: Settings) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1)
-def _dies_with_us() -> tuple[str, ...]:
+def dies_with_us() -> tuple[str, ...]:
     """A prefix that has the kernel send SIGTERM to a child whose supervisor died (Linux, util-linux)."""
     setpriv = shutil.which("setpriv")
     prefix = (setpriv, "--pdeathsig", "TERM", "--") if setpriv else ()
