@@ -14,7 +14,8 @@ import numpy as np
 from milo.encode import encode
 from milo.errors import BadMedia, TooLarge
 from milo.media import AudioInfo, Media, open_media
-from milo.timeline import SAMPLE_RATE_HZ, Faults, Pcm, Timeline
+from milo.resample import SAMPLE_RATE_HZ, Pcm
+from milo.timeline import Faults, Timeline
 
 __all__ = ["SAMPLE_RATE_HZ", "AudioInfo", "AudioStream", "encode", "probe", "stream"]
 
@@ -63,12 +64,13 @@ class AudioStream:
             if claim_s is not None and claim_s > self._max_s + _LIMIT_GRACE_S:
                 raise self._too_long(f"The recording is {_hours(claim_s)} long")
             samples = 0
-            for block in _rechunk(self._limited(Timeline(media, self.faults, max_s=self._max_s).pcm()), self._block):
+            timeline = Timeline(media, self.faults, max_s=self._max_s)
+            for block in _rechunk(self._limited(timeline.pcm()), self._block):
                 samples += len(block)
                 yield block
             if not samples:
                 raise BadMedia("The file holds no audio that can be decoded (0 samples).", code="no_samples")
-            self.truncated = _is_cut(media, self.faults, samples / SAMPLE_RATE_HZ)
+            self.truncated = _is_cut(media, self.faults, max(0.0, timeline.start_s) + samples / SAMPLE_RATE_HZ)
 
     def _limited(self, parts: Iterator[Pcm]) -> Iterator[Pcm]:
         left = (self._max_s + _LIMIT_GRACE_S) * SAMPLE_RATE_HZ
@@ -109,9 +111,9 @@ def _rechunk(parts: Iterator[Pcm], size: int) -> Iterator[Pcm]:
         yield np.concatenate(held)
 
 
-def _is_cut(media: Media, faults: Faults, decoded_s: float) -> bool:
+def _is_cut(media: Media, faults: Faults, reached_s: float) -> bool:
     claim_s = media.claim_s
-    short = claim_s is not None and decoded_s < claim_s * 0.9995 - 0.1
+    short = claim_s is not None and reached_s < claim_s * 0.9995 - 0.1
     return short or faults.cut_off or media.lacks_end()
 
 

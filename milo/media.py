@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 import av
 import av.error
+from av.stream import Discard
 
 from milo.errors import BadMedia, NotFound
 
@@ -59,9 +60,16 @@ class Media:
         self.size_bytes, head, self._file = file.size_bytes, file.head, file
         self.name: str = container.format.name.split(",")[0]
         codec = stream.codec_context
-        duration_s = self._seconds(stream.duration, stream.time_base) or self._seconds(container.duration, 1 / 1e6)
-        self.info = AudioInfo(self.name, codec.name, codec.sample_rate or 0, codec.layout.nb_channels, duration_s)
-        self.claim_s = duration_s if self.name in _HEADER_DURATION or _has_xing(head) else None
+        whole_s = self._seconds(container.duration, 1 / 1e6)
+        track_s = self._seconds(stream.duration, stream.time_base) or (whole_s if len(container.streams) == 1 else None)
+        self.info = AudioInfo(
+            container=self.name,
+            codec=codec.codec.canonical_name,
+            sample_rate_hz=codec.sample_rate or 0,
+            channels=codec.layout.nb_channels,
+            duration_s=track_s or whole_s,
+        )
+        self.claim_s = track_s if self.name in _HEADER_DURATION or _has_xing(head) else None
         """Length in seconds that a header field states, None where FFmpeg only guessed."""
         if self.name == "wav" and head[:4] == b"RIFF":  # FFmpeg caps the claim at the size of the file
             data_bytes = _wav_data_bytes(head)
@@ -197,7 +205,7 @@ def _pick(container: Any, track: int) -> Any:
     picked = streams[track]
     for stream in container.streams:
         if stream.index != picked.index:
-            stream.discard = "all"
+            stream.discard = Discard.all
     if picked.codec_context is None:
         raise BadMedia("The audio track uses a codec that can't be decoded here.", code="unsupported_audio")
     check_shape(picked.codec_context.sample_rate or MIN_RATE_HZ, picked.codec_context.layout.nb_channels)

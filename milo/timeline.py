@@ -1,6 +1,6 @@
 """From decoded frames to a gapless int16 signal at 16 kHz on the time line of the original file.
 
-Owns the clock, the mix to one channel and the resampling; `media` opens the file. Gaps, overlaps and lost frames are
+Owns the clock; `media` opens the file, `resample` turns samples into samples. Gaps, overlaps and lost frames are
 settled before the resampler, in samples of the source, so that sample n of the output is at n / 16000 seconds of what
 a player shows.
 """
@@ -11,16 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import av
 import av.error
 import numpy as np
 import numpy.typing as npt
 
 from milo.media import Media, check_shape
-
-SAMPLE_RATE_HZ = 16_000
-Pcm = npt.NDArray[np.int16]
-Signal = npt.NDArray[np.float32]
+from milo.resample import SAMPLE_RATE_HZ, Pcm, Resampler, join_planes, mix, planes_of, weights_of
 
 _OWN_CLOCK = frozenset({"mov", "matroska"})
 """Containers whose clock starts at 0 by definition: audio that starts at 2 s is preceded by 2 s of silence."""
@@ -31,78 +27,6 @@ _LATE_START_S = 60.0
 _JUMP_S = 10.0
 _MIN_GAP_S, _MAX_SLIP_S, _RESYNC_S = 0.010, 0.050, 0.002
 _MAX_READ_ERRORS = 64
-_SCALES = {"int16": 2.0**15, "int32": 2.0**31}
-_KNOWN_FORMATS = frozenset({"u8", "u8p", "s16", "s16p", "s32", "s32p", "flt", "fltp", "dbl", "dblp"})
-_WEIGHTS = {"FC": 1.0, "FL": 0.7071, "FR": 0.7071, "LFE": 0.0, "LFE2": 0.0}
-"""Shares of a surround mix (ITU-R BS.775): speech is in the centre. Other channels get 0.5."""
-
-
-def mix(raw: npt.NDArray[Any], weights: npt.NDArray[np.float32]) -> Signal:
-    """One channel in [-1, 1] out of `raw`, shape (channels, n), dtype uint8, int16, int32, float32 or float64.
-
-    Non-finite samples become 0, the rest saturates. Two channels in opposite phase (a wrongly wired microphone)
-    would cancel out; then the first one is taken alone.
-    """
-    if raw.dtype.kind == "f":
-        signal = np.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0).clip(-1.0, 1.0).astype(np.float32)
-    elif raw.dtype == np.uint8:
-        signal = (raw.astype(np.float32) - 128.0) / 128.0
-    else:
-        signal = raw.astype(np.float32) / np.float32(_SCALES[raw.dtype.name])
-    if len(signal) == 1:
-        return np.asarray(signal[0])
-    mono: Signal = weights @ signal
-    if len(signal) == 2 and float(np.dot(mono, mono)) < 0.01 * float(np.dot(signal[0], signal[0])):
-        return np.asarray(signal[0])
-    return mono
-
-
-class Resampler:
-    """A gapless stretch of one source rate to int16 at 16 kHz, its length exact to the sample."""
-
-    def __init__(self, rate_hz: int) -> None:
-        self.rate_hz = rate_hz
-        self.taken = 0
-        self._given = 0
-        self._swr = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE_HZ)
-
-    def push(self, signal: Signal) -> Iterator[Pcm]:
-        self.taken += len(signal)
-        if self.rate_hz == SAMPLE_RATE_HZ:
-            self._given += len(signal)
-            yield np.rint(signal * 32768.0).clip(-32768, 32767).astype(np.int16)
-            return
-        frame = av.AudioFrame.from_ndarray(signal.reshape(1, -1), format="flt", layout="mono")
-        frame.sample_rate = self.rate_hz
-        yield from self._pull(frame)
-
-    def finish(self) -> Iterator[Pcm]:
-        """What is left in the filter, cut or padded so that seconds out are seconds in."""
-        if self.taken and self.rate_hz != SAMPLE_RATE_HZ:
-            yield from self._pull(None)
-            missing = round(self.taken * SAMPLE_RATE_HZ / self.rate_hz) - self._given
-            if missing > 0:
-                yield np.zeros(missing, np.int16)
-
-    def _pull(self, frame: Any) -> Iterator[Pcm]:
-        for out in self._swr.resample(frame):
-            room = round(self.taken * SAMPLE_RATE_HZ / self.rate_hz) - self._given
-            pcm = out.to_ndarray()[0][: room if frame is None else None]
-            self._given += len(pcm)
-            yield pcm
-
-
-def _weights(layout: Any) -> npt.NDArray[np.float32]:
-    shares = np.array([_WEIGHTS.get(channel.name, 0.5) for channel in layout.channels], np.float32)
-    return shares / shares.sum() if shares.sum() > 0 else np.full(len(shares), 1 / len(shares), np.float32)
-
-
-def _to_array(frame: Any) -> npt.NDArray[Any]:
-    """The samples of a frame, shape (channels, n), in the dtype of the codec."""
-    if frame.format.name not in _KNOWN_FORMATS:  # 64-bit integers
-        frame = av.AudioResampler(format="dblp", layout=frame.layout, rate=frame.sample_rate).resample(frame)[0]
-    array: npt.NDArray[Any] = frame.to_ndarray()
-    return array if frame.format.is_planar else array.reshape(-1, frame.layout.nb_channels).T
 
 
 @dataclass
@@ -128,12 +52,14 @@ class Timeline:
         self._media, self._faults, self._max_s = media, faults, max_s
         start = media.container.start_time
         start_s = 0.0 if start is None else start / 1e6
-        self._origin_s = 0.0 if media.name in _OWN_CLOCK and 0 < start_s <= _LATE_START_S else start_s
+        self.start_s = 0.0 if media.name in _OWN_CLOCK and 0 < start_s <= _LATE_START_S else start_s
+        """Where the clock of the file stands at sample 0."""
+        self._origin_s = self.start_s
         self._last_s = -np.inf
         self._resync = False
         self._given = 0
         self._shape: tuple[Any, ...] = ()
-        self._raw: list[npt.NDArray[Any]] = []
+        self._raw: list[list[npt.NDArray[Any]]] = []
         self._raw_n = 0
 
     def pcm(self) -> Iterator[Pcm]:
@@ -146,15 +72,21 @@ class Timeline:
             shape = (frame.sample_rate, frame.format.name, frame.layout.nb_channels)
             if shape != self._shape:
                 yield from self._restart(frame, shape)
-            array = _to_array(frame)
-            if frame.pts is not None and frame.time_base:
-                late_s = self._late_s(float(frame.pts * frame.time_base), array.shape[1] / frame.sample_rate)
+            samples, drop = frame.samples, 0
+            at_s = frame.time
+            if at_s is not None:
+                late_s = self._late_s(at_s, samples / frame.sample_rate)
                 if late_s > 0:
                     yield from self._silence(late_s)
                 elif late_s < 0:
-                    array = array[:, round(-late_s * frame.sample_rate) :]
-            self._raw.append(array)
-            self._raw_n += array.shape[1]
+                    drop = min(samples, round(-late_s * frame.sample_rate))
+            if drop == samples:
+                continue
+            planes = planes_of(frame)
+            if drop:
+                planes = [plane[drop * len(plane) // samples :] for plane in planes]
+            self._raw.append(planes)
+            self._raw_n += samples - drop
             if self._raw_n * 4 >= frame.sample_rate:
                 yield from self._drain()
         yield from self._flush()
@@ -176,7 +108,14 @@ class Timeline:
 
     def _frames(self) -> Iterator[Any]:
         """Decoded frames. A packet that can't be decoded is counted and left out."""
+        sizes: dict[bytes, int] = {}
+        """Of mp3 frames by header, which fixes the size: a smaller last one was cut."""
+        cut = False
         for packet in self._packets():
+            if packet.size and self._media.name == "mp3":
+                header = bytes(memoryview(packet)[:3])
+                cut = packet.size < sizes.get(header, 0)
+                sizes[header] = max(packet.size, sizes.get(header, 0))
             try:
                 frames = packet.decode()
             except av.error.FFmpegError:
@@ -186,6 +125,7 @@ class Timeline:
                 if frame.samples:
                     self._faults.cut_off = False
                     yield frame
+        self._faults.cut_off |= cut
 
     def _skip(self) -> None:
         self._faults.skipped_frames += 1
@@ -224,13 +164,13 @@ class Timeline:
         check_shape(frame.sample_rate, frame.layout.nb_channels)
         yield from self._flush()
         self._shape = shape
-        self._weights = _weights(frame.layout)
+        self._weights = weights_of(frame.layout)
         self._resampler = Resampler(frame.sample_rate)
         self._base = self._given
 
     def _drain(self) -> Iterator[Pcm]:
         if self._raw_n:
-            signal = mix(np.concatenate(self._raw, axis=1), self._weights)
+            signal = mix(join_planes(self._raw, len(self._weights)), self._weights)
             self._raw, self._raw_n = [], 0
             yield from self._resampler.push(signal)
 
