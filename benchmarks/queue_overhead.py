@@ -1,0 +1,177 @@
+"""The queue's own cost: accept to result with work that does nothing, Milo against bare Celery, in one run.
+
+    python -m benchmarks.queue_overhead [--jobs 600]
+
+Bare Celery: `apply_async` to `get`, Redis as broker and result backend, one worker child. Milo, twice:
+`ledger` is what the API does for a job, called in this process (row on disk, message, wait for the wake-up, read the
+row); `http` is the whole way of a client: POST /api/v1/jobs, then GET with `wait`. Milo's rows are durable
+(`synchronous=FULL`), bare Celery's results are not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import redis
+
+from benchmarks.common import machine, running_stack, save
+from milo.events import CHANNEL
+from milo.jobs import NewJob
+from milo.ledger import Ledger
+from milo.settings import Settings
+
+Call = Callable[[], None]
+
+
+@contextmanager
+def bare_celery(redis_url: str) -> Iterator[Any]:
+    """The app of `bare_celery.py` with one worker that answers."""
+    env = os.environ | {"BARE_REDIS_URL": redis_url}
+    command = [sys.executable, "-m", "celery", "-A", "benchmarks.bare_celery", "worker", "-c", "1", "-l", "ERROR"]
+    with tempfile.TemporaryFile() as log:
+        worker = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+        os.environ["BARE_REDIS_URL"] = redis_url
+        from benchmarks import bare_celery as module
+
+        try:
+            module.ping.apply_async(({"seconds": 0},)).get(timeout=60)
+            yield module
+        finally:
+            worker.terminate()
+            worker.wait()
+
+
+class Waiter:
+    """Wakes threads that wait for a job, as the API's hub does."""
+
+    def __init__(self, url: str) -> None:
+        self._events: dict[str, threading.Event] = {}
+        self._pubsub = redis.Redis.from_url(url).pubsub()
+        self._pubsub.subscribe(CHANNEL)
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def watch(self, job_id: str) -> threading.Event:
+        return self._events.setdefault(job_id, threading.Event())
+
+    def _listen(self) -> None:
+        for message in self._pubsub.listen():
+            if message["type"] == "message":
+                for name in message["data"].decode().split():
+                    if name in self._events:
+                        self._events[name].set()
+
+
+def in_process(settings: Settings) -> Call:
+    """One job by the ledger and the queue, without HTTP."""
+    from milo import events, queue
+
+    queue.configure(settings)
+    ledger = Ledger.open(settings, events.publisher(settings))
+    waiter = Waiter(settings.redis_url)
+    new = NewJob(kind="ping", payload={"seconds": 0}, owner="benchmark", priority="realtime")
+
+    def call() -> None:
+        job = ledger.create(new)
+        event = waiter.watch(job.id)
+        queue.submit(job)
+        while not ledger.get(job.id).final:
+            event.wait(1)
+            event.clear()
+
+    return call
+
+
+def over_http(settings: Settings) -> Call:
+    """One job as a client sends it."""
+    headers = {"authorization": f"Bearer {settings.api_key}"}
+    client = httpx.Client(base_url=settings.url, headers=headers, timeout=60, limits=httpx.Limits(max_connections=64))
+    body = {"kind": "ping", "payload": {"seconds": 0}, "priority": "realtime"}
+
+    def call() -> None:
+        accepted = client.post("/api/v1/jobs", json=body)
+        accepted.raise_for_status()
+        ended = client.get(f"/api/v1/jobs/{accepted.json()['id']}", params={"wait": 30})
+        assert ended.json()["state"] == "succeeded", ended.text
+
+    return call
+
+
+def measure(call: Call, jobs: int, in_flight: int) -> dict[str, float]:
+    """Latency percentiles in ms and jobs a second."""
+    for _ in range(20):
+        call()
+    times: list[float] = []
+
+    def one(_: int) -> None:
+        started = time.perf_counter()
+        call()
+        times.append((time.perf_counter() - started) * 1000)
+
+    started = time.perf_counter()
+    with ThreadPoolExecutor(in_flight) as pool:
+        list(pool.map(one, range(jobs)))
+    wall_s = time.perf_counter() - started
+    cuts = statistics.quantiles(times, n=100)
+    return {"p50_ms": round(cuts[49], 2), "p99_ms": round(cuts[98], 2), "jobs_per_s": round(jobs / wall_s, 1)}
+
+
+def drain(settings: Settings, bare: Any, jobs: int) -> dict[str, float]:
+    """Jobs a second with everything submitted at once, by one submitter: the worker's own pace, submit included."""
+    from milo import events, queue
+
+    ledger = Ledger.open(settings, events.publisher(settings))
+    new = NewJob(kind="ping", payload={"seconds": 0}, owner="benchmark", priority="interactive")
+    started = time.perf_counter()
+    made = [ledger.create(new) for _ in range(jobs)]
+    queue.submit_many(made)
+    while any(state for states in ledger.counts().values() for state in states.values()):
+        time.sleep(0.01)
+    milo_s = time.perf_counter() - started
+    started = time.perf_counter()
+    results = [bare.ping.apply_async(({"seconds": 0},)) for _ in range(jobs)]
+    for result in results:
+        result.get(timeout=120)
+    bare_s = time.perf_counter() - started
+    return {"milo_jobs_per_s": round(jobs / milo_s, 1), "bare_jobs_per_s": round(jobs / bare_s, 1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--jobs", type=int, default=600)
+    jobs = parser.parse_args().jobs
+    with tempfile.TemporaryDirectory() as folder, running_stack(Path(folder)) as settings:
+        with bare_celery(settings.redis_url.rsplit("/", 1)[0] + "/7") as bare:
+            ways: dict[str, Call] = {
+                "bare": lambda: bare.ping.apply_async(({"seconds": 0},)).get(timeout=60),
+                "ledger": in_process(settings),
+                "http": over_http(settings),
+            }
+            report: dict[str, Any] = {"machine": machine()}
+            for in_flight in (1, 32):
+                for name, call in ways.items():
+                    report[f"{name}_{in_flight}"] = found = measure(call, jobs, in_flight)
+                    print(f"{name:7} {in_flight:3} in flight: {json.dumps(found)}", flush=True)
+            report["drain"] = drain(settings, bare, jobs * 3)
+            print(f"drain of {jobs * 3}: {json.dumps(report['drain'])}")
+            for name in ("ledger", "http"):
+                more = report[f"{name}_1"]["p50_ms"] - report["bare_1"]["p50_ms"]
+                print(f"{name}: p50 is bare Celery's + {more:.1f} ms (budget: 10 ms)")
+            save("queue_overhead", report)
+
+
+if __name__ == "__main__":
+    main()
