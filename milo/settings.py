@@ -101,6 +101,14 @@ class Settings(BaseSettings):
     """Model name or folder whose tokenizer files serve a checkpoint that has none of its own."""
     stt_compute_type: str = "default"
     """CTranslate2 compute type; `default` is float16 on CUDA, float32 on CPU (as the transformers reference)."""
+    tts_model: str = Field("espeak", validation_alias=AliasChoices("MILO_TTS_MODEL", "MMS_TTS_MODEL_ID"))
+    """`espeak` (embedded), or a VITS/MMS-TTS model: a name in the registry, a hub id, or a folder."""
+    tts_voice: str = ""
+    """Voice when a request names none; empty: the engine's own."""
+    tts_max_chars: int = 500
+    """Longest text of one speech request, in characters."""
+    number_order: Literal["modern", "traditional"] = "modern"
+    """How numbers are spoken in Malagasy: largest first, or units first."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     cpu_threads: int = 0
     """Threads of an engine on the CPU; 0: all cores."""
@@ -117,6 +125,38 @@ class Settings(BaseSettings):
     """Where models are pulled from: the hub, or a mirror that speaks its protocol."""
     offline: bool = Field(False, validation_alias=AliasChoices("MILO_OFFLINE", "HF_HUB_OFFLINE"))
     """Never ask the hub, whatever is missing."""
+
+    # --- chat ---
+    default_mode: Literal["local", "cloud"] = Field(
+        "local", validation_alias=AliasChoices("MILO_DEFAULT_MODE", "DEFAULT_MODE")
+    )
+    """Which chat model is asked first; the other one answers when it can't."""
+    chat_via: Literal["direct", "fr"] = "direct"
+    """`direct`: the model answers in the user's language. `fr`: through French, for a model that knows no Malagasy."""
+    chat_model: str = Field("smollm2-135m", validation_alias=AliasChoices("MILO_CHAT_MODEL", "LOCAL_LLM_MODEL_PATH"))
+    """The local model: `smollm2-135m` (in the extra `chat`), a `.gguf` file, or a name in the registry."""
+    n_gpu_layers: int = Field(-1, validation_alias=AliasChoices("MILO_N_GPU_LAYERS", "LOCAL_LLM_N_GPU_LAYERS"))
+    """Layers of the local model on the GPU; -1: all of them."""
+    chat_context_tokens: int = Field(4096, ge=0)
+    """Tokens of conversation that the local model sees, its answer included; 0: what it was trained for."""
+    chat_max_chars: int = 8000
+    """Longest message accepted."""
+    chat_max_tokens: int = Field(512, ge=1)
+    """Longest answer."""
+    session_ttl_s: float = Field(24 * 3600, gt=0)
+    """A chat session that was not used for this long is forgotten."""
+    session_exchanges: int = Field(10, ge=1)
+    """Exchanges (a message and its reply) that a session remembers."""
+    anthropic_api_key: str | None = Field(
+        None, validation_alias=AliasChoices("MILO_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY")
+    )
+    """Turns Claude on. A placeholder such as `sk-ant-xxxxx` is never tried."""
+    anthropic_base_url: str = Field(
+        "https://api.anthropic.com", validation_alias=AliasChoices("MILO_ANTHROPIC_BASE_URL", "ANTHROPIC_BASE_URL")
+    )
+    claude_model: str = "claude-haiku-5-5"
+    first_token_s: float = Field(2, gt=0)
+    """Claude has this long to begin; then the local model answers."""
 
     log_level: str = "INFO"
 
