@@ -89,3 +89,15 @@ def seconds(value: float | None) -> str:
     minutes, rest = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def write_text(text: str, out: str | None) -> None:
+    """To stdout, or whole into a file."""
+    from pathlib import Path
+
+    from milo.archive.manifest import write_whole
+
+    if out is None:
+        click.echo(text, nl=not text.endswith("\n"))
+    else:
+        write_whole(Path(out), text)

@@ -1,0 +1,93 @@
+"""`milo models ...`: works on the registry in MILO_HOME, without a server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from milo.cli.common import json_option, load_settings, print_json, print_table
+
+
+@click.group()
+def models() -> None:
+    """List, fetch, verify and roll back models."""
+
+
+@models.command("list")
+@json_option
+def list_models(as_json: bool) -> None:
+    """The models of this installation; the current version serves."""
+    from milo import models as registry
+
+    entries = registry.list_models(load_settings())
+    if as_json:
+        print_json([_document(entry) for entry in entries])
+        return
+    rows = [(e.name, e.current, ", ".join(e.versions), f"{e.weights_bytes / 1e6:.1f} MB") for e in entries]
+    print_table(["name", "current", "versions", "weights"], rows)
+
+
+def _document(entry: Any) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "current": entry.current,
+        "versions": list(entry.versions),
+        "weights_bytes": entry.weights_bytes,
+    }
+
+
+@models.command()
+@click.argument("name")
+@click.option("--revision", help="Branch, tag or commit. Default: main.")
+@click.option("--weights", help="Pattern that picks one of several GGUF files.")
+@json_option
+def pull(name: str, revision: str | None, weights: str | None, as_json: bool) -> None:
+    """Fetch a model from the hub (openai/whisper-medium) and let it serve. Goes on where it was cut."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    from milo import models as registry
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(name, total=None)
+
+        def moved(at: Any) -> None:
+            progress.update(task, description=at.file, completed=at.done_bytes, total=at.total_bytes)
+
+        resolved = registry.pull(load_settings(), name, revision, moved, weights)
+    if as_json:
+        print_json({"name": resolved.name, "version": resolved.version, "path": str(resolved.path)})
+    else:
+        click.echo(f"{resolved.name} {resolved.version} -> {resolved.path}")
+
+
+@models.command()
+@click.argument("name")
+def rollback(name: str) -> None:
+    """Let the version before the current one serve again."""
+    from milo import models as registry
+
+    click.echo(f"{name} {registry.rollback(load_settings(), name)}")
+
+
+@models.command()
+@click.argument("names", nargs=-1)
+def verify(names: tuple[str, ...]) -> int:
+    """Compare models with the hashes they came with. Default: all."""
+    from milo import models as registry
+    from milo.errors import MiloError
+
+    settings = load_settings()
+    chosen = names or tuple(entry.name for entry in registry.list_models(settings))
+    bad = 0
+    for name in chosen:
+        try:
+            problems = registry.verify(registry.resolve(settings, name))
+        except MiloError as error:
+            problems = [error.detail]
+        bad += bool(problems)
+        click.echo(f"{name}: {'; '.join(problems) or 'as it came'}")
+    return 1 if bad else 0
