@@ -54,6 +54,13 @@ class Files:
     def has_blob(self, blob_id: str) -> bool:
         return bool(self.fs.exists(self._blob_key(blob_id)))
 
+    def blob_size(self, blob_id: str) -> int | None:
+        """Bytes of a stored blob; None if it is not stored."""
+        try:
+            return int(self.fs.size(self._blob_key(blob_id)))
+        except FileNotFoundError:
+            return None
+
     def put_blob(self, source: BinaryIO | Iterable[bytes], limit_bytes: int | None = None) -> Blob:
         """Store an upload. Raises `TooLarge` as soon as it passes `limit_bytes`; nothing is left behind then."""
         with self._incoming(limit_bytes) as sink:

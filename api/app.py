@@ -1,0 +1,113 @@
+"""The web process: `uvicorn api.app:app`, or `create_app(settings)` for one's own settings.
+
+It holds the ledger, the file store and one Redis subscription; no model, no engine, no torch.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from api import docs, problems
+from api.auth import Authentication, refuse_insecure
+from api.deps import Context
+from api.limits import BodyLimit, RateLimit, rate_of
+from api.observe import Observe
+from api.routes import batches, blobs, health, jobs, keys, metrics, models, stt, webhooks
+from milo import __version__, events, queue
+from milo.errors import MiloError
+from milo.files import Files
+from milo.keys import Keys
+from milo.ledger import Ledger
+from milo.logs import configure_logging
+from milo.settings import Settings, get_settings
+
+log = logging.getLogger(__name__)
+
+ROUTES = (stt, jobs, batches, blobs, models, webhooks, keys, health, metrics)
+LEFTOVER_S = 86_400
+DESCRIPTION = """
+Speech to text for archives and bots, through one queue. Every path but `/api/v1/health` needs
+`Authorization: Bearer KEY`. Errors are problem documents (RFC 9457): match on `code`, show `detail`.
+Send `Idempotency-Key` with a POST that you may have to repeat: it counts for a day.
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The app for these settings. Raises `MiloError` with a sentence when they are unsafe or can't be."""
+    refuse_insecure(settings)
+    rate_of(settings)
+    app = FastAPI(
+        title="Milo",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    app.state.settings = settings
+    problems.install(app)
+    for module in ROUTES:
+        app.include_router(module.router, prefix="/api/v1")
+    app.include_router(metrics.router, include_in_schema=False)
+    docs.install(app)
+    # the last one added is the first to see a request
+    app.add_middleware(BodyLimit, settings=settings)
+    app.add_middleware(RateLimit, settings=settings)
+    app.add_middleware(Authentication, settings=settings)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["Location", "Content-Location", "Content-Disposition", "Retry-After", "X-Job-Id"],
+        )
+    app.add_middleware(Observe)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    queue.configure(settings)
+    ledger = Ledger.open(settings, events.publisher(settings))
+    _drop_leftovers(settings)
+    context = Context(settings, ledger, Files(settings), events.Hub(settings), Keys(ledger.engine, settings))
+    app.state.context = context
+    await context.hub.start()
+    try:
+        yield
+    finally:
+        await context.hub.stop()
+        context.background.shutdown(wait=False, cancel_futures=True)
+        ledger.engine.dispose()
+
+
+def _drop_leftovers(settings: Settings) -> None:
+    """Uploads that were cut by a crash: nobody writes to a file of yesterday any more."""
+    for path in (settings.home / "incoming").glob("*"):
+        if path.stat().st_mtime < time.time() - LEFTOVER_S:
+            log.warning("dropping %s, left behind by an upload that a crash cut off", path)
+            path.unlink(missing_ok=True)
+
+
+def __getattr__(name: str) -> Any:
+    """`app`, made when a server asks for it: importing this module reads no settings."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    settings = get_settings()
+    configure_logging(settings)
+    try:
+        made = create_app(settings)
+    except MiloError as error:
+        raise SystemExit(f"milo: {error.detail}") from None
+    globals()["app"] = made
+    return made

@@ -1,0 +1,86 @@
+"""Who is asking: bearer keys, checked before anything of the body is read. Knows nothing of what they ask for."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.deps import in_thread
+from api.problems import send_problem
+from milo.errors import Forbidden, MiloError, Unauthorized
+from milo.keys import Keys
+from milo.settings import DEFAULT_API_KEY, Settings
+
+PROTECTED = ("/api/", "/v1/", "/metrics")
+OPEN = ("/api/v1/health",)
+
+
+class InsecureSettings(MiloError):
+    code, status, title = "insecure_settings", 500, "Milo would be open to everybody"
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether an address or name is this machine alone. A Unix socket (None) is."""
+    if host is None or host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+def refuse_insecure(settings: Settings) -> None:
+    """Raises `InsecureSettings` when the well-known default key would work for somebody else than the developer."""
+    if not settings.api_key.strip():
+        raise InsecureSettings("MILO_API_KEY is empty; set it to a long random value")
+    if settings.api_key != DEFAULT_API_KEY:
+        return
+    how = "set MILO_API_KEY to a long random value (`openssl rand -hex 32` makes one)"
+    if settings.env == "production":
+        raise InsecureSettings(f"MILO_ENV is production and MILO_API_KEY is still the default one: {how}")
+    if not is_loopback(settings.host):
+        raise InsecureSettings(
+            f"MILO_HOST is {settings.host}, which others can reach, and MILO_API_KEY is still the default one: {how}"
+        )
+
+
+class Authentication:
+    """ASGI middleware: puts the `Key` of the caller into the scope, or answers 401."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self.settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if scope["type"] != "http" or not path.startswith(PROTECTED) or path.rstrip("/") in OPEN:
+            await self.app(scope, receive, send)
+            return
+        try:
+            scope["milo.key"] = await self._key(scope)
+        except MiloError as error:
+            await send_problem(error, scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    async def _key(self, scope: Scope) -> object:
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        if not given:
+            raise Unauthorized("send the header `Authorization: Bearer KEY`", code="no_key")
+        scheme, _, secret = given[0].decode("latin-1").strip().partition(" ")
+        if len(given) > 1 or scheme.lower() != "bearer" or not secret.strip():
+            raise Unauthorized(
+                "one header `Authorization: Bearer KEY` is needed, and nothing else in it", code="no_key"
+            )
+        secret = secret.strip()
+        keys: Keys = scope["app"].state.context.keys
+        key = keys.known(secret) or await in_thread(keys.verify, secret)
+        if key is None:
+            raise Unauthorized("this API key is wrong, expired or revoked", code="wrong_key")
+        client = scope.get("client")
+        if secret == DEFAULT_API_KEY and not is_loopback(client[0] if client else None):
+            raise Forbidden("the default key works from this machine only; the operator has to set MILO_API_KEY")
+        return key

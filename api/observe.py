@@ -1,0 +1,125 @@
+"""What Prometheus gets: requests by route, counted as they end; queues, jobs and cards, read when it asks."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest, multiprocess
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.deps import Context
+from milo import __version__, metrics, outbox, queue
+from milo.errors import Unavailable
+from milo.health import gpu_readings, workers_alive
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Observe:
+    """ASGI middleware: counts requests by the template of their route, never by their path."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 500
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noting)
+        finally:
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            route = template(scope)
+            metrics.REQUESTS.labels(method, route, str(status)).inc()
+            metrics.REQUEST_S.labels(method, route).observe(time.perf_counter() - started)
+
+
+def template(scope: Scope) -> str:
+    """`/api/v1/jobs/{job_id}`; one word for everything that is no route."""
+    path = getattr(scope.get("route"), "path", None)
+    return str(path) if path else "unmatched"
+
+
+class Installation(Collector):
+    """What stands in the ledger, in Redis and on the cards at the moment of asking."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+
+    def collect(self) -> Iterable[Metric]:
+        build = GaugeMetricFamily("milo_build_info", "Always 1; the version is the label", labels=["version"])
+        build.add_metric([__version__], 1)
+        yield build
+        yield from self._queues()
+        yield from self._ledger()
+        yield from self._cards()
+
+    def _queues(self) -> Iterable[Metric]:
+        depth = GaugeMetricFamily("milo_queue_depth", "Messages that wait in a queue", labels=["queue"])
+        workers = GaugeMetricFamily("milo_workers_alive", "Workers that serve a queue", labels=["queue"])
+        up = GaugeMetricFamily("milo_redis_up", "Whether Redis answers")
+        try:
+            depths = queue.depths(self.context.settings)
+            served = [name for worker in workers_alive(self.context.settings) for name in worker["queues"]]
+        except Unavailable:
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        for name, waiting in depths.items():
+            depth.add_metric([name], waiting)
+            workers.add_metric([name], served.count(name))
+        yield from (up, depth, workers)
+
+    def _ledger(self) -> Iterable[Metric]:
+        jobs = GaugeMetricFamily("milo_jobs", "Jobs that have not ended", labels=["queue", "state"])
+        for name, states in self.context.ledger.counts().items():
+            for state, count in states.items():
+                jobs.add_metric([name, state], count)
+        backlog = GaugeMetricFamily("milo_webhooks", "Webhooks in the outbox", labels=["state"])
+        for state, count in outbox.backlog(self.context.ledger.engine):
+            backlog.add_metric([state], count)
+        yield from (jobs, backlog)
+
+    def _cards(self) -> Iterable[Metric]:
+        names = {
+            "memory_used_bytes": ("milo_gpu_memory_used_bytes", "Memory in use on the card, by everybody"),
+            "memory_total_bytes": ("milo_gpu_memory_total_bytes", "Memory of the card"),
+            "utilization": ("milo_gpu_utilization_ratio", "Share of time the card was busy"),
+            "temperature_c": ("milo_gpu_temperature_celsius", "Temperature of the card"),
+            "power_w": ("milo_gpu_power_watts", "Power the card takes"),
+        }
+        cards = gpu_readings()
+        for field, (name, text) in names.items():
+            family = GaugeMetricFamily(name, text, labels=["gpu"])
+            for index, card in enumerate(cards):
+                if card.get(field) is not None:
+                    family.add_metric([str(card.get("index", index))], float(card[field]))
+            if family.samples:
+                yield family
+
+
+def exposition(context: Context) -> bytes:
+    """Everything in Prometheus' text format: all processes' counters merged, and the readings of this moment."""
+    counted: CollectorRegistry = REGISTRY
+    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        counted = CollectorRegistry()
+        multiprocess.MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
+    now = CollectorRegistry()
+    now.register(Installation(context))
+    found: Any = generate_latest(counted) + generate_latest(now)
+    return bytes(found)

@@ -1,0 +1,260 @@
+"""Batches: many recordings in one request, watched and fetched together."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from starlette.responses import StreamingResponse
+
+from api import bodies, results, waiting
+from api.archives import BatchRequest, Item, Listing, list_sources
+from api.deps import Context, Ctx, Reader, Writer, in_thread
+from api.documents import (
+    BatchDocument,
+    BatchList,
+    JobList,
+    batch_document,
+    batch_with_eta,
+    job_document,
+    webhook_documents,
+)
+from api.problems import documented, json_response
+from api.routes.jobs import Limit
+from api.submit import check_callback, file_name, fingerprint, idempotency_key, publish_later, stt_payload
+from milo import queue
+from milo.errors import Conflict, Invalid, NotFound
+from milo.jobs import AudioSource, Batch, NewJob, new_id
+from milo.keys import Key
+from milo.transcript import FORMATS
+
+router = APIRouter(tags=["batches"])
+
+EVENT_GAP_S = 0.25
+FORM: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "file": {"type": "array", "items": {"type": "string", "format": "binary"}},
+        "request": {"$ref": "#/components/schemas/BatchRequest"},
+    },
+}
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/BatchRequest"}},
+            "multipart/form-data": {"schema": FORM},
+        },
+    }
+}
+
+
+@router.post(
+    "/batches",
+    summary="Transcribe many recordings",
+    status_code=202,
+    responses={202: {"model": BatchDocument}, **documented(400, 408, 413, 415, 422)},
+    openapi_extra=BODY,
+)
+async def create(request: Request, context: Ctx, key: Writer) -> Response:
+    """Either every item is acceptable and the batch is made, or nothing is and `errors` points at what is wrong.
+    What can only be found out by decoding fails that one job."""
+    idempotency_key(request)
+    if bodies.is_multipart(request):
+        asked = await _read_form(request, context)
+    else:
+        asked = await bodies.read_json(request, BatchRequest)
+    batch, skipped = await in_thread(_create, request, context, key, asked)
+    document = await in_thread(batch_with_eta, context, batch)
+    if skipped:
+        document["skipped"] = skipped
+    return json_response(document, 202, {"Location": document["url"]})
+
+
+async def _read_form(request: Request, context: Context) -> BatchRequest:
+    await in_thread(queue.ping_redis, context.settings)
+    asked, items, left = BatchRequest(), [], context.settings.max_upload_bytes
+    async for part in bodies.Multipart(request, context.settings.max_batch_items + 1).parts():
+        if part.name == "file":
+            blob = await context.files.receive_blob(part.chunks(), left)
+            left -= blob.size_bytes
+            items.append(Item(blob=blob.id, name=file_name(part.filename)))
+        elif part.name == "request":
+            text = await part.text(bodies.MAX_REQUEST_PART_BYTES)
+            asked = await in_thread(bodies.parse_json, text.encode(), BatchRequest)
+        else:
+            raise Invalid(f"there is no form field {part.name!r}; send `file` parts and one `request`")
+    return asked.model_copy(update={"items": [*asked.items, *items]})
+
+
+def _create(request: Request, context: Context, key: Key, asked: BatchRequest) -> tuple[Batch, list[dict[str, str]]]:
+    check_callback(context.settings, asked.callback_url)
+    payload = stt_payload(context, asked.options, AudioSource(path="-"))
+    listing = list_sources(context, asked)
+    queue.ping_redis(context.settings)
+    batch = _batch(request, key, asked, listing)
+    sources = [source.model_dump() for source in listing.sources]
+    items = [
+        NewJob(
+            kind="stt",
+            payload=payload | {"source": source},
+            owner=key.name,
+            priority="batch",
+            batch_id=batch.id,
+            batch_index=index,
+            max_attempts=context.settings.max_attempts,
+        )
+        for index, source in enumerate(sources)
+    ]
+    content = [payload, sources, asked.name, asked.callback_url]
+    print_ = fingerprint(request, content) if batch.idempotency_key else None
+    made = context.ledger.create_batch(batch, items, print_)
+    if made.id == batch.id:
+        publish_later(context, made.id)
+    return made, listing.skipped
+
+
+def _batch(request: Request, key: Key, asked: BatchRequest, listing: Listing) -> Batch:
+    count = len(listing.sources)
+    return Batch(
+        id=new_id("batch"),
+        kind=asked.kind,
+        name=asked.name or f"{count} recordings",
+        owner=key.name,
+        total=count,
+        remaining=count,
+        created_at=time.time(),
+        callback_url=asked.callback_url,
+        idempotency_key=idempotency_key(request),
+        options=asked.options.model_dump(exclude_defaults=True),
+    )
+
+
+@router.get("/batches", summary="List batches", responses={200: {"model": BatchList}, **documented(422)})
+async def list_(
+    context: Ctx, key: Reader, before: str | None = None, limit: Annotated[int, Query(ge=1, le=100)] = 50
+) -> Response:
+    """Newest first. `next` is the `before` of the following page."""
+    if before and not before.isprintable():
+        return json_response({"items": [], "next": None})
+    found = await in_thread(context.ledger.batches, owner=key.owner, before=before, limit=limit)
+    following = found[-1].id if len(found) == limit else None
+    return json_response({"items": [batch_document(batch) for batch in found], "next": following})
+
+
+async def find(context: Context, key: Key, batch_id: str) -> Batch:
+    """The batch, if this key may see it. `NotFound` otherwise."""
+    if not re.fullmatch(r"batch_[0-9a-f]{24}", batch_id):
+        raise NotFound(f"there is no batch {batch_id!r}", code="unknown_batch")
+    return await in_thread(context.ledger.batch, batch_id, key.owner)
+
+
+@router.get("/batches/{batch_id}", summary="One batch", responses={200: {"model": BatchDocument}, **documented(404)})
+async def look(batch_id: str, context: Ctx, key: Reader) -> Response:
+    batch = await find(context, key, batch_id)
+    return json_response(await in_thread(batch_with_eta, context, batch))
+
+
+@router.get("/batches/{batch_id}/jobs", summary="Its jobs", responses={200: {"model": JobList}, **documented(404, 422)})
+async def jobs(
+    batch_id: str,
+    context: Ctx,
+    key: Reader,
+    after: Annotated[int, Query(ge=-1, le=2**31 - 1)] = -1,
+    limit: Limit = 100,
+) -> Response:
+    """In the order they were given. `next` is the `after` of the following page."""
+    await find(context, key, batch_id)
+    found = await in_thread(context.ledger.batch_jobs, batch_id, after, limit)
+    following = found[-1].batch_index if len(found) == limit else None
+    return json_response({"items": [job_document(job) for job in found], "next": following})
+
+
+@router.get(
+    "/batches/{batch_id}/results",
+    summary="Every result",
+    responses={200: {"description": "zip, json or jsonl, in a stream"}, **documented(404, 409, 422)},
+)
+async def all_results(
+    batch_id: str,
+    context: Ctx,
+    key: Reader,
+    format: str = "zip",
+    formats: str | None = None,
+    partial: bool = False,
+) -> Response:
+    """`zip` holds every format that `formats` names (`srt,txt` by default); a text format alone is a zip of it;
+    `jsonl` is one line a job, `json` the same as one array. 409 until the batch has ended, unless `partial`."""
+    wanted = _formats(format, formats)
+    batch = await find(context, key, batch_id)
+    if batch.remaining > 0 and not partial:
+        raise Conflict(
+            f"{batch.remaining} of {batch.total} jobs have not ended; wait, or ask with partial=true",
+            code="not_finished",
+            retry_after_s=5,
+        )
+    name = results.safe_stem(f"{batch.name}.zip")
+    if format in ("json", "jsonl"):
+        lines = results.batch_lines if format == "jsonl" else results.batch_array
+        headers = {"Content-Disposition": results.disposition("inline", f"{name}.{format}")}
+        media_type = "application/json" if format == "json" else "application/jsonl"
+        return StreamingResponse(lines(context, batch_id), headers=headers, media_type=media_type)
+    headers = {"Content-Disposition": results.disposition("attachment", f"{name}.zip")}
+    archive = results.batch_zip(context, batch_id, wanted)
+    return StreamingResponse(archive, headers=headers, media_type="application/zip")
+
+
+def _formats(format: str, formats: str | None) -> list[str]:
+    if format not in (*FORMATS, "jsonl", "zip"):
+        raise Invalid(f"unknown format {format!r}; one of zip, jsonl, {', '.join(FORMATS)}", code="unknown_format")
+    if format != "zip":
+        return [format]
+    wanted = [name.strip() for name in (formats or "srt,txt").split(",") if name.strip()]
+    for name in wanted:
+        results.check_format(name)
+    if not wanted:
+        raise Invalid("`formats` names no format", code="unknown_format")
+    return wanted
+
+
+@router.get(
+    "/batches/{batch_id}/events",
+    summary="Watch a batch",
+    responses={
+        200: {"description": "events `batch`, at most four a second", "content": {"text/event-stream": {}}},
+        204: {"description": "it has ended, and Last-Event-ID says the client knows"},
+        **documented(404),
+    },
+)
+async def events(batch_id: str, request: Request, context: Ctx, key: Reader) -> Response:
+    """Server-sent events: the batch now and after changes, until every job has ended."""
+    await find(context, key, batch_id)
+
+    async def read() -> dict[str, Any]:
+        return await in_thread(_read, context, batch_id)
+
+    def ended(batch: dict[str, Any]) -> bool:
+        return batch["state"] not in ("queued", "running")
+
+    return await waiting.stream(context, request, batch_id, "batch", read, ended, EVENT_GAP_S)
+
+
+def _read(context: Context, batch_id: str) -> dict[str, Any]:
+    return batch_with_eta(context, context.ledger.batch(batch_id))
+
+
+@router.delete("/batches/{batch_id}", summary="Cancel", responses={200: {"model": BatchDocument}, **documented(404)})
+async def cancel(batch_id: str, context: Ctx, key: Writer) -> Response:
+    """Cancel every job of the batch that has not ended; running ones stop at their next yield point."""
+    await find(context, key, batch_id)
+    batch = await in_thread(context.ledger.cancel_batch, batch_id)
+    return json_response(batch_document(batch))
+
+
+@router.get("/batches/{batch_id}/webhooks", summary="Delivery log", responses={**documented(404)})
+async def deliveries(batch_id: str, context: Ctx, key: Reader) -> Response:
+    """The webhooks of a batch, each with its tries."""
+    await find(context, key, batch_id)
+    return json_response({"items": await in_thread(webhook_documents, context, batch_id=batch_id)})

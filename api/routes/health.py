@@ -1,0 +1,37 @@
+"""GET /health: open to everybody, so that whoever watches needs no key."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from api.deps import Context, Ctx, in_thread
+from api.problems import json_response
+from milo import health
+
+router = APIRouter(tags=["operation"])
+
+CACHE_S = 0.5
+
+
+@router.get(
+    "/health",
+    summary="Is everything there?",
+    responses={200: {"description": "healthy or degraded"}, 503: {"description": "down: the same document"}},
+)
+async def look(context: Ctx) -> Response:
+    """`down`: no job can be accepted. `degraded`: jobs are accepted, and something is missing; `checks` says what."""
+    document = await in_thread(_document, context)
+    headers = {"Cache-Control": "no-store"} | ({"Retry-After": "2"} if document["status"] == "down" else {})
+    return json_response(document, 503 if document["status"] == "down" else 200, headers)
+
+
+def _document(context: Context) -> dict[str, Any]:
+    at, document = context.notes.get("health", (0.0, None))
+    if document is None or time.monotonic() - at > CACHE_S:
+        document = health.check(context.settings, context.ledger, context.files)
+        context.notes["health"] = (time.monotonic(), document)
+    found: dict[str, Any] = document
+    return found

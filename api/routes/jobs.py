@@ -1,0 +1,200 @@
+"""Jobs: submit any kind, list, look, wait, watch, fetch the result, cancel, try again."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from api import bodies, results, waiting
+from api.deps import Context, Ctx, Reader, Writer, in_thread
+from api.documents import JobDocument, JobList, job_document, job_url, job_with_queue, webhook_documents
+from api.problems import documented, json_response
+from api.routes.stt import accepted
+from api.submit import (
+    Closed,
+    SttOptions,
+    Text,
+    check_callback,
+    check_source,
+    idempotency_key,
+    new_job,
+    stt_payload,
+    submit,
+)
+from milo import queue
+from milo.errors import Invalid, NotFound
+from milo.jobs import FINAL, KINDS, AudioSource, Job, Priority, State
+from milo.keys import Key
+
+router = APIRouter(tags=["jobs"])
+
+MAX_PAGE = 500
+Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
+
+
+class JobRequest(Closed):
+    """A job of any kind."""
+
+    kind: str
+    payload: dict[str, Any] = {}
+    priority: Priority = "interactive"
+    callback_url: Text | None = None
+
+
+class SttJobPayload(SttOptions):
+    """The payload of kind `stt`."""
+
+    source: AudioSource
+
+
+def body_of(schema: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+@router.post(
+    "/jobs",
+    summary="Submit a job",
+    status_code=202,
+    responses={202: {"model": JobDocument}, **documented(400, 408, 409, 413, 415, 422)},
+    openapi_extra=body_of("JobRequest"),
+)
+async def create(request: Request, context: Ctx, key: Writer) -> Response:
+    """Answers 202 at once; Location says where to look."""
+    idempotency_key(request)
+    asked = await bodies.read_json(request, JobRequest)
+    job = await in_thread(_create, request, context, key, asked)
+    return accepted(job, {})
+
+
+def _create(request: Request, context: Context, key: Key, asked: JobRequest) -> Job:
+    payload = _payload(context, asked)
+    check_callback(context.settings, asked.callback_url)
+    return submit(context, new_job(request, key, asked.kind, payload, asked.priority, asked.callback_url))
+
+
+def _payload(context: Context, asked: JobRequest) -> dict[str, Any]:
+    """The payload, checked against its kind. `Invalid` with pointers."""
+    if asked.kind not in KINDS:
+        detail = f"there is no kind {asked.kind!r}; kinds: {', '.join(sorted(KINDS))}"
+        raise Invalid(detail, code="unknown_kind", errors=[{"detail": detail, "pointer": "#/kind"}])
+    if asked.kind != "stt":
+        return bodies.validate(asked.payload, KINDS[asked.kind].payload, ("payload",)).model_dump()
+    options = bodies.validate(asked.payload, SttJobPayload, ("payload",))
+    return stt_payload(context, options, check_source(context, options.source))
+
+
+@router.get("/jobs", summary="List jobs", responses={200: {"model": JobList}, **documented(422)})
+async def list_(
+    context: Ctx,
+    key: Reader,
+    kind: str | None = None,
+    state: State | None = None,
+    batch_id: str | None = None,
+    before: str | None = None,
+    limit: Limit = 50,
+) -> Response:
+    """Newest first. `next` is the `before` of the following page."""
+    if any(value and not value.isprintable() for value in (kind, batch_id, before)):
+        return json_response({"items": [], "next": None})
+    found = await in_thread(
+        context.ledger.jobs, owner=key.owner, kind=kind, state=state, batch_id=batch_id, before=before, limit=limit
+    )
+    following = found[-1].id if len(found) == limit else None
+    return json_response({"items": [job_document(job) for job in found], "next": following})
+
+
+async def find(context: Context, key: Key, job_id: str) -> Job:
+    """The job, if this key may see it. `NotFound` otherwise."""
+    if not re.fullmatch(r"job_[0-9a-f]{24}", job_id):
+        raise NotFound(f"there is no job {job_id!r}", code="unknown_job")
+    return await in_thread(context.ledger.get, job_id, key.owner)
+
+
+@router.get("/jobs/{job_id}", summary="One job", responses={200: {"model": JobDocument}, **documented(404, 422)})
+async def look(
+    job_id: str,
+    request: Request,
+    context: Ctx,
+    key: Reader,
+    wait: Annotated[float, Query(ge=0, allow_inf_nan=False, description="Seconds to wait for its end")] = 0,
+) -> Response:
+    """With `wait`: answers when the job has ended, or after so many seconds."""
+    job = await find(context, key, job_id)
+    if wait and not job.final:
+        job = await waiting.wait_for_job(context, request, job.id, min(wait, context.settings.max_wait_s))
+    return json_response(await in_thread(job_with_queue, context, job))
+
+
+@router.get(
+    "/jobs/{job_id}/result",
+    summary="The result",
+    responses={200: {"description": "the result, rendered"}, **documented(404, 409, 415, 422)},
+)
+async def result(job_id: str, context: Ctx, key: Reader, format: str = "json") -> Response:
+    """409 while it is not there; the job's own problem when it failed."""
+    results.check_format(format)
+    job = await find(context, key, job_id)
+    return await in_thread(results.job_result, context, job, format)
+
+
+@router.get(
+    "/jobs/{job_id}/events",
+    summary="Watch a job",
+    responses={
+        200: {"description": "events `job`, until it has ended", "content": {"text/event-stream": {}}},
+        204: {"description": "it has ended, and Last-Event-ID says the client knows"},
+        **documented(404),
+    },
+)
+async def events(job_id: str, request: Request, context: Ctx, key: Reader) -> Response:
+    """Server-sent events: the job now and after each change. `Last-Event-ID` resumes."""
+    await find(context, key, job_id)
+
+    async def read() -> dict[str, Any]:
+        return await in_thread(_read, context, job_id)
+
+    return await waiting.stream(context, request, job_id, "job", read, lambda job: job["state"] in FINAL)
+
+
+def _read(context: Context, job_id: str) -> dict[str, Any]:
+    return job_with_queue(context, context.ledger.get(job_id))
+
+
+@router.delete(
+    "/jobs/{job_id}",
+    summary="Cancel",
+    responses={
+        200: {"model": JobDocument, "description": "it has ended"},
+        202: {"model": JobDocument, "description": "it runs, and stops at its next yield point"},
+        **documented(404),
+    },
+)
+async def cancel(job_id: str, context: Ctx, key: Writer) -> Response:
+    """A job that has ended stays as it is."""
+    await find(context, key, job_id)
+    job = await in_thread(context.ledger.cancel, job_id)
+    return json_response(job_document(job), 200 if job.final else 202)
+
+
+@router.post(
+    "/jobs/{job_id}/retry",
+    summary="Try again",
+    status_code=202,
+    responses={202: {"model": JobDocument}, **documented(404, 409)},
+)
+async def retry(job_id: str, context: Ctx, key: Writer) -> Response:
+    """Queue a failed or cancelled job again."""
+    await find(context, key, job_id)
+    job = await in_thread(context.ledger.retry, job_id)
+    await in_thread(queue.submit, job)
+    return json_response(job_document(job), 202, {"Location": job_url(job.id)})
+
+
+@router.get("/jobs/{job_id}/webhooks", summary="Delivery log", responses={**documented(404)})
+async def deliveries(job_id: str, context: Ctx, key: Reader) -> Response:
+    """The webhooks of a job, each with its tries."""
+    await find(context, key, job_id)
+    return json_response({"items": await in_thread(webhook_documents, context, job_id=job_id)})

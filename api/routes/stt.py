@@ -1,0 +1,152 @@
+"""POST /stt: one recording in, its transcript out, now or later."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from api import bodies, prefer, results
+from api.deps import Context, Ctx, Writer, in_thread
+from api.documents import JobDocument, job_document, job_url
+from api.problems import documented, invalid, json_response
+from api.submit import (
+    SttFields,
+    SttRequest,
+    check_callback,
+    check_source,
+    file_name,
+    idempotency_key,
+    new_job,
+    stt_payload,
+    submit,
+)
+from api.waiting import wait_for_job
+from milo import queue
+from milo.errors import BadMedia, Invalid
+from milo.files import Blob
+from milo.jobs import AudioSource, Job
+from milo.transcript import Transcript
+
+router = APIRouter(tags=["speech to text"])
+
+
+class SttAnswer(Transcript):
+    job_id: str
+    processing_ms: float
+
+
+FORM: dict[str, Any] = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {"file": {"type": "string", "format": "binary"}},
+    "allOf": [{"$ref": "#/components/schemas/SttFields"}],
+}
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/SttRequest"}},
+            "multipart/form-data": {"schema": FORM},
+        },
+    }
+}
+
+
+@router.post(
+    "/stt",
+    summary="Transcribe one recording",
+    responses={
+        200: {"model": SttAnswer, "description": "the transcript, in the format asked for"},
+        202: {"model": JobDocument, "description": "accepted; Location says where to look"},
+        **documented(400, 404, 408, 409, 413, 415, 422),
+    },
+    openapi_extra=BODY,
+)
+async def transcribe(request: Request, context: Ctx, key: Writer, format: str | None = None) -> Response:
+    """Waits for the transcript as long as `Prefer: wait=N` says (30 s without it), then answers 202.
+    `Prefer: respond-async` or a `callback_url` answers 202 at once. If the client goes away, the job goes on."""
+    if format is not None:
+        results.check_format(format)
+    idempotency_key(request)
+    asked, source = await _read(request, context)
+    preferred = prefer.read(request, context.settings, asynchronous=asked.callback_url is not None)
+    priority = asked.priority or ("realtime" if preferred.wait_s > 0 else "interactive")
+    payload = await in_thread(stt_payload, context, asked, source)
+    job = await in_thread(submit, context, new_job(request, key, "stt", payload, priority, asked.callback_url))
+    if preferred.wait_s > 0:
+        job = await wait_for_job(context, request, job.id, preferred.wait_s)
+    if not job.final or preferred.wait_s == 0:
+        return accepted(job, preferred.headers)
+    answer = results.unfinished(job)
+    if answer is None:
+        answer = await in_thread(results.stt_answer, context, job, format)
+    answer.headers.update(preferred.headers)
+    return answer
+
+
+def accepted(job: Job, headers: dict[str, str]) -> Response:
+    """202: the job, and where to look for it."""
+    return json_response(job_document(job), 202, {"Location": job_url(job.id), **headers})
+
+
+async def _read(request: Request, context: Context) -> tuple[SttFields, AudioSource]:
+    """The fields and the audio of the request, the audio stored. Everything that can be refused is, before that."""
+    if bodies.is_multipart(request):
+        return await _read_form(request, context)
+    asked = await bodies.read_json(request, SttRequest)
+    return await in_thread(_take_json, context, asked)
+
+
+def _take_json(context: Context, asked: SttRequest) -> tuple[SttFields, AudioSource]:
+    _check(context, asked)
+    queue.ping_redis(context.settings)
+    if asked.audio is None:
+        path_name = (asked.path or "audio").rstrip("/").rsplit("/", 1)[-1]
+        source = AudioSource(blob=asked.blob, path=asked.path, name=asked.name or path_name or "audio")
+        return asked, check_source(context, source)
+    blob = context.files.put_blob(bodies.decode_base64(asked.audio), context.settings.max_upload_bytes)
+    return asked, _source(asked, blob)
+
+
+def _check(context: Context, asked: SttFields) -> None:
+    """What is cheaper to find out before the audio is stored."""
+    check_callback(context.settings, asked.callback_url)
+    stt_payload(context, asked, AudioSource(path="-"))
+
+
+def _source(asked: SttFields, blob: Blob, name: str | None = None) -> AudioSource:
+    if blob.size_bytes == 0:
+        raise BadMedia("The file is empty (0 bytes).", code="empty_audio")
+    fallback = f"audio.{asked.format.lower()}" if asked.format else "audio"
+    return AudioSource(blob=blob.id, name=asked.name or file_name(name, fallback))
+
+
+async def _read_form(request: Request, context: Context) -> tuple[SttFields, AudioSource]:
+    await in_thread(queue.ping_redis, context.settings)
+    fields: dict[str, str] = {}
+    blob: Blob | None = None
+    name: str | None = None
+    form = bodies.Multipart(request, max_parts=32)
+    async for part in form.parts():
+        if part.name == "file":
+            if blob is not None:
+                raise Invalid("the form has two `file` parts; POST /api/v1/batches takes many", code="two_files")
+            await in_thread(_check, context, _fields(fields))  # those before the file, before it is stored
+            blob = await context.files.receive_blob(part.chunks(), context.settings.max_upload_bytes)
+            name = part.filename
+        elif part.name in fields:
+            raise Invalid(f"the form field {part.name!r} comes twice")
+        else:
+            fields[part.name] = await part.text()
+    asked = _fields(fields)
+    await in_thread(_check, context, asked)
+    if blob is None:
+        missing = {"loc": ("file",), "msg": "the form has no part named `file`", "type": "missing"}
+        raise invalid([missing])
+    return asked, _source(asked, blob, name)
+
+
+def _fields(fields: dict[str, str]) -> SttFields:
+    """Form fields as a model; an empty one counts as not sent."""
+    return bodies.validate({name: value for name, value in fields.items() if value != ""}, SttFields)

@@ -1,0 +1,152 @@
+"""Is everything there that a job needs? Redis, the database, workers, webhooks, room on the disk."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable
+from typing import Any
+
+import redis
+from sqlalchemy import func, select
+
+from milo import __version__, database, outbox
+from milo.database import reading
+from milo.errors import MiloError, Unavailable
+from milo.files import Files
+from milo.jobs import CPU_QUEUES, GPU_QUEUES
+from milo.ledger import Ledger
+from milo.queue import redis_client
+from milo.redis_server import warnings_about
+from milo.schema import webhooks
+from milo.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Check = dict[str, Any]
+ENGINES_KEY = "milo:engines"
+LOW_DISK_BYTES = 2 * 1024**3
+OVERDUE_S = 600
+"""A webhook that should have gone out this long ago: nobody sends."""
+WARNINGS_CACHE_S = 60.0
+
+_warnings: dict[str, tuple[float, list[str]]] = {}
+
+
+def check(settings: Settings, ledger: Ledger, files: Files) -> dict[str, Any]:
+    """The health document. `down`: no job can be accepted; `degraded`: accepted, but something is missing."""
+    checks = {
+        "redis": _guarded(lambda: _redis(settings)),
+        "database": _guarded(lambda: _database(ledger)),
+        "workers": _guarded(lambda: _workers(settings)),
+        "webhooks": _guarded(lambda: _webhooks(ledger)),
+        "storage": _guarded(lambda: _storage(settings, files)),
+    }
+    vital = all(checks[name]["ok"] for name in ("redis", "database", "storage"))
+    whole = all(one["ok"] for one in checks.values())
+    engines = engines_in_memory(settings) if checks["redis"]["ok"] else []
+    total = sum(int(card["memory_total_bytes"]) for card in gpu_readings())
+    return {
+        "status": "down" if not vital else "healthy" if whole else "degraded",
+        "version": __version__,
+        "mode": "local",
+        "models_loaded": sorted({model["name"] for engine in engines for model in engine["models"]}),
+        "vram": {
+            "allocated_gb": round(sum(engine["vram_allocated_bytes"] for engine in engines) / 1e9, 2),
+            "total_gb": round(total / 1e9, 2) if total else None,
+        },
+        "checks": checks,
+    }
+
+
+def _guarded(one: Callable[[], Check]) -> Check:
+    try:
+        return one()
+    except MiloError as error:
+        return {"ok": False, "detail": error.detail}
+    except Exception as error:  # a check must never take health down with it
+        log.exception("a health check failed")
+        return {"ok": False, "detail": f"{type(error).__name__}: {error}"}
+
+
+def _redis(settings: Settings) -> Check:
+    client = redis_client(settings.redis_url, 0.5)
+    try:
+        client.ping()
+    except redis.RedisError as error:
+        raise Unavailable(f"Redis does not answer: {error}") from None
+    at, warned = _warnings.get(settings.redis_url, (0.0, []))
+    if not at or time.monotonic() - at > WARNINGS_CACHE_S:
+        warned = warnings_about(settings)
+        _warnings[settings.redis_url] = (time.monotonic(), warned)
+    return {"ok": True, "detail": "answers", **({"warnings": warned} if warned else {})}
+
+
+def _database(ledger: Ledger) -> Check:
+    database.ping(ledger.engine)
+    return {"ok": True, "detail": f"{ledger.engine.dialect.name} answers"}
+
+
+def workers_alive(settings: Settings) -> list[dict[str, Any]]:
+    """Every worker that has shown life in the last seconds: `{node, queues, pid, at}`."""
+    client = redis_client(settings.redis_url, 0.5)
+    try:
+        keys = sorted(client.scan_iter("milo:worker:*", count=1000))
+        return [json.loads(note) for note in client.mget(keys) if note] if keys else []
+    except redis.RedisError as error:
+        raise Unavailable(f"Redis does not answer: {error}") from None
+
+
+def _workers(settings: Settings) -> Check:
+    alive = workers_alive(settings)
+    served = {queue for worker in alive for queue in worker["queues"]}
+    missing = [queue for queue in (*GPU_QUEUES, *CPU_QUEUES) if queue not in served]
+    names = sorted(worker["node"] for worker in alive)
+    detail = f"{len(names)} alive: {', '.join(names)}" if names else "no worker shows life"
+    if missing:
+        detail += f"; nobody serves {', '.join(missing)}"
+    return {"ok": not missing, "detail": detail}
+
+
+def engines_in_memory(settings: Settings) -> list[dict[str, Any]]:
+    """What each living worker child has loaded: `{worker, models, vram_allocated_bytes, at}`."""
+    client = redis_client(settings.redis_url, 0.5)
+    try:
+        nodes = {worker["node"] for worker in workers_alive(settings)}
+        found: dict[Any, Any] = client.hgetall(ENGINES_KEY)
+        rows = {field.decode(): json.loads(value) for field, value in found.items()}
+    except (redis.RedisError, Unavailable):
+        return []
+    return [{"worker": name, **row} for name, row in sorted(rows.items()) if name.rsplit("/", 1)[0] in nodes]
+
+
+def _webhooks(ledger: Ledger) -> Check:
+    counts = dict(outbox.backlog(ledger.engine))
+    oldest = select(func.min(webhooks.c.due_at)).where(webhooks.c.state == "pending")
+    with reading(ledger.engine) as connection:
+        due_at = connection.execute(oldest).scalar()
+    late = due_at is not None and time.time() - due_at > OVERDUE_S
+    detail = f"{counts.get('pending', 0)} to send, {counts.get('failed', 0)} failed"
+    return {"ok": not late, "detail": f"{detail}; the oldest is overdue: nobody sends" if late else detail}
+
+
+def _storage(settings: Settings, files: Files) -> Check:
+    free = shutil.disk_usage(settings.home).free
+    where = str(settings.home) if files.is_local else f"{settings.home} and {settings.storage_url.split('://')[0]}://"
+    if not os.access(settings.home, os.W_OK):
+        return {"ok": False, "detail": f"{settings.home} is not writable"}
+    detail = f"{free / 1e9:.1f} GB free at {where}"
+    return {"ok": free >= LOW_DISK_BYTES, "detail": detail if free >= LOW_DISK_BYTES else f"{detail}: too little"}
+
+
+def gpu_readings() -> list[dict[str, Any]]:
+    """One reading a card from `milo.gpu`; empty without cards."""
+    try:
+        found: list[dict[str, Any]] = importlib.import_module("milo.gpu").readings()
+    except (ImportError, AttributeError, MiloError):
+        return []
+    return found
