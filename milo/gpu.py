@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 RETRY_S = 60.0
@@ -21,7 +21,8 @@ class Gpu:
     name: str
     memory_used_bytes: int
     memory_total_bytes: int
-    utilization_percent: float | None
+    utilization: float | None
+    """Share of the last moments in which the card was busy, 0 to 1."""
     temperature_c: float | None
     power_w: float | None
     power_limit_w: float | None
@@ -81,13 +82,14 @@ def _card(nvml: Any, index: int) -> Gpu:
     name = nvml.nvmlDeviceGetName(handle)
     memory = nvml.nvmlDeviceGetMemoryInfo(handle)
     milliwatts = _try(lambda: nvml.nvmlDeviceGetPowerUsage(handle))
+    percent = _try(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
     limit_milliwatts = _try(lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle))
     return Gpu(
         index=index,
         name=name.decode() if isinstance(name, bytes) else str(name),
         memory_used_bytes=int(memory.used),
         memory_total_bytes=int(memory.total),
-        utilization_percent=_try(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu),
+        utilization=None if percent is None else percent / 100,
         temperature_c=_try(lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
         power_w=None if milliwatts is None else milliwatts / 1000,
         power_limit_w=None if limit_milliwatts is None else limit_milliwatts / 1000,
@@ -106,6 +108,11 @@ def read() -> GpuReading:
         _nvml.forget(reason)
         return GpuReading((), reason)
     return GpuReading(gpus, None if gpus else "the driver sees no GPU")
+
+
+def readings() -> list[dict[str, Any]]:
+    """One dictionary a card, JSON-safe; the fields of `Gpu`."""
+    return [asdict(card) for card in read().gpus]
 
 
 def used_bytes() -> int | None:

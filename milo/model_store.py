@@ -225,7 +225,7 @@ def list_models(settings: Settings) -> list[ModelEntry]:
         current = next(iter(history_of(settings, name)), EMBEDDED if name in embedded else None)
         folder = ASSETS / name if current == EMBEDDED else home / (current or "")
         size = sum(p.stat().st_size for p in folder.glob("*.safetensors")) if current and folder.is_dir() else 0
-        if versions:
+        if versions and name not in {entry.name for entry in entries}:
             entries.append(ModelEntry(name, current, tuple(versions), size))
     return entries
 

@@ -97,6 +97,8 @@ def resolve(settings: Settings, name: str) -> ResolvedModel:
         raise Invalid("a model needs a name: one of the registry, a hub id, or a folder", code="bad_model_name")
     if _is_path(name):
         return _folder(Path(name).expanduser())
+    if Path(name).is_dir() and not re.fullmatch(r"[\w.@/-]+", name):
+        return _folder(Path(name))  # a relative folder with a space in its name, say
     base, _, version = name.partition("@")
     found = _registered(settings, base, version) or _hub_cache(base, version)
     if found:
