@@ -78,15 +78,16 @@ def weights_of(layout: Any) -> npt.NDArray[np.float32]:
     return shares / shares.sum() if shares.sum() > 0 else np.full(len(shares), 1 / len(shares), np.float32)
 
 
+_SAFE_PLANES = 8
 _DTYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "flt": "f4", "dbl": "f8"}
 
 
 def planes_of(frame: Any) -> list[npt.NDArray[Any]]:
     """The samples of a frame in the dtype of the codec, uncopied: an array a channel, or one of all, interleaved."""
-    name = frame.format.name
-    dtype = _DTYPES.get(name.removesuffix("p"))
-    if dtype is None:  # 64-bit integers
-        return planes_of(av.AudioResampler("dblp", frame.layout, frame.sample_rate).resample(frame)[0])
+    dtype = _DTYPES.get(frame.format.name.removesuffix("p"))
+    # 64-bit integers; and more planes than PyAV (18.1) counts without reading past the end of their list
+    if dtype is None or (frame.format.is_planar and frame.layout.nb_channels > _SAFE_PLANES):
+        return planes_of(av.AudioResampler("dbl", frame.layout, frame.sample_rate).resample(frame)[0])
     count = frame.samples if frame.format.is_planar else frame.samples * frame.layout.nb_channels
     return [np.frombuffer(plane, dtype, count) for plane in frame.planes]
 

@@ -100,6 +100,7 @@ class NumpySilero:
         self._k0, self._k1 = _rows(k0), _rows(k1)
         self._k2, self._k3 = _rows(k2[:, :, 1:]), _rows(k3[:, :, 1:2])
         self._lstm(*(weights[f"lstm.{part}"] for part in "WRB"))
+        self._silence = self._encode(np.zeros((1, CONTEXT + FRAME), np.float32))
         self._out, self._out_bias = weights["output.weight"].reshape(_STATE), weights["output.bias"]
 
     def _lstm(self, w: Array, r: Array, b: Array) -> None:
@@ -114,10 +115,19 @@ class NumpySilero:
         hiddens = np.empty((len(frames), _STATE), np.float32)
         for at in range(0, len(frames), _BLOCK_FRAMES):
             block = slice(at, at + _BLOCK_FRAMES)
-            state = self._recur(self._encode(frames[block]), state, hiddens[block])
+            state = self._recur(self._gates(frames[block]), state, hiddens[block])
         logits = np.maximum(hiddens, 0) @ self._out + self._out_bias
         probabilities: Array = 1 / (1 + np.exp(-logits))
         return probabilities, state
+
+    def _gates(self, frames: Array) -> Array:
+        """As `_encode`, where frames of digital silence cost nothing: their input to the gates is always the same."""
+        sounds = frames.any(axis=1)
+        if sounds.all():
+            return self._encode(frames)
+        gates = np.repeat(self._silence, len(frames), axis=0)
+        gates[sounds] = self._encode(frames[sounds])
+        return gates
 
     def _encode(self, frames: Array) -> Array:
         """Input of the LSTM gates, shape (n, 512), for frames (n, 576). Time is the last axis but one throughout."""

@@ -98,13 +98,16 @@ class Timeline:
         while errors_left:
             try:
                 packet = next(packets, None)
+            except IndexError:  # PyAV, at the end of a file in which a stream appeared half-way
+                return
             except av.error.FFmpegError:
                 self._skip()
                 packets, errors_left = container.demux(stream), errors_left - 1
                 continue
             if packet is None:
                 return
-            yield packet
+            if packet.stream_index == stream.index:
+                yield packet
 
     def _frames(self) -> Iterator[Any]:
         """Decoded frames. A packet that can't be decoded is counted and left out."""

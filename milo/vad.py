@@ -17,8 +17,8 @@ from milo.silero import CONTEXT, FRAME, Array, Silero, load_silero, zero_state
 
 SAMPLE_RATE_HZ = 16_000
 FRAME_S = FRAME / SAMPLE_RATE_HZ
-_SETTLED_FRAMES = 128
-"""After so many frames of exact zeros (4 s) the network has settled, and further zeros are not computed."""
+_SETTLED_FRAMES = 8192
+"""After so many frames of exact zeros (4 minutes) the state of the network no longer changes (by more than 1e-5)."""
 
 Span = tuple[int, int]
 """First sample, and the one behind the last."""
