@@ -215,7 +215,7 @@ def list_models(settings: Settings) -> list[ModelEntry]:
     root = settings.home / "models"
     names = {item.name.replace("--", "/") for item in root.iterdir() if item.is_dir()} if root.is_dir() else set()
     embedded = {item.parent.name for item in ASSETS.glob("*/config.json")}
-    entries = []
+    entries: list[ModelEntry] = []
     for name in sorted(names | embedded):
         try:
             home = home_of(settings, name)

@@ -97,10 +97,13 @@ def resolve(settings: Settings, name: str) -> ResolvedModel:
         raise Invalid("a model needs a name: one of the registry, a hub id, or a folder", code="bad_model_name")
     if _is_path(name):
         return _folder(Path(name).expanduser())
-    if Path(name).is_dir() and not re.fullmatch(r"[\w.@/-]+", name):
-        return _folder(Path(name))  # a relative folder with a space in its name, say
     base, _, version = name.partition("@")
-    found = _registered(settings, base, version) or _hub_cache(base, version)
+    try:
+        found = _registered(settings, base, version) or _hub_cache(base, version)
+    except Invalid:
+        if len(name) > 200 or not Path(name).is_dir():
+            raise
+        found = None  # a folder here with a space in its name, say
     if found:
         return found
     if Path(name).is_dir():
@@ -109,7 +112,10 @@ def resolve(settings: Settings, name: str) -> ResolvedModel:
 
 
 def _folder(folder: Path) -> ResolvedModel:
-    check_folder(folder)
+    try:
+        check_folder(folder)
+    except OSError as error:
+        raise ModelUnavailable(f"{str(folder)[:200]} can't be read: {error.strerror}") from None
     folder = folder.resolve()
     return ResolvedModel(folder.name, fingerprint(folder), folder, None, "folder")
 
