@@ -23,7 +23,7 @@ STATUS_KEY = "milo:engines"
 
 
 def _load_transcriber(settings: Settings, model: ResolvedModel) -> Transcriber:
-    from milo.engines.whisper_common import load_transcriber
+    from milo.engines.stt import load_transcriber
 
     return load_transcriber(settings, model)
 
