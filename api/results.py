@@ -203,7 +203,8 @@ class _Pipe:
 
 def batch_zip(context: Context, batch_id: str, formats: Iterable[str]) -> Iterator[bytes]:
     """A zip of every transcript in every format asked for, in a stream; what has none is told in `errors.json`."""
-    pipe, names = _Pipe(), Names()
+    pipe: Any = _Pipe()
+    names = Names()
     errors: list[dict[str, Any]] = []
     names.take("errors")
     wanted = list(dict.fromkeys(formats))

@@ -1,0 +1,168 @@
+"""A real API server with a ledger, a Redis and a small model of its own for each test; jobs are ended by hand."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from milo import events, models
+from milo.jobs import Job
+from milo.keys import Keys, NewKey
+from milo.ledger import Ledger
+from milo.settings import Settings
+from milo.transcript import Segment, Transcript
+from tests.servers import api_in_thread
+
+KEY = "the-operators-key-of-the-tests"
+MODEL = "speech-test"
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty ledger, to be copied: migrating takes longer than most tests."""
+    home = tmp_path_factory.mktemp("migrated")
+    Ledger.open(Settings(home=home, _env_file=None)).engine.dispose()
+    return home / "ledger.sqlite3"
+
+
+@pytest.fixture(scope="session")
+def whisper_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the API reads of a speech model: its JSON files. The weights are a single number."""
+    folder = tmp_path_factory.mktemp("whisper")
+    (folder / "config.json").write_text(json.dumps({"model_type": "whisper", "vocab_size": 1000}))
+    languages = {"<|mg|>": 1, "<|fr|>": 2, "<|en|>": 3}
+    generation = {"lang_to_id": languages, "task_to_id": {"transcribe": 4, "translate": 5}, "is_multilingual": True}
+    (folder / "generation_config.json").write_text(json.dumps(generation))
+    save_file({"proj": np.zeros(1, np.float32)}, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture
+def settings(settings: Settings, migrated: Path, whisper_folder: Path, tmp_path: Path) -> Settings:
+    settings.home.mkdir(parents=True, exist_ok=True)
+    shutil.copy(migrated, settings.home / "ledger.sqlite3")
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    given = {"api_key": KEY, "stt_model": MODEL, "audio_roots": [str(archive)], "webhook_allow": ["127.0.0.1"]}
+    settings = settings.model_copy(update=given)
+    models.deploy(settings, MODEL, whisper_folder)
+    return settings
+
+
+@pytest.fixture
+def archive(settings: Settings) -> Path:
+    """The folder that requests may name files of."""
+    return Path(settings.audio_roots[0])
+
+
+@pytest.fixture
+def ledger(settings: Settings) -> Iterator[Ledger]:
+    """What a worker has: the same rows, and a way to tell the API that they changed."""
+    opened = Ledger.open(settings, events.publisher(settings))
+    yield opened
+    opened.engine.dispose()
+
+
+@pytest.fixture
+def url(settings: Settings) -> Iterator[str]:
+    with api_in_thread(settings) as base:
+        yield base
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[httpx.Client]:
+    """The operator."""
+    with _client(url, KEY) as opened:
+        yield opened
+
+
+def _client(url: str, secret: str) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {secret}"}
+    return httpx.Client(base_url=f"{url}/api/v1", headers=headers, timeout=30, trust_env=False)
+
+
+class People:
+    """Makes keys, and clients that carry them."""
+
+    def __init__(self, url: str, keys: Keys) -> None:
+        self.url = url
+        self.keys = keys
+
+    def key(self, name: str, *scopes: str) -> NewKey:
+        return self.keys.create(name, scopes or ("read", "write"))
+
+    def client(self, name: str, *scopes: str) -> httpx.Client:
+        return _client(self.url, self.key(name, *scopes).secret)
+
+    def with_secret(self, secret: str) -> httpx.Client:
+        return _client(self.url, secret)
+
+
+@pytest.fixture
+def people(url: str, settings: Settings, ledger: Ledger) -> People:
+    return People(url, Keys(ledger.engine, settings))
+
+
+def transcript(*texts: str) -> dict[str, Any]:
+    """The stored result of a transcription, a second a segment."""
+    segments = [
+        Segment(
+            id=number,
+            start=float(number),
+            end=number + 0.9,
+            text=text,
+            confidence=0.9,
+            avg_logprob=-0.1,
+            no_speech_prob=0.01,
+            compression_ratio=1.1,
+        )
+        for number, text in enumerate(texts)
+    ]
+    said = Transcript(
+        text=" ".join(texts),
+        language="mg",
+        language_probability=0.99,
+        duration=float(len(texts)),
+        speech_s=float(len(texts)),
+        confidence=0.9,
+        segments=segments,
+        model=f"{MODEL}@1",
+        engine="test",
+    )
+    return said.model_dump()
+
+
+def finish(ledger: Ledger, job_id: str, result: dict[str, Any]) -> Job:
+    """Do a worker's part: claim, and end well."""
+    claim = ledger.claim(job_id, "test-worker")
+    assert claim is not None
+    return ledger.finish(claim, result, compute_s=0.5)
+
+
+def problem(answer: httpx.Response, status: int, code: str | None = None) -> dict[str, Any]:
+    """The problem document of an answer that must be one."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    document: dict[str, Any] = answer.json()
+    assert document["status"] == status and document["detail"] and document["title"] and document["type"]
+    if code:
+        assert document["code"] == code, document
+    assert "Traceback" not in answer.text
+    return document
+
+
+def raw(url: str, sent: bytes) -> bytes:
+    """Write these bytes to the server, and read what comes back first."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(sent)
+        return connection.recv(65536)
