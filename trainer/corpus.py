@@ -34,6 +34,7 @@ ACCENTS = ({"o": "ô"}, {"j": "dj"}, {"ao": "ô"}, {"tr": "tsh"}, {"h": ""}, {"t
 """Now and then a speaker who reads otherwise: spellings replaced in what is spoken, not in what is to be written."""
 
 Kind = Literal["short", "packed", "full"]
+ANY_LENGTH = range(1, 10_000)
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,7 @@ def speak(sentence: Sentence, who: Speaker) -> tuple[Audio, Segment]:
     for written, said in who.accent:
         text = text.replace(written, said)
     speech = (
-        espeak.synthesize_malagasy(text, **options)
-        if sentence.language == "mg"
-        else espeak.synthesize(text, **options)  # type: ignore[arg-type]
+        espeak.synthesize_malagasy(text, **options) if sentence.language == "mg" else espeak.synthesize(text, **options)  # type: ignore[arg-type]
     )
     audio = effects.resample(speech.samples, speech.sample_rate * who.stretch) / np.float32(32768)
     loud = np.flatnonzero(np.abs(audio) > 1e-3)
@@ -121,9 +120,18 @@ def _pause_s(rng: random.Random) -> float:
 
 
 def dry_stream(
-    rng: random.Random, length_s: float, language: str, split: Split, held_out_voice: bool = False, first_s: float = 0.0
+    rng: random.Random,
+    length_s: float,
+    language: str,
+    split: Split,
+    held_out_voice: bool = False,
+    first_s: float = 0.0,
+    letters: range = ANY_LENGTH,
 ) -> tuple[list[Audio], list[Segment]]:
-    """Pieces of audio (sentences and pauses) of at least `length_s` together, and the sentences with their times."""
+    """Pieces of audio (sentences and pauses) of at least `length_s` together, and the sentences with their times.
+
+    `first_s`: silence before the first; `letters`: how long a sentence may be.
+    """
     who = speaker(rng, language, held_out=held_out_voice)
     pieces = [np.zeros(round(first_s * RATE_HZ), dtype=np.float32)]
     segments: list[Segment] = []
@@ -131,7 +139,10 @@ def dry_stream(
     while not segments or at < length_s * RATE_HZ:
         if segments and rng.random() < 0.25:
             who = speaker(rng, language, held_out=held_out_voice)
-        audio, said = speak(phrasebook.sentence(rng, language, split), who)
+        sentence = phrasebook.sentence(rng, language, split)
+        if len(sentence.text) not in letters:
+            continue
+        audio, said = speak(sentence, who)
         if len(audio) < RATE_HZ // 20:
             continue
         start_s = at / RATE_HZ
@@ -164,13 +175,19 @@ def window(
     language: str = "mg",
     held_out_voice: bool = False,
     clean: bool = False,
+    letters: range = ANY_LENGTH,
+    length_s: float | None = None,
 ) -> Window:
-    """One window. short: a sentence; packed: several, 5 to 15 s; full: at most 30 s, some cut off by its end."""
+    """One window. short: a sentence; packed: several, 3 to 15 s; full: at most 30 s, some cut off by its end.
+
+    `letters`: how long each sentence may be; `length_s`: about how long the window is, instead of drawing it.
+    """
     numbers = np.random.default_rng(rng.getrandbits(64))
     first_s = 0.0 if rng.random() < 0.2 else min(1.0, rng.expovariate(4))
-    target_s = {"short": 0.0, "packed": rng.uniform(3, 12), "full": rng.choice([rng.uniform(0, 26), 30.0])}[kind]
+    drawn_s = {"short": 0.0, "packed": rng.uniform(3, 12), "full": rng.choice([rng.uniform(0, 26), 30.0])}[kind]
+    target_s = drawn_s if length_s is None else length_s
     limit_s = {"short": 14.0, "packed": 17.0, "full": 30.0}[kind]
-    pieces, segments = dry_stream(rng, target_s, language, split, held_out_voice, first_s)
+    pieces, segments = dry_stream(rng, target_s, language, split, held_out_voice, first_s, letters)
     pieces.append(np.zeros(round(min(2.0, rng.expovariate(3)) * RATE_HZ), dtype=np.float32))
     audio = np.concatenate(pieces)
     if rng.random() < 0.15 and first_s == 0:

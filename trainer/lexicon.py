@@ -30,9 +30,7 @@ MG: dict[str, list[str]] = {
     ).split(),
     "unit": "kilao litatra gony vata kapoaka fonosana tavoahangy harona metatra".split(),
     "day": "alatsinainy talata alarobia alakamisy zoma sabotsy alahady".split(),
-    "month": (
-        "janoary febroary martsa aprily mey jona jolay aogositra septambra oktobra novambra desambra"
-    ).split(),
+    "month": ("janoary febroary martsa aprily mey jona jolay aogositra septambra oktobra novambra desambra").split(),
     "part": "maraina atoandro tolakandro hariva alina".split(),
     "when": ["androany", "omaly", "rahampitso", "anio", "rahariva", "afak'omaly", "isan'andro", "matetika"],
     "person": [
@@ -218,9 +216,7 @@ EN: dict[str, list[str]] = {
     "spot": "the market|the station|the school|the hospital|the bank|the house|the harbour|the bridge".split("|"),
     "good": "bread|rice|milk|tomatoes|coffee|apples|sugar|fish".split("|"),
     "day": "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split(),
-    "month": (
-        "January February March April May June July August September October November December"
-    ).split(),
+    "month": ("January February March April May June July August September October November December").split(),
 }
 EN_PATTERNS: dict[str, list[str]] = {
     "all": [

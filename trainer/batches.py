@@ -1,0 +1,187 @@
+"""Training batches for `milo-tiny-mg`, made on the fly: window -> log-mel, decoder input, labels, CTC target.
+
+Batch number `step` of a seed is always the same one. Letters used in shapes: B windows, T log-mel frames (10 ms),
+L decoder tokens.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from trainer import corpus, phrasebook
+from trainer.corpus import Kind, Window
+from trainer.effects import RATE_HZ
+
+HOP = 160
+FULL_S = 30.0
+IGNORE = -100
+LANGUAGE_SHARE = {"mg": 0.78, "fr": 0.11, "en": 0.11}
+BATCH_SIZE: dict[Kind, int] = {"short": 28, "packed": 9, "full": 4}
+"""Windows in a batch of each kind: about 80 to 120 s of audio each."""
+SHORT_LENGTHS = ((range(1, 27), 40, 0.42), (range(27, 42), 28, 0.35), (range(42, 10_000), 18, 0.23))
+"""Letters of the sentences in one batch of short windows, its size, its share: equally long ones need no padding."""
+NO_SPEECH_SHARE, TIMESTAMPS_SHARE, PROMPT_SHARE = 0.06, 0.3, 0.1
+CTC_LETTERS = "abcdefghijklmnopqrstuvwxyz' éèêàçûôîâù"
+
+
+@dataclass
+class Batch:
+    mel: torch.Tensor
+    """(B, 80, T) float32"""
+    tokens: torch.Tensor
+    """(B, L) int64, decoder input"""
+    labels: torch.Tensor
+    """(B, L) int64, the token that follows each input token; IGNORE where nothing is asked"""
+    letters: torch.Tensor
+    """(sum of CTC target lengths,) int64, 0 is the blank"""
+    letter_counts: torch.Tensor
+    """(B,)"""
+    frames: torch.Tensor
+    """(B,) encoder frames (20 ms) that are not padding"""
+
+
+@lru_cache(maxsize=1)
+def mel_filters() -> torch.Tensor:
+    """(201, 80): the filters of Whisper's stock feature extractor."""
+    from transformers import WhisperFeatureExtractor
+
+    return torch.from_numpy(np.asarray(WhisperFeatureExtractor(feature_size=80).mel_filters, dtype=np.float32))
+
+
+def log_mel(audio: torch.Tensor) -> torch.Tensor:
+    """(B, n) audio -> (B, 80, n // 160), exactly as `WhisperFeatureExtractor` does it, for any n."""
+    spectrum = torch.stft(audio, 400, HOP, window=torch.hann_window(400), return_complex=True)[..., :-1]
+    mel = mel_filters().T @ (spectrum.abs() ** 2).contiguous()
+    log = mel.clamp(min=1e-10).log10()
+    log = torch.maximum(log, log.amax(dim=(1, 2), keepdim=True) - 8.0)
+    return (log + 4.0) / 4.0
+
+
+class Targets:
+    """Turns a window into decoder tokens and labels."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.encode = lambda text: tokenizer(text, add_special_tokens=False).input_ids
+        names = ("endoftext", "startoftranscript", "transcribe", "startofprev", "nospeech", "notimestamps")
+        self.end, self.start, self.task, self.prompt, self.no_speech, self.no_times = (
+            tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in names
+        )
+        self.languages = {code: tokenizer.convert_tokens_to_ids(f"<|{code}|>") for code in phrasebook.LANGUAGES}
+        self.first_time = self.no_times + 1
+
+    def _time(self, seconds: float) -> int:
+        return self.first_time + min(1500, max(0, round(seconds / 0.02)))
+
+    def _timed(self, window: Window) -> list[int]:
+        if not window.segments:
+            return [self._time(0)]
+        tokens: list[int] = []
+        for segment in window.segments:
+            tokens += [self._time(segment.start_s), *self.encode(f" {segment.text}"), self._time(segment.end_s)]
+        return tokens + ([self._time(window.cut.start_s)] if window.cut else [])
+
+    def __call__(self, window: Window, rng: random.Random, prompted: bool) -> tuple[list[int], list[int]]:
+        """(decoder input, labels), equally long. prompted: earlier text comes first.
+
+        Nothing is learnt about that text, nor about the choice between timestamps and none.
+        """
+        timed = rng.random() < TIMESTAMPS_SHARE
+        tokens = [self.start, self.languages[window.language], self.task]
+        if timed:
+            tokens += self._timed(window)
+        else:
+            tokens += [self.no_times, *(self.encode(f" {window.text}") if window.text else [])]
+        labels = tokens[1:] + [self.end]
+        if not window.segments:
+            labels[0] = self.no_speech
+        if not timed:
+            labels[2] = IGNORE
+        if prompted:
+            text = " ".join(phrasebook.sentence(rng, window.language).text for _ in range(rng.randint(1, 16)))
+            prompt = [self.prompt, *self.encode(f" {text}")[-rng.randint(4, 222) :]]
+            tokens, labels = prompt + tokens, [IGNORE] * len(prompt) + labels
+        return tokens, labels
+
+
+def letters_of(text: str) -> list[int]:
+    """CTC target of `text`: 1 + index into CTC_LETTERS."""
+    return [at + 1 for at in (CTC_LETTERS.find(c) for c in text.lower()) if at >= 0]
+
+
+def spec_augment(mel: torch.Tensor, rng: random.Random) -> None:
+    """Blanks a few mel bands and short stretches in place (Park et al. 2019), gently: the model is small."""
+    for row in mel:  # (80, T)
+        if rng.random() < 0.4:
+            at, width = rng.randrange(80), rng.randint(1, 10)
+            row[at : at + width] = row.mean()
+        if rng.random() < 0.3:
+            at, width = rng.randrange(row.shape[1]), rng.randint(1, 12)
+            row[:, at : at + width] = row.mean()
+
+
+def collate(windows: list[Window], targets: Targets, rng: random.Random, *, full: bool, augment: bool) -> Batch:
+    """full: every window padded with zeros to 30 s, as stock tools do; else to a little more than the longest."""
+    longest = max(len(w.audio) for w in windows)
+    padded = longest + int(rng.uniform(0, 0.6) * RATE_HZ) if rng.random() < 0.6 else longest
+    samples = int(FULL_S * RATE_HZ) if full else max(RATE_HZ, -(-padded // (HOP * 16)) * HOP * 16)
+    audio = torch.zeros(len(windows), samples)
+    for row, window in zip(audio, windows, strict=True):
+        row[: len(window.audio)] = torch.from_numpy(window.audio)
+    mel = log_mel(audio)
+    if augment:
+        spec_augment(mel, rng)
+    prompted = rng.random() < PROMPT_SHARE
+    pairs = [targets(window, rng, prompted) for window in windows]
+    length = max(len(tokens) for tokens, _ in pairs)
+    tokens = torch.full((len(windows), length), targets.end)
+    labels = torch.full((len(windows), length), IGNORE)
+    for row, (given, wanted) in enumerate(pairs):
+        tokens[row, : len(given)] = torch.tensor(given)
+        labels[row, : len(wanted)] = torch.tensor(wanted)
+    letters = [letters_of(window.text) for window in windows]
+    return Batch(
+        mel,
+        tokens,
+        labels,
+        torch.tensor([letter for row in letters for letter in row], dtype=torch.long),
+        torch.tensor([len(row) for row in letters]),
+        torch.tensor([max(1, -(-len(window.audio) // (2 * HOP))) for window in windows]),
+    )
+
+
+def training_window(rng: random.Random, kind: Kind, letters: range, length_s: float | None) -> Window:
+    """One window as it is trained on: some language, or now and then nobody speaking."""
+    if rng.random() < NO_SPEECH_SHARE:
+        top_s = {"short": 4.0, "packed": 12.0, "full": 30.0}[kind]
+        return corpus.no_speech_window(rng, rng.uniform(0.5, length_s or top_s))
+    language = rng.choices(list(LANGUAGE_SHARE), list(LANGUAGE_SHARE.values()))[0]
+    return corpus.window(rng, kind, language=language, letters=letters, length_s=length_s)
+
+
+class TrainingBatches(Dataset[Batch]):
+    """Batch `step` of `steps`. First mostly single sentences, then also long windows, as the model learns to align."""
+
+    def __init__(self, tokenizer: Any, seed: int, steps: int, *, warm_up: int = 0, scale: float = 1.0) -> None:
+        self.targets, self.seed, self.steps, self.warm_up, self.scale = Targets(tokenizer), seed, steps, warm_up, scale
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __getitem__(self, step: int) -> Batch:
+        torch.set_num_threads(1)
+        rng = random.Random(f"{self.seed}/{step}")
+        weights = (0.92, 0.06, 0.02) if step < self.warm_up else (0.54, 0.32, 0.14)
+        kind: Kind = rng.choices(("short", "packed", "full"), weights)[0]
+        size, letters = BATCH_SIZE[kind], corpus.ANY_LENGTH
+        if kind == "short":
+            letters, size, _ = rng.choices(SHORT_LENGTHS, [share for *_, share in SHORT_LENGTHS])[0]
+        length_s = rng.uniform(3, 12) if kind == "packed" else None
+        windows = [training_window(rng, kind, letters, length_s) for _ in range(max(2, round(size * self.scale)))]
+        return collate(windows, self.targets, rng, full=kind == "full", augment=True)
