@@ -159,15 +159,18 @@ class Files:
 
     # --- between stages ---
 
+    def _work_path(self, *parts: str) -> Path:
+        return (Path(self.root) if self.is_local else self.settings.home).joinpath("work", *parts)
+
     def work_folder(self, job_id: str) -> Path:
         """A local folder for what a job keeps between stages and slices."""
-        folder = (Path(self.root) if self.is_local else self.settings.home) / "work" / job_id
+        folder = self._work_path(job_id)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def work_in_progress(self) -> list[str]:
         """Ids of jobs that have a work folder on this machine."""
-        folder = (Path(self.root) if self.is_local else self.settings.home) / "work"
+        folder = self._work_path()
         return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
     def share_work(self, job_id: str) -> None:
@@ -183,7 +186,8 @@ class Files:
         return folder
 
     def drop_work(self, job_id: str) -> None:
-        shutil.rmtree(self.work_folder(job_id), ignore_errors=True)
+        if (folder := self._work_path(job_id)).exists():
+            shutil.rmtree(folder, ignore_errors=True)
         if not self.is_local and self.fs.exists(self._key("work", job_id)):
             self.fs.rm(self._key("work", job_id), recursive=True)
 
