@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 DEFAULT_API_KEY = "change-me-in-production"
@@ -29,7 +29,9 @@ class Settings(BaseSettings):
     # --- where things are ---
     env: Literal["development", "production"] = "development"
     """`production` refuses the default API key."""
-    home: Path = Path("~/.local/share/milo").expanduser()
+    home: Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())] = Path(
+        "~/.local/share/milo"
+    ).expanduser()
     """Everything at rest: ledger, blobs, results, models, logs."""
     database_url: str | None = None
     """SQLAlchemy URL of the ledger. Default: SQLite in `home`. `postgresql+psycopg://…` for several machines."""

@@ -1,0 +1,42 @@
+# The commands of the project. `make help` lists them.
+
+PYTHON ?= python3
+VENV ?= .venv
+TEST_WORKERS ?= auto
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check env example clean
+
+help: ## what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+demo: $(READY) ## start Milo, transcribe samples/, show the table, stop
+	@$(BIN)/python -m milo.demo
+
+up: $(READY) ## start Milo and keep it running
+	@$(BIN)/milo up
+
+test: $(READY) ## all tests
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+
+check: $(READY) ## style, types, import rules
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+env: $(READY) ## the Python environment in .venv
+
+example: $(READY) ## write .env.example from milo/settings.py
+	@$(BIN)/python -m milo.env_example > .env.example
+
+clean: ## remove the environment and what tools left behind
+	rm -rf $(VENV) demo-out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Milo needs Python 3.10 or later; name one: make PYTHON=python3.11" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "No virtual environment could be made; on Debian and Ubuntu: apt install python3-venv" >&2; rm -rf $(VENV); exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	@touch $@
