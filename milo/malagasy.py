@@ -109,7 +109,7 @@ def parse_number(words: str) -> int:
     total = 0
     for part in re.split(r"\s+sy\s+", words.strip().lower()):
         settled, pending, counted = 0, 0, False
-        tokens = [token for token in part.split() if token != "amby"]
+        tokens = [token for token in part.split() if token not in ("amby", "ambin'ny")]
         if not tokens:
             raise Invalid(f"{words!r} is not a number in Malagasy", code="not_a_number")
         for token in tokens:
