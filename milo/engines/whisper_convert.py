@@ -1,8 +1,8 @@
 """Convert a transformers Whisper checkpoint to CTranslate2, once, and keep it beside the model.
 
-The conversion runs in a process of its own (`python -m milo.engines.whisper_convert`): it needs torch and
-transformers, serving does not. Weights keep the precision they were saved in; the compute type is chosen at load.
-Safetensors only; `trust_remote_code` is never set.
+The conversion is plain numpy, without torch or transformers, in a process of its own
+(`python -m milo.engines.whisper_convert`) that gives its memory back. Weights keep the precision they were saved in;
+the compute type is chosen at load. Safetensors only.
 """
 
 from __future__ import annotations
@@ -16,24 +16,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from filelock import FileLock
 
 from milo.engines.whisper_checkpoint import Checkpoint
+from milo.engines.whisper_first_step import read_tensors
 from milo.errors import ModelUnavailable
 from milo.model_files import fingerprint, fsync_folder, read_json, write_durably
 from milo.settings import Settings
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 RECIPE = 1
 """Raise it when a conversion made by an older Milo must not be used."""
 SOURCE = "source.json"
-PLAIN_TYPES = {"F16": "float16", "BF16": "bfloat16"}
 
 
 def dtype_of(checkpoint: Checkpoint) -> str:
-    """`float16`, `bfloat16` or `float32`: what the checkpoint was saved in."""
-    return PLAIN_TYPES.get(checkpoint.info.dtype, "float32")
+    """`float16` or `float32`: what the checkpoint was saved in (numpy has no bfloat16; those become float32)."""
+    return "float16" if checkpoint.info.dtype == "F16" else "float32"
 
 
 def _places(settings: Settings, checkpoint: Checkpoint) -> list[Path]:
@@ -125,36 +129,94 @@ def _run_converter(checkpoint: Checkpoint, staging: Path) -> None:
     command = [sys.executable, "-m", __name__, str(checkpoint.resolved.path), str(staging)]
     root = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    quiet = {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "TRANSFORMERS_VERBOSITY": "error", "PYTHONPATH": path}
-    done = subprocess.run(command, env={**os.environ, **quiet}, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise ModelUnavailable(f"{checkpoint.resolved.path} can't be converted for CTranslate2: {last}")
 
 
+class Weights:
+    """Tensors of a checkpoint by name, in the precision they were saved in (bfloat16 as float32)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._tensors = read_tensors(folder, "", keep_half=True)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tensors
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._tensors:
+            raise KeyError(f"the weights have no tensor {name}")
+        return self._tensors[name]
+
+    def linear(self, spec: Any, *names: str) -> None:
+        """Fill one linear layer, or one made of several side by side. Whisper's key projection has no bias."""
+        weights = [self[f"{name}.weight"] for name in names]
+        zeros = [np.zeros(len(weight), weight.dtype) for weight in weights]
+        biases = [self._tensors.get(f"{name}.bias", zero) for name, zero in zip(names, zeros, strict=True)]
+        spec.weight, spec.bias = np.concatenate(weights), np.concatenate(biases)
+
+    def norm(self, spec: Any, name: str) -> None:
+        spec.gamma, spec.beta = self[f"{name}.weight"], self[f"{name}.bias"]
+
+    def layer(self, spec: Any, name: str, *, cross: bool) -> None:
+        """Fill one transformer layer of the encoder or decoder."""
+        own = f"{name}.self_attn"
+        self.linear(spec.self_attention.linear[0], f"{own}.q_proj", f"{own}.k_proj", f"{own}.v_proj")
+        self.linear(spec.self_attention.linear[1], f"{own}.out_proj")
+        self.norm(spec.self_attention.layer_norm, f"{name}.self_attn_layer_norm")
+        if cross:
+            other = f"{name}.encoder_attn"
+            self.linear(spec.attention.linear[0], f"{other}.q_proj")
+            self.linear(spec.attention.linear[1], f"{other}.k_proj", f"{other}.v_proj")
+            self.linear(spec.attention.linear[2], f"{other}.out_proj")
+            self.norm(spec.attention.layer_norm, f"{name}.encoder_attn_layer_norm")
+        self.linear(spec.ffn.linear_0, f"{name}.fc1")
+        self.linear(spec.ffn.linear_1, f"{name}.fc2")
+        self.norm(spec.ffn.layer_norm, f"{name}.final_layer_norm")
+
+
+def whisper_spec(weights: Weights, config: dict[str, Any]) -> Any:
+    """The CTranslate2 model of a Whisper checkpoint, as CTranslate2's own converter builds it."""
+    from ctranslate2.specs.whisper_spec import WhisperSpec
+
+    sides = ("encoder_layers", "encoder_attention_heads", "decoder_layers", "decoder_attention_heads")
+    spec = WhisperSpec(*(int(config[side]) for side in sides))
+    for name in ("conv1", "conv2"):
+        convolution = getattr(spec.encoder, name)
+        convolution.weight = weights[f"model.encoder.{name}.weight"]
+        convolution.bias = weights[f"model.encoder.{name}.bias"]
+    for side, part in (("encoder", spec.encoder), ("decoder", spec.decoder)):
+        part.position_encodings.encodings = weights[f"model.{side}.embed_positions.weight"]
+        weights.norm(part.layer_norm, f"model.{side}.layer_norm")
+        for n, layer in enumerate(part.layer):
+            weights.layer(layer, f"model.{side}.layers.{n}", cross=side == "decoder")
+    embedding = weights["model.decoder.embed_tokens.weight"]
+    spec.decoder.embeddings.weight = embedding
+    spec.decoder.projection.weight = weights["proj_out.weight"] if "proj_out.weight" in weights else embedding
+    return spec
+
+
+def vocabulary(tokenizer: Tokenizer, size: int) -> list[str]:
+    """Token names by id, exactly `size`: old tokenizers lack the timestamps, a padded embedding has spare rows."""
+    names = {token: name for name, token in tokenizer.get_vocab(with_added_tokens=True).items()}
+    known = max(names, default=-1) + 1
+    return [names.get(n, f"<|unused{n}|>" if n < known else f"<|{(n - known) * 0.02:.2f}|>") for n in range(size)]
+
+
 def main(source: str, target: str) -> None:
     """Convert `source` into `target`, which already holds the tokenizer.json to use."""
-    from ctranslate2.converters import TransformersConverter
+    sys.modules["torch"] = None  # type: ignore[assignment]  # CTranslate2 imports it if it can: seconds, for nothing
     from tokenizers import Tokenizer
 
-    class Converter(TransformersConverter):  # type: ignore[misc]
-        def load_model(self, model_class: Any, path: str, **options: Any) -> Any:
-            return model_class.from_pretrained(path, use_safetensors=True, local_files_only=True, **options)
-
-        def load_tokenizer(self, tokenizer_class: Any, path: str, **options: Any) -> Any:
-            return _Vocabulary()
-
-    class _Vocabulary:
-        additional_special_tokens: tuple[str, ...] = ()
-
-        def get_vocab(self) -> dict[str, int]:
-            return Tokenizer.from_file(str(Path(target) / "tokenizer.json")).get_vocab()
-
-    made = Path(target) / "converted"
-    Converter(source, low_cpu_mem_usage=True).convert(str(made))
-    for path in made.iterdir():
-        path.rename(Path(target) / path.name)
-    made.rmdir()
+    config = json.loads((Path(source) / "config.json").read_text(encoding="utf-8"))
+    spec = whisper_spec(Weights(Path(source)), config)
+    spec.register_vocabulary(
+        vocabulary(Tokenizer.from_file(str(Path(target) / "tokenizer.json")), config["vocab_size"])
+    )
+    spec.validate()
+    spec.optimize()
+    spec.save(target)
 
 
 if __name__ == "__main__":

@@ -18,16 +18,20 @@ from milo.model_files import safetensors_header, weight_files
 Floats = npt.NDArray[np.float32]
 
 
-def read_tensors(folder: Path, prefix: str) -> dict[str, Floats]:
-    """Tensors of a safetensors checkpoint whose names start with `prefix`, as float32."""
-    found: dict[str, Floats] = {}
+def read_tensors(folder: Path, prefix: str, *, keep_half: bool = False) -> dict[str, Any]:
+    """Tensors of a safetensors checkpoint whose names start with `prefix`, as float32 (or float16, if they are)."""
+    found: dict[str, Any] = {}
     for path in weight_files(folder):
         raw = np.memmap(path, np.uint8, "r")
         start = 8 + int(raw[:8].view("<u8")[0])
         for name, entry in safetensors_header(path).items():
             if name.startswith(prefix):
                 begin, end = entry["data_offsets"]
-                found[name] = _as_float32(raw[start + begin : start + end], entry["dtype"]).reshape(entry["shape"])
+                half = keep_half and entry["dtype"] == "F16"
+                block = raw[start + begin : start + end]
+                found[name] = (block.view("<f2") if half else _as_float32(block, entry["dtype"])).reshape(
+                    entry["shape"]
+                )
     return found
 
 
