@@ -32,8 +32,10 @@ def mix(raw: npt.NDArray[Any], weights: npt.NDArray[np.float32]) -> Signal:
         signal = raw.astype(np.float32) / np.float32(_SCALES[raw.dtype.name])
     if len(signal) == 1:
         return np.asarray(signal[0])
-    mono: Signal = weights @ signal
-    if len(signal) == 2 and float(np.dot(mono, mono)) < 0.01 * float(np.dot(signal[0], signal[0])):
+    mono: Signal = np.multiply(signal[0], weights[0])
+    for channel, weight in zip(signal[1:], weights[1:], strict=True):  # no BLAS: its threads cost more than the sum
+        mono += channel * weight
+    if len(signal) == 2 and np.square(mono).sum() < 0.01 * np.square(signal[0]).sum():
         return np.asarray(signal[0])
     return mono
 
