@@ -14,7 +14,7 @@ import numpy as np
 from milo.encode import encode
 from milo.errors import BadMedia, TooLarge
 from milo.media import AudioInfo, Media, open_media
-from milo.resample import SAMPLE_RATE_HZ, Pcm
+from milo.mixdown import SAMPLE_RATE_HZ, Pcm
 from milo.timeline import Faults, Timeline
 
 __all__ = ["SAMPLE_RATE_HZ", "AudioInfo", "AudioStream", "encode", "probe", "stream"]

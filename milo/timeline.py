@@ -1,6 +1,6 @@
 """From decoded frames to a gapless int16 signal at 16 kHz on the time line of the original file.
 
-Owns the clock; `media` opens the file, `resample` turns samples into samples. Gaps, overlaps and lost frames are
+Owns the clock; `media` opens the file, `mixdown` turns samples into samples. Gaps, overlaps and lost frames are
 settled before the resampler, in samples of the source, so that sample n of the output is at n / 16000 seconds of what
 a player shows.
 """
@@ -16,12 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from milo.media import Media, check_shape
-from milo.resample import SAMPLE_RATE_HZ, Pcm, Resampler, join_planes, mix, planes_of, weights_of
+from milo.mixdown import SAMPLE_RATE_HZ, Pcm, Resampler, join_planes, mix, planes_of, weights_of
 
 _OWN_CLOCK = frozenset({"mov", "matroska"})
 """Containers whose clock starts at 0 by definition: audio that starts at 2 s is preceded by 2 s of silence."""
 _WILD_CLOCK = frozenset({"mpegts", "mpeg"})
 """Containers whose clock may jump (FFmpeg's AVFMT_TS_DISCONT): a jump of over 10 s is not a gap."""
+_NO_CLOCK = frozenset({"aac", "ac3", "amr", "amrnb", "amrwb", "dts", "eac3", "gsm", "loas", "mp3"})
+"""Bare frames without times: FFmpeg counts them up, with the first sample rate, so only a frame that was lost shows."""
 _LATE_START_S = 60.0
 """A lone track that starts later than this was cut out of something longer: its start is the start."""
 _JUMP_S = 10.0
@@ -141,7 +143,9 @@ class Timeline:
         late_s = at_s - have_s
         went_back, self._last_s = at_s <= self._last_s, at_s
         slack_s = _RESYNC_S if self._resync else min(max(0.75 * frame_s, _MIN_GAP_S), _MAX_SLIP_S)
-        self._resync = False
+        lost, self._resync = self._resync, False
+        if self._media.name in _NO_CLOCK and not lost and abs(late_s) > slack_s:
+            return self._jump(late_s)
         if late_s > slack_s:
             if at_s > self._max_s or (self._media.name in _WILD_CLOCK and late_s > _JUMP_S):
                 return self._jump(late_s)
