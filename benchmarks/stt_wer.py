@@ -26,7 +26,7 @@ from trainer.listen import Listener
 SHIPPED = Path(__file__).resolve().parents[1] / "milo" / "assets" / "models" / "milo-tiny-mg"
 SETS: dict[str, dict[str, Any]] = {
     "held-out sentences": {},
-    "held-out voice": {"held_out_voice": True},
+    "held-out voice": {"voices": "held out"},
     "several sentences, up to 15 s": {"kind": "packed", "share": 0.3},
     "up to 30 s, some cut off": {"kind": "full", "share": 0.15},
     "French": {"language": "fr", "share": 0.4},

@@ -23,11 +23,14 @@ HOP = 160
 FULL_S = 30.0
 IGNORE = -100
 LANGUAGE_SHARE = {"mg": 0.78, "fr": 0.11, "en": 0.11}
-BATCH_SIZE: dict[Kind, int] = {"short": 28, "packed": 9, "full": 4}
-"""Windows in a batch of each kind: about 80 to 120 s of audio each."""
-SHORT_LENGTHS = ((range(1, 27), 40, 0.42), (range(27, 42), 28, 0.35), (range(42, 10_000), 18, 0.23))
+BATCH_SIZE: dict[Kind, int] = {"short": 16, "packed": 5, "full": 2}
+"""Windows in a batch of each kind: 50 to 60 s of audio each."""
+SHORT_LENGTHS = ((range(1, 27), 22, 0.42), (range(27, 42), 16, 0.35), (range(42, 10_000), 10, 0.23))
 """Letters of the sentences in one batch of short windows, its size, its share: equally long ones need no padding."""
 NO_SPEECH_SHARE, TIMESTAMPS_SHARE, PROMPT_SHARE = 0.06, 0.3, 0.1
+EASY: dict[str, Any] = {"voices": "few", "clean": True}
+EASY_SHARE = (0.75, 0.08)
+"""of the windows while the model learns to align, and later"""
 CTC_LETTERS = "abcdefghijklmnopqrstuvwxyz' éèêàçûôîâù"
 
 
@@ -156,13 +159,13 @@ def collate(windows: list[Window], targets: Targets, rng: random.Random, *, full
     )
 
 
-def training_window(rng: random.Random, kind: Kind, letters: range, length_s: float | None) -> Window:
-    """One window as it is trained on: some language, or now and then nobody speaking."""
+def training_window(rng: random.Random, kind: Kind, letters: range, length_s: float | None, easy: bool) -> Window:
+    """One window as it is trained on: some language, or now and then nobody speaking. easy: few voices, clean."""
     if rng.random() < NO_SPEECH_SHARE:
         top_s = {"short": 4.0, "packed": 12.0, "full": 30.0}[kind]
         return corpus.no_speech_window(rng, rng.uniform(0.5, length_s or top_s))
     language = rng.choices(list(LANGUAGE_SHARE), list(LANGUAGE_SHARE.values()))[0]
-    return corpus.window(rng, kind, language=language, letters=letters, length_s=length_s)
+    return corpus.window(rng, kind, language=language, letters=letters, length_s=length_s, **EASY if easy else {})
 
 
 class TrainingBatches(Dataset[Batch]):
@@ -183,5 +186,9 @@ class TrainingBatches(Dataset[Batch]):
         if kind == "short":
             letters, size, _ = rng.choices(SHORT_LENGTHS, [share for *_, share in SHORT_LENGTHS])[0]
         length_s = rng.uniform(3, 12) if kind == "packed" else None
-        windows = [training_window(rng, kind, letters, length_s) for _ in range(max(2, round(size * self.scale)))]
+        easy = EASY_SHARE[0] if step < self.warm_up else EASY_SHARE[1]
+        windows = [
+            training_window(rng, kind, letters, length_s, rng.random() < easy)
+            for _ in range(max(2, round(size * self.scale)))
+        ]
         return collate(windows, self.targets, rng, full=kind == "full", augment=True)

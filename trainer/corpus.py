@@ -1,8 +1,11 @@
 """The synthetic corpus: phrasebook sentences spoken by eSpeak NG, set one after another into windows, and recorded.
 
 Everything follows from a seed. Windows are made on the fly for training (`window`); `python -m trainer.corpus` writes
-the same windows to disk as FLAC with a JSONL manifest. One base voice and several timbres are never used in training:
-`HELD_OUT_BASE` with `HELD_OUT_VARIANTS` is the held-out voice that the model card reports.
+the same windows to disk as FLAC with a JSONL manifest. Texts, voices and recordings depend on the seed alone; eSpeak's
+flutter also depends on what was spoken before, so samples are equal when a fresh process makes the same windows.
+
+One base voice and several timbres are never used in training: `HELD_OUT_BASE` with `HELD_OUT_VARIANTS` is the held-out
+voice that the model card reports.
 """
 
 from __future__ import annotations
@@ -33,7 +36,10 @@ COMMON_VARIANTS = ("", "", "f1", "f2", "f3", "f5", "m1", "m2", "m3", "m4", "m5",
 ACCENTS = ({"o": "ô"}, {"j": "dj"}, {"ao": "ô"}, {"tr": "tsh"}, {"h": ""}, {"ts": "s"}, {"ay": "e"}, {"tr": "t r"})
 """Now and then a speaker who reads otherwise: spellings replaced in what is spoken, not in what is to be written."""
 
+FEW_MG_BASES = ("id", "id", "ms", "it", "es")
+
 Kind = Literal["short", "packed", "full"]
+Voices = Literal["all", "few", "held out"]
 ANY_LENGTH = range(1, 10_000)
 
 
@@ -78,8 +84,15 @@ def _rare_variants() -> tuple[str, ...]:
     return tuple(v for v in espeak.variants() if v not in HELD_OUT_VARIANTS)
 
 
-def speaker(rng: random.Random, language: str, *, held_out: bool = False) -> Speaker:
-    """A voice nobody has in common: base, timbre, speed, pitch, melody and size of the vocal tract."""
+def speaker(rng: random.Random, language: str, voices: Voices = "all") -> Speaker:
+    """A voice: base, timbre, speed, pitch, melody and size of the vocal tract.
+
+    all: whatever is not held out; few: some plain ones, to begin training with; held out: the held-out voice.
+    """
+    if voices == "few":
+        bases = {"mg": FEW_MG_BASES, "fr": FR_BASES[:1], "en": EN_BASES[1:2]}[language]
+        return Speaker(rng.choice(bases), rng.choice(COMMON_VARIANTS[:10]) or None, rng.randint(130, 200), 50, 50, 1.0)
+    held_out = voices == "held out"
     if held_out:
         base, variant = HELD_OUT_BASE, rng.choice(HELD_OUT_VARIANTS)
     else:
@@ -124,7 +137,7 @@ def dry_stream(
     length_s: float,
     language: str,
     split: Split,
-    held_out_voice: bool = False,
+    voices: Voices = "all",
     first_s: float = 0.0,
     letters: range = ANY_LENGTH,
 ) -> tuple[list[Audio], list[Segment]]:
@@ -132,13 +145,13 @@ def dry_stream(
 
     `first_s`: silence before the first; `letters`: how long a sentence may be.
     """
-    who = speaker(rng, language, held_out=held_out_voice)
+    who = speaker(rng, language, voices)
     pieces = [np.zeros(round(first_s * RATE_HZ), dtype=np.float32)]
     segments: list[Segment] = []
     at = len(pieces[0])
     while not segments or at < length_s * RATE_HZ:
         if segments and rng.random() < 0.25:
-            who = speaker(rng, language, held_out=held_out_voice)
+            who = speaker(rng, language, voices)
         sentence = phrasebook.sentence(rng, language, split)
         if len(sentence.text) not in letters:
             continue
@@ -173,7 +186,7 @@ def window(
     split: Split = "train",
     *,
     language: str = "mg",
-    held_out_voice: bool = False,
+    voices: Voices = "all",
     clean: bool = False,
     letters: range = ANY_LENGTH,
     length_s: float | None = None,
@@ -187,7 +200,7 @@ def window(
     drawn_s = {"short": 0.0, "packed": rng.uniform(3, 12), "full": rng.choice([rng.uniform(0, 26), 30.0])}[kind]
     target_s = drawn_s if length_s is None else length_s
     limit_s = {"short": 14.0, "packed": 17.0, "full": 30.0}[kind]
-    pieces, segments = dry_stream(rng, target_s, language, split, held_out_voice, first_s, letters)
+    pieces, segments = dry_stream(rng, target_s, language, split, voices, first_s, letters)
     pieces.append(np.zeros(round(min(2.0, rng.expovariate(3)) * RATE_HZ), dtype=np.float32))
     audio = np.concatenate(pieces)
     if rng.random() < 0.15 and first_s == 0:
@@ -197,7 +210,7 @@ def window(
         audio = audio[: round(limit_s * RATE_HZ)]
         segments, cut = _cut_off(segments, limit_s)
         if cut is not None and (not cut.text or not segments):
-            return window(rng, kind, split, language=language, held_out_voice=held_out_voice, clean=clean)
+            return window(rng, kind, split, language=language, voices=voices, clean=clean)
     return Window(audio if clean else effects.recorded(audio, numbers), language, segments, cut)
 
 
@@ -208,15 +221,15 @@ def no_speech_window(rng: random.Random, length_s: float) -> Window:
 
 
 def evaluation_windows(
-    seed: int, count: int, *, language: str = "mg", held_out_voice: bool = False, kind: Kind = "short"
+    seed: int, count: int, *, language: str = "mg", voices: Voices = "all", kind: Kind = "short"
 ) -> list[Window]:
     """`count` windows of held-out sentences, recorded as the training ones are."""
-    rng = random.Random(f"evaluation/{seed}/{language}/{held_out_voice}/{kind}")
-    return [window(rng, kind, "heldout", language=language, held_out_voice=held_out_voice) for _ in range(count)]
+    rng = random.Random(f"evaluation/{seed}/{language}/{voices}/{kind}")
+    return [window(rng, kind, "heldout", language=language, voices=voices) for _ in range(count)]
 
 
 def write(folder: Path, windows: list[Window]) -> Path:
-    """`windows` as FLAC files and `manifest.jsonl` (audio, text, language, duration_s, segments). Returns the manifest."""
+    """`windows` as FLAC files and `manifest.jsonl` (audio, text, language, duration_s, segments), which is returned."""
     import soundfile
 
     (folder / "audio").mkdir(parents=True, exist_ok=True)
@@ -243,14 +256,11 @@ def main() -> None:
     parser.add_argument("--kind", choices=("short", "packed", "full"), default="short")
     parser.add_argument("--language", choices=phrasebook.LANGUAGES, default="mg")
     parser.add_argument("--split", choices=("train", "heldout"), default="train")
-    parser.add_argument("--held-out-voice", action="store_true")
+    parser.add_argument("--voices", choices=("all", "few", "held out"), default="all")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     rng = random.Random(f"{args.split}/{args.seed}/{args.language}")
-    made = [
-        window(rng, args.kind, args.split, language=args.language, held_out_voice=args.held_out_voice)
-        for _ in range(args.count)
-    ]
+    made = [window(rng, args.kind, args.split, language=args.language, voices=args.voices) for _ in range(args.count)]
     print(write(args.out, made))
 
 

@@ -21,6 +21,7 @@ from trainer import corpus, effects
 from trainer.effects import RATE_HZ, Audio
 
 LONG_S = 240.0
+VOICES: tuple[corpus.Voices, ...] = ("all", "all", "all", "all", "held out")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Format:
     bit_rate: int = 0
     video: str = ""
     sentences: int = 1
-    held_out_voice: bool = False
+    voices: corpus.Voices = "all"
     telephone: bool = False
     snr_db: float = 40
 
@@ -41,12 +42,12 @@ FORMATS = (
     Format("01-mono-16k.wav", "pcm_s16le", RATE_HZ),
     Format("02-stereo-44k.flac", "flac", 44_100, "stereo", sentences=2),
     Format("03-podcast.mp3", "libmp3lame", 44_100, bit_rate=64_000, sentences=3),
-    Format("04-vorbis.ogg", "vorbis", 44_100, "stereo", held_out_voice=True),
+    Format("04-vorbis.ogg", "vorbis", 44_100, "stereo", voices="held out"),
     Format("05-voice-note.opus", "libopus", 48_000, bit_rate=20_000, sentences=2, snr_db=20),
     Format("06-phone-memo.m4a", "aac", 44_100, bit_rate=64_000, sentences=2),
     Format("07-browser.webm", "libopus", 48_000, bit_rate=32_000, sentences=2, snr_db=25),
     Format("08-video.mp4", "aac", 48_000, "stereo", bit_rate=96_000, video="mpeg4", sentences=2),
-    Format("09-video.mkv", "libmp3lame", 48_000, bit_rate=64_000, video="mpeg4", held_out_voice=True),
+    Format("09-video.mkv", "libmp3lame", 48_000, bit_rate=64_000, video="mpeg4", voices="held out"),
     Format("10-telephone-8k.wav", "pcm_mulaw", 8_000, sentences=2, telephone=True, snr_db=25),
     Format("11-stereo-44k.wav", "pcm_s16le", 44_100, "stereo"),
     Format("12-studio-48k-24bit.wav", "pcm_s24le", 48_000),
@@ -91,9 +92,9 @@ def short_sample(form: Format, rng: random.Random) -> tuple[Audio, str]:
     """Audio and reference of one short sample."""
     pieces: list[Audio] = []
     segments: list[corpus.Segment] = []
-    pieces, segments = corpus.dry_stream(rng, 0.0, "mg", "heldout", form.held_out_voice, 0.3, letters=range(24, 60))
+    pieces, segments = corpus.dry_stream(rng, 0.0, "mg", "heldout", form.voices, 0.3, letters=range(24, 60))
     while len(segments) < form.sentences:
-        more, said = corpus.dry_stream(rng, 0.0, "mg", "heldout", form.held_out_voice, 0.6, letters=range(24, 60))
+        more, said = corpus.dry_stream(rng, 0.0, "mg", "heldout", form.voices, 0.6, letters=range(24, 60))
         pieces, segments = pieces + more, segments + said
     audio = np.concatenate([*pieces, np.zeros(RATE_HZ // 2, dtype=np.float32)])
     numbers = np.random.default_rng(rng.getrandbits(64))
@@ -108,7 +109,7 @@ def long_sample(form: Format, rng: random.Random) -> tuple[Audio, str]:
     pieces: list[Audio] = []
     texts: list[str] = []
     while sum(map(len, pieces)) < LONG_S * RATE_HZ:
-        turn, said = corpus.dry_stream(rng, rng.uniform(4, 20), "mg", "heldout", rng.random() < 0.2, 0.2)
+        turn, said = corpus.dry_stream(rng, rng.uniform(4, 20), "mg", "heldout", rng.choice(VOICES), 0.2)
         pause = np.zeros(int(rng.choice([rng.uniform(0.8, 2), rng.uniform(3, 10)]) * RATE_HZ), dtype=np.float32)
         pieces += [*turn, pause]
         texts += [s.text for s in said]

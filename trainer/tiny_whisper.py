@@ -33,13 +33,13 @@ class Recipe:
     """One training. Each cycle is a one-cycle schedule of its own (warm-up, then cosine to zero)."""
 
     seed: int = 0
-    cycles: tuple[int, ...] = (600, 3200)
+    cycles: tuple[int, ...] = (1300, 4500)
     """Steps of each cycle; the model is exported at the end of each."""
     peak_rate: float = 1.5e-3
     weight_decay: float = 0.02
     clip_norm: float = 1.0
-    align_steps: int = 250
-    """Single sentences only until this step."""
+    align_steps: int = 500
+    """Until this step mostly single sentences, clean, in few voices."""
     d_model: int = 160
     layers: tuple[int, int] = (4, 2)
     """of the encoder, of the decoder"""

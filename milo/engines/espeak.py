@@ -79,6 +79,7 @@ class _Library:
             ) from error
         self.data = Path(espeakng_loader.get_data_path())
         self.lib: Any = ctypes.CDLL(espeakng_loader.get_library_path())
+        self._libc: Any = ctypes.CDLL(None)
         self.chunks: list[npt.NDArray[np.int16]] = []
         self.word_samples: list[int] = []
         self._callback = _Callback(self._receive)  # kept alive as long as the library may call it
@@ -116,6 +117,9 @@ class _Library:
             raise Invalid(f"eSpeak NG can't load the voice {voice!r}", code="unknown_voice")
         for parameter, value in parameters.items():
             self.lib.espeak_SetParameter(parameter, value, 0)
+        # its noise sources are seeded with the time of day; its flutter goes on from call to call and can't be reset
+        self.lib.espeak_ng_SetRandSeed(ctypes.c_long(1))
+        self._libc.srand(1)
         encoded = text.encode("utf-8", "replace") + b"\0"
         status = self.lib.espeak_Synth(encoded, len(encoded), 0, 1, 0, flags, None, None)
         if status != 0:
@@ -204,6 +208,8 @@ def synthesize(
 
     as_phonemes: read `[[...]]` in `text` as phoneme mnemonics. pitch, pitch_range: 0-99, 50 is the voice's own;
     volume: 0-200; word_gap_10ms: pause between words. Text without a letter gives no samples or a short silence.
+    The flutter of the voice goes on from one call to the next: the same call repeated differs by milliseconds of pitch
+    movement, but equal sequences of calls in two processes give equal samples.
     Raises `Invalid` for an unknown voice or variant and for a value out of range, `ModelUnavailable` without eSpeak NG.
     """
     if voice not in voices():
