@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.deps import Context
+from api.documents import PREFIX
 from milo import __version__, metrics, outbox, queue
 from milo.errors import Unavailable
 from milo.health import gpu_readings, workers_alive
@@ -51,7 +52,11 @@ class Observe:
 def template(scope: Scope) -> str:
     """`/api/v1/jobs/{job_id}`; one word for everything that is no route."""
     path = getattr(scope.get("route"), "path", None)
-    return str(path) if path else "unmatched"
+    if not path:
+        return "unmatched"
+    if scope["path"].startswith(PREFIX) and not path.startswith(PREFIX):
+        return f"{PREFIX}{path}"  # the route of an included router does not know where it was included
+    return str(path)
 
 
 class Installation(Collector):

@@ -126,7 +126,7 @@ def _shorten(part: str) -> str:
 def disposition(kind: str, name: str) -> str:
     """A Content-Disposition header (RFC 6266) with the name in ASCII and in UTF-8 (RFC 8187)."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    plain = re.sub(r'["\\]', "_", plain)
+    plain = re.sub(r'["\\;=%]', "_", plain)
     if plain.startswith("."):
         plain = f"audio{plain}"
     return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

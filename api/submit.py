@@ -232,16 +232,22 @@ def check_callback(settings: Settings, url: str | None) -> None:
 
 
 def new_job(
-    request: Request, key: Key, kind: str, payload: dict[str, Any], priority: Priority, callback_url: str | None
+    request: Request,
+    key: Key,
+    kind: str,
+    payload: dict[str, Any],
+    callback_url: str | None,
+    asked: Priority | None,
+    default: Priority,
 ) -> NewJob:
-    """The row to be, with the idempotency of the request."""
+    """The row to be, with the idempotency of the request. `default` is the priority where none was `asked` for."""
     repeat = idempotency_key(request)
-    content = {"kind": kind, "payload": payload, "priority": priority, "callback_url": callback_url}
+    content = {"kind": kind, "payload": payload, "priority": asked, "callback_url": callback_url}
     return NewJob(
         kind=kind,
         payload=payload,
         owner=key.name,
-        priority=priority,
+        priority=asked or default,
         callback_url=callback_url,
         idempotency_key=repeat,
         fingerprint=fingerprint(request, content) if repeat else None,

@@ -25,6 +25,7 @@ LOOK_S = 1.0
 SAFETY_LOOK_S = 10.0
 """How often it looks while Redis is there, in case a wake-up was lost."""
 PING_S = 15
+SHUTDOWN_GRACE_S = 3.0
 RETRY_MS = 2000
 
 
@@ -117,4 +118,5 @@ async def stream(
                 if at_least_s:
                     await asyncio.sleep(at_least_s)
 
-    return EventSourceResponse(events(), ping=PING_S)
+    stopping = anyio.Event()  # the generator notices by itself and ends; this only grants it the time
+    return EventSourceResponse(events(), ping=PING_S, shutdown_event=stopping, shutdown_grace_period=SHUTDOWN_GRACE_S)

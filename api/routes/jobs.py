@@ -39,7 +39,8 @@ class JobRequest(Closed):
 
     kind: str
     payload: dict[str, Any] = {}
-    priority: Priority = "interactive"
+    priority: Priority | None = None
+    """interactive, if nothing is said."""
     callback_url: Text | None = None
 
 
@@ -72,7 +73,8 @@ async def create(request: Request, context: Ctx, key: Writer) -> Response:
 def _create(request: Request, context: Context, key: Key, asked: JobRequest) -> Job:
     payload = _payload(context, asked)
     check_callback(context.settings, asked.callback_url)
-    return submit(context, new_job(request, key, asked.kind, payload, asked.priority, asked.callback_url))
+    new = new_job(request, key, asked.kind, payload, asked.callback_url, asked.priority, "interactive")
+    return submit(context, new)
 
 
 def _payload(context: Context, asked: JobRequest) -> dict[str, Any]:

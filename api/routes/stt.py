@@ -25,7 +25,7 @@ from api.waiting import wait_for_job
 from milo import queue
 from milo.errors import BadMedia, Invalid
 from milo.files import Blob
-from milo.jobs import AudioSource, Job
+from milo.jobs import AudioSource, Job, Priority
 from milo.transcript import Transcript
 
 router = APIRouter(tags=["speech to text"])
@@ -71,9 +71,10 @@ async def transcribe(request: Request, context: Ctx, key: Writer, format: str | 
     idempotency_key(request)
     asked, source = await _read(request, context)
     preferred = prefer.read(request, context.settings, asynchronous=asked.callback_url is not None)
-    priority = asked.priority or ("realtime" if preferred.wait_s > 0 else "interactive")
+    default: Priority = "realtime" if preferred.wait_s > 0 else "interactive"
     payload = await in_thread(stt_payload, context, asked, source)
-    job = await in_thread(submit, context, new_job(request, key, "stt", payload, priority, asked.callback_url))
+    new = new_job(request, key, "stt", payload, asked.callback_url, asked.priority, default)
+    job = await in_thread(submit, context, new)
     if preferred.wait_s > 0:
         job = await wait_for_job(context, request, job.id, preferred.wait_s)
     if not job.final or preferred.wait_s == 0:
