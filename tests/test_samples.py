@@ -1,4 +1,4 @@
-"""The recordings in samples/, read by stock tools: every format decodes, and the shipped model writes down what is said."""
+"""The recordings in samples/, read by stock tools: every format decodes, and the shipped model hears what is said."""
 
 from __future__ import annotations
 
