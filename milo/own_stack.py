@@ -15,9 +15,9 @@ from typing import Any
 
 from milo.errors import Unavailable
 from milo.ports import free_port
+from milo.reaper import Reaper
 from milo.settings import Settings
 from milo.stack import environment
-from milo.supervisor import dies_with_us
 
 STOP_S = 45
 TRIES = 3
@@ -31,7 +31,9 @@ def own_stack(settings: Settings, roots: Sequence[Path] = (), without: Sequence[
     """
     with tempfile.TemporaryFile() as complaints:
         for attempt in range(TRIES):
+            reaper = Reaper()
             process = _start(settings, roots, without, complaints)
+            reaper.watch(process.pid, patience_s=STOP_S)
             try:
                 assert process.stdout is not None
                 line = process.stdout.readline()
@@ -40,6 +42,8 @@ def own_stack(settings: Settings, roots: Sequence[Path] = (), without: Sequence[
                     return
             finally:
                 _end(process)
+                reaper.forget(process.pid)
+                reaper.close()
             complaints.seek(0)
             reason = complaints.read().decode("utf-8", "replace").strip().removeprefix("milo: ")
             if "taken" not in reason or attempt == TRIES - 1:  # another program was quicker on a free port
@@ -58,7 +62,7 @@ def _start(settings: Settings, roots: Sequence[Path], without: Sequence[str], co
     }
     command = [sys.executable, "-m", "milo.cli", "up", "--json", "--quiet", "--without", ",".join(without)]
     return subprocess.Popen(
-        [*dies_with_us(), *command],
+        command,
         env={**os.environ, **environment(settings), **own},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -32,6 +32,8 @@ def check_ports(services: Sequence[Service]) -> None:
 
 
 def _why_not(host: str, port: int) -> str | None:
+    if not 0 < port < 65536:
+        return "but ports go from 1 to 65535: choose one that is free"
     try:
         family, kind, _, _, address = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:
@@ -39,11 +41,10 @@ def _why_not(host: str, port: int) -> str | None:
             probe.bind(address)
     except socket.gaierror:
         return f"but {host!r} is not an address: correct the host"
-    except (OSError, OverflowError) as error:
-        number = error.errno if isinstance(error, OSError) else None
-        if number == errno.EADDRINUSE:
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
             return f"which is taken{_holder(port)}: stop what listens there"
-        if number == errno.EADDRNOTAVAIL:
+        if error.errno == errno.EADDRNOTAVAIL:
             return f"but {host} is not an address of this machine: correct the host"
         return f"which can't be opened ({error}): use one from 1024 to 65535"
     return None

@@ -17,6 +17,8 @@ from milo.settings import Settings
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """For processes that must leave the cores to the engine."""
+WORKER_STOP_S = 15
+"""Celery gives a slice 5 s to give way (`worker_soft_shutdown_timeout`) and ends; it rarely hangs on the way out."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def _worker(settings: Settings, name: str, node: str, queues: str, concurrency: 
         "MILO_WORKER_NODE": f"{name}@{node}",
         "REMAP_SIGTERM": "SIGQUIT",  # SIGTERM: give way at the next yield point, not at the end of the job
     }
-    return Service(name, command, _worker_lives, {**env, **own}, stop_rank=0, stop_s=20, ready_s=120)
+    return Service(name, command, _worker_lives, {**env, **own}, stop_rank=0, stop_s=WORKER_STOP_S, ready_s=120)
 
 
 def _beat(settings: Settings) -> Service:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,11 +17,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
 from milo.errors import Unavailable
+from milo.reaper import Reaper
 from milo.services import Running, Service
 from milo.settings import Settings
 
@@ -30,6 +29,8 @@ BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 HEALTHY_AFTER_S = 60.0
 LOG_BYTES = 10 * 1024**2
 LINE_BYTES = 16 * 1024
+ORPHAN_S = 6.0
+"""What is left of `Service.stop_s` when the supervisor itself was killed."""
 Say = Callable[[str, str], None]
 """Shows one line of one service to the person at the terminal."""
 
@@ -37,11 +38,22 @@ Say = Callable[[str, str], None]
 class Child:
     """A service and the process that runs it at present."""
 
-    def __init__(self, service: Service, command: Sequence[str], env: Mapping[str, str], log: Path, say: Say) -> None:
+    def __init__(
+        self,
+        service: Service,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        log: Path,
+        say: Say,
+        reaper: Reaper,
+    ) -> None:
         self.service = service
+        self._reaper = reaper
         self.tail: deque[str] = deque(maxlen=15)
         self.process: subprocess.Popen[bytes] | None = None
         self.started_at = 0.0
+        """Unix seconds; `born` and `restart_at` are on the monotonic clock, which nobody sets."""
+        self.born = 0.0
         self.restart_at: float | None = None
         self.is_ready = False
         self.failures = 0
@@ -51,15 +63,17 @@ class Child:
 
     def start(self) -> None:
         """Start the process in a session of its own, so that Ctrl-C reaches the supervisor alone."""
-        self.restart_at, self.is_ready, self.started_at = None, False, time.time()
+        self.restart_at, self.is_ready = None, False
+        self.started_at, self.born = time.time(), time.monotonic()
         self.process = subprocess.Popen(
-            [*dies_with_us(), *self._command],
+            self._command,
             env=self._env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        self._reaper.watch(self.process.pid, self.service.stop_rank, ORPHAN_S)
         assert self.process.stdout is not None
         threading.Thread(target=self._copy, args=(self.process.stdout,), name=self.service.name, daemon=True).start()
 
@@ -86,14 +100,17 @@ class Child:
             return None
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
-    def kill(self, number: signal.Signals, *, group: bool = False) -> None:
-        if self.process is None:
-            return
-        with suppress(ProcessLookupError, PermissionError):
-            if group:
-                os.killpg(self.process.pid, number)
-            elif self.process.poll() is None:
-                self.process.send_signal(number)
+    def ask_to_stop(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def finish_off(self) -> None:
+        """Kill the process and what it left behind: that would hold its files and its memory."""
+        if self.process:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self._reaper.forget(self.process.pid)
 
 
 class Supervisor:
@@ -104,11 +121,13 @@ class Supervisor:
     ) -> None:
         self.settings = settings
         self._say, self._stop = say, stop
-        logs = settings.home / "logs"
-        self.children = [
-            Child(s, (*program(s.command[0], settings), *s.command[1:]), {**env, **s.env}, logs / f"{s.name}.log", say)
-            for s in services
-        ]
+        self._reaper = Reaper()
+        self.children = [self._child(service, env) for service in services]
+
+    def _child(self, service: Service, env: Mapping[str, str]) -> Child:
+        command = (*program(service.command[0]), *service.command[1:])
+        log = self.settings.home / "logs" / f"{service.name}.log"
+        return Child(service, command, {**env, **service.env}, log, self._say, self._reaper)
 
     def start(self, names: Sequence[str]) -> None:
         """Start these and wait until each is ready. Raises `Unavailable` with the culprit's last lines."""
@@ -125,7 +144,7 @@ class Supervisor:
         if how:
             time.sleep(0.2)  # the last lines are still on their way through the pipe
             raise Unavailable(_culprit(child, f"{child.service.name} {how} before it was ready"))
-        if time.time() - child.started_at > child.service.ready_s:
+        if time.monotonic() - child.born > child.service.ready_s:
             raise Unavailable(_culprit(child, f"{child.service.name} was not ready in {child.service.ready_s:.0f} s"))
         return self._is_ready(child)
 
@@ -141,7 +160,7 @@ class Supervisor:
                 self._mend(child)
 
     def _mend(self, child: Child) -> None:
-        now = time.time()
+        now = time.monotonic()
         if child.restart_at is not None:
             if now >= child.restart_at:
                 child.start()
@@ -150,11 +169,11 @@ class Supervisor:
         if how is None:
             if not child.is_ready and self._is_ready(child) and child.failures:
                 child.note("is back")
-            if child.failures and now - child.started_at > HEALTHY_AFTER_S:
+            if child.failures and now - child.born > HEALTHY_AFTER_S:
                 child.failures = 0
             return
-        child.kill(signal.SIGKILL, group=True)  # what it left behind would hold its files and its memory
-        if now - child.started_at > HEALTHY_AFTER_S:
+        child.finish_off()
+        if now - child.born > HEALTHY_AFTER_S:
             child.failures = 0
         wait_s = BACKOFF_S[min(child.failures, len(BACKOFF_S) - 1)]
         child.failures += 1
@@ -166,16 +185,15 @@ class Supervisor:
         for rank in sorted({child.service.stop_rank for child in self.children}):
             children = [child for child in self.children if child.service.stop_rank == rank]
             for child in children:
-                child.kill(signal.SIGTERM)
+                child.ask_to_stop()
             asked_at = time.monotonic()
             while any(_alive(child, asked_at, hurry) for child in children):
                 hurry.wait(0.05)
             for child in children:
                 if child.process and child.process.poll() is None:
                     child.note("did not end in time and is killed")
-                child.kill(signal.SIGKILL, group=True)
-                if child.process:
-                    child.process.wait()
+                child.finish_off()
+        self._reaper.close()
 
 
 def _alive(child: Child, asked_at: float, hurry: threading.Event) -> bool:
@@ -189,20 +207,10 @@ def _culprit(child: Child, what: str) -> str:
     return f"{what}. Its last lines:{lines}"
 
 
-def program(name: str, settings: Settings) -> tuple[str, ...]:
+def program(name: str) -> tuple[str, ...]:
     """How to start a program of a service on this machine. Raises `Unavailable` when there is no Redis."""
     if name == "redis-server":
         from milo.redis_server import find_redis_server
 
         return (find_redis_server(),)
     return (sys.executable, "-m", name)
-
-
-@lru_cache(maxsize=1)
-def dies_with_us() -> tuple[str, ...]:
-    """A prefix that has the kernel send SIGTERM to a child whose supervisor died (Linux, util-linux)."""
-    setpriv = shutil.which("setpriv")
-    prefix = (setpriv, "--pdeathsig", "TERM", "--") if setpriv else ()
-    if not prefix or subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode:
-        return ()
-    return tuple(word for word in prefix if word)
