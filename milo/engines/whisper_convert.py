@@ -8,23 +8,18 @@ the compute type is chosen at load. Safetensors only.
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from filelock import FileLock
 
+from milo.engines import ct2_cache
 from milo.engines.whisper_checkpoint import Checkpoint
 from milo.engines.whisper_first_step import read_tensors
-from milo.errors import ModelUnavailable
-from milo.model_files import fingerprint, fsync_folder, read_json, write_durably
+from milo.model_files import write_durably
 from milo.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,35 +27,6 @@ if TYPE_CHECKING:
 
 RECIPE = 1
 """Raise it when a conversion made by an older Milo must not be used."""
-SOURCE = "source.json"
-
-
-def dtype_of(checkpoint: Checkpoint) -> str:
-    """`float16` or `float32`: what the checkpoint was saved in (numpy has no bfloat16; those become float32)."""
-    return "float16" if checkpoint.info.dtype == "F16" else "float32"
-
-
-def _places(settings: Settings, checkpoint: Checkpoint) -> list[Path]:
-    """Where the conversion may lie: beside the user's own model, else in the cache."""
-    path = checkpoint.resolved.path
-    key = sha256(str(path).encode()).hexdigest()[:16]
-    cache = settings.home / "cache" / "ct2" / key
-    beside = path / f"ct2-{dtype_of(checkpoint)}"
-    ours = checkpoint.resolved.kind in ("registry", "folder") or path.is_relative_to(settings.home)
-    return [beside, cache] if ours and os.access(path, os.W_OK) else [cache]
-
-
-def _state(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What the conversion depends on; another state, and it is made again."""
-    import ctranslate2
-
-    return {
-        "recipe": RECIPE,
-        "ctranslate2": ctranslate2.__version__.rsplit(".", 1)[0],
-        "model": checkpoint.resolved.sha256 or fingerprint(checkpoint.resolved.path),
-        "tokens": sha256(checkpoint.tokenizer.to_str().encode()).hexdigest()[:16],
-        "config": _runtime_config(checkpoint),
-    }
 
 
 def _runtime_config(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -72,67 +38,18 @@ def _runtime_config(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-@contextmanager
-def converted(settings: Settings, checkpoint: Checkpoint) -> Iterator[Path]:
-    """The CTranslate2 folder of a checkpoint, made if need be; no other process replaces it inside the `with`.
+def converted(settings: Settings, checkpoint: Checkpoint) -> AbstractContextManager[Path]:
+    """The CTranslate2 folder of a checkpoint, made if need be; see `ct2_cache.converted`."""
+    tokenizer, config = checkpoint.tokenizer.to_str(), _runtime_config(checkpoint)
 
-    Raises `ModelUnavailable` when the conversion fails, with its last line.
-    """
-    state = _state(checkpoint)
-    places = _places(settings, checkpoint)
-    for place in places:
-        try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(place.with_name(f".{place.name}.lock"))
-            lock.acquire(timeout=1800)
-        except OSError:
-            if place is places[-1]:
-                raise
-            continue  # a read-only disk that looked writable
-        with lock:
-            if not _fresh(place, state):
-                _convert(checkpoint, place, state)
-            yield place
-            lock.release()
-        return
+    def make(folder: Path) -> None:
+        (folder / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
+        ct2_cache.run_converter(__name__, checkpoint.resolved.path, folder)
+        (folder / "tokenizer.json").unlink()
+        write_durably(folder / "config.json", json.dumps(config))
 
-
-def _fresh(place: Path, state: dict[str, Any]) -> bool:
-    try:
-        return read_json(place / SOURCE) == state and (place / "model.bin").is_file()
-    except ModelUnavailable:
-        return False
-
-
-def _convert(checkpoint: Checkpoint, place: Path, state: dict[str, Any]) -> None:
-    """Convert into a temporary folder and rename it. The caller holds the lock."""
-    for leftover in place.parent.glob(f".{place.name}.tmp-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    staging = place.with_name(f".{place.name}.tmp-{os.getpid()}")
-    staging.mkdir()
-    try:
-        (staging / "tokenizer.json").write_text(checkpoint.tokenizer.to_str(), encoding="utf-8")
-        _run_converter(checkpoint, staging)
-        (staging / "tokenizer.json").unlink()
-        write_durably(staging / "config.json", json.dumps(_runtime_config(checkpoint)))
-        write_durably(staging / SOURCE, json.dumps(state))
-        if place.exists():
-            place.rename(staging / "replaced")
-        staging.rename(place)
-        fsync_folder(place.parent)
-        shutil.rmtree(place / "replaced", ignore_errors=True)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _run_converter(checkpoint: Checkpoint, staging: Path) -> None:
-    command = [sys.executable, "-m", __name__, str(checkpoint.resolved.path), str(staging)]
-    root = str(Path(__file__).parents[2])
-    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise ModelUnavailable(f"{checkpoint.resolved.path} can't be converted for CTranslate2: {last}")
+    state = {"recipe": RECIPE, "tokens": sha256(tokenizer.encode()).hexdigest()[:16], "config": config}
+    return ct2_cache.converted(settings, ct2_cache.Conversion(checkpoint.resolved, checkpoint.info, state, make))
 
 
 class Weights:
@@ -198,10 +115,13 @@ def whisper_spec(weights: Weights, config: dict[str, Any]) -> Any:
 
 
 def vocabulary(tokenizer: Tokenizer, size: int) -> list[str]:
-    """Token names by id, exactly `size`: old tokenizers lack the timestamps, a padded embedding has spare rows."""
+    """Token names by id, exactly `size`, each once: old tokenizers lack the timestamps, a padded embedding has more
+    rows than the tokenizer has tokens."""
     names = {token: name for name, token in tokenizer.get_vocab(with_added_tokens=True).items()}
     known = max(names, default=-1) + 1
-    return [names.get(n, f"<|unused{n}|>" if n < known else f"<|{(n - known) * 0.02:.2f}|>") for n in range(size)]
+    timed = "<|0.00|>" in names.values()
+    fill = [f"<|unused{n}|>" if n < known or timed else f"<|{(n - known) * 0.02:.2f}|>" for n in range(size)]
+    return [names.get(n, fill[n]) for n in range(size)]
 
 
 def main(source: str, target: str) -> None:

@@ -42,10 +42,12 @@ def make_checkpoint(
     dtype: str = "float32",
     seed: int = 0,
     scale: float = 1.0,
+    lively: bool = False,
 ) -> Path:
     """Write a random checkpoint as `save_pretrained` would. `vocab_size` pads the embedding past the tokenizer.
 
-    `scale` multiplies the embeddings of text tokens: above 1 the untrained model is sure of itself, and writes words.
+    `scale` multiplies the embeddings of text tokens, so that the untrained model writes words. A `lively` one writes
+    different words at each position, and for each sound.
     """
     import torch
     from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
@@ -70,6 +72,11 @@ def make_checkpoint(
     model = WhisperForConditionalGeneration(config).eval()
     with torch.no_grad():
         model.model.decoder.embed_tokens.weight[: ids["<|endoftext|>"] + 1].mul_(scale)
+        for name, weight in model.named_parameters() if lively else ():
+            if name.endswith(("proj.weight", "fc1.weight", "fc2.weight")):
+                weight.mul_(12 if "encoder_attn" in name else 3)
+            elif name == "model.decoder.embed_positions.weight":
+                weight.mul_(30)
     model.generation_config = GenerationConfig(
         bos_token_id=ids["<|endoftext|>"],
         eos_token_id=ids["<|endoftext|>"],
