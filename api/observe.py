@@ -14,9 +14,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.deps import Context
 from api.documents import PREFIX
-from milo import __version__, metrics, outbox, queue
+from milo import __version__, gpu, metrics, outbox, queue
 from milo.errors import Unavailable
-from milo.health import gpu_readings, workers_alive
+from milo.health import workers_alive
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -108,7 +108,7 @@ class Installation(Collector):
             "temperature_c": ("milo_gpu_temperature_celsius", "Temperature of the card"),
             "power_w": ("milo_gpu_power_watts", "Power the card takes"),
         }
-        cards = gpu_readings()
+        cards = gpu.readings()
         for field, (name, text) in names.items():
             family = GaugeMetricFamily(name, text, labels=["gpu"])
             for index, card in enumerate(cards):

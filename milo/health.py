@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 import os
@@ -14,7 +13,7 @@ from typing import Any
 import redis
 from sqlalchemy import func, select
 
-from milo import __version__, database, outbox
+from milo import __version__, database, gpu, outbox
 from milo.database import reading
 from milo.errors import MiloError, Unavailable
 from milo.files import Files
@@ -49,7 +48,7 @@ def check(settings: Settings, ledger: Ledger, files: Files) -> dict[str, Any]:
     vital = all(checks[name]["ok"] for name in ("redis", "database", "storage"))
     whole = all(one["ok"] for one in checks.values())
     engines = engines_in_memory(settings) if checks["redis"]["ok"] else []
-    total = sum(int(card["memory_total_bytes"]) for card in gpu_readings())
+    total = sum(int(card["memory_total_bytes"]) for card in gpu.readings())
     return {
         "status": "down" if not vital else "healthy" if whole else "degraded",
         "version": __version__,
@@ -141,12 +140,3 @@ def _storage(settings: Settings, files: Files) -> Check:
         return {"ok": False, "detail": f"{settings.home} is not writable"}
     detail = f"{free / 1e9:.1f} GB free at {where}"
     return {"ok": free >= LOW_DISK_BYTES, "detail": detail if free >= LOW_DISK_BYTES else f"{detail}: too little"}
-
-
-def gpu_readings() -> list[dict[str, Any]]:
-    """One reading a card from `milo.gpu`; empty without cards."""
-    try:
-        found: list[dict[str, Any]] = importlib.import_module("milo.gpu").readings()
-    except (ImportError, AttributeError, MiloError):
-        return []
-    return found

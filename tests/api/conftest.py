@@ -46,16 +46,31 @@ def whisper_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def settings(settings: Settings, migrated: Path, whisper_folder: Path, tmp_path: Path) -> Settings:
+def prepare(settings: Settings, migrated: Path, whisper_folder: Path, archive: Path) -> Settings:
+    """A home with an empty ledger and a model, and the settings that fit."""
     settings.home.mkdir(parents=True, exist_ok=True)
     shutil.copy(migrated, settings.home / "ledger.sqlite3")
-    archive = tmp_path / "archive"
     archive.mkdir()
     given = {"api_key": KEY, "stt_model": MODEL, "audio_roots": [str(archive)], "webhook_allow": ["127.0.0.1"]}
     settings = settings.model_copy(update=given)
     models.deploy(settings, MODEL, whisper_folder)
     return settings
+
+
+@pytest.fixture
+def settings(settings: Settings, migrated: Path, whisper_folder: Path, tmp_path: Path) -> Settings:
+    return prepare(settings, migrated, whisper_folder, tmp_path / "archive")
+
+
+@pytest.fixture(scope="session")
+def shared_url(
+    redis_url: str, migrated: Path, whisper_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """One server for all tests whose requests are refused and leave nothing."""
+    folder = tmp_path_factory.mktemp("shared")
+    bare = Settings(home=folder / "home", redis_url=redis_url, _env_file=None)
+    with api_in_thread(prepare(bare, migrated, whisper_folder, folder / "archive")) as base:
+        yield base
 
 
 @pytest.fixture

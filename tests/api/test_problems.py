@@ -16,6 +16,11 @@ from tests.api.conftest import problem, raw
 DEEP = 100_000
 
 
+@pytest.fixture
+def url(shared_url: str) -> str:
+    return shared_url
+
+
 def test_an_unknown_path_is_named(client: httpx.Client) -> None:
     assert "/api/v1/nothing" in problem(client.get("/nothing"), 404, "unknown_path")["detail"]
 
@@ -131,9 +136,7 @@ def test_a_wrong_wait_is_named(client: httpx.Client, wait: str) -> None:
     assert problem(client.get(f"/jobs/{job_id}?wait={wait}"), 422)["errors"][0]["parameter"] == "wait"
 
 
-@pytest.mark.parametrize(
-    "query", ["before=%00", "kind=%00", "batch_id=%F0%9F%92%A9", "before=%ff", "kind=" + "x" * 9000]
-)
+@pytest.mark.parametrize("query", ["before=%00", "kind=%00", "batch_id=%F0%9F%92%A9", "kind=%ff", "kind=" + "x" * 9000])
 def test_filters_that_match_nothing_give_an_empty_list(client: httpx.Client, query: str) -> None:
     answer = client.get(f"/jobs?{query}")
     assert answer.status_code == 200 and answer.json()["items"] == []
@@ -165,7 +168,7 @@ FIELDS = st.sampled_from(
 )
 
 
-@profile(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@profile(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(path=st.sampled_from(["/stt", "/jobs", "/batches"]), body=st.dictionaries(FIELDS, JSON, max_size=5))
 def test_no_json_whatever_is_a_fault_of_the_server(client: httpx.Client, path: str, body: object) -> None:
     content = json.dumps(body).encode()
@@ -176,7 +179,7 @@ def test_no_json_whatever_is_a_fault_of_the_server(client: httpx.Client, path: s
         problem(answer, answer.status_code)
 
 
-@profile(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@profile(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(
         ["Prefer", "Idempotency-Key", "Last-Event-ID", "Accept", "Content-Type", "Range", "Expect-CT"]
@@ -188,7 +191,7 @@ def test_no_header_whatever_is_a_fault_of_the_server(client: httpx.Client, name:
     assert answer.status_code in (202, 400, 415, 422)
 
 
-@profile(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@profile(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=st.binary(max_size=400), boundary=st.sampled_from(["b", "--b", "b b", '"b"', "x" * 300, ""]))
 def test_no_form_whatever_is_a_fault_of_the_server(client: httpx.Client, body: bytes, boundary: str) -> None:
     headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
