@@ -69,11 +69,8 @@ class Media:
             channels=codec.layout.nb_channels,
             duration_s=track_s or whole_s,
         )
-        self.claim_s = track_s if self.name in _HEADER_DURATION or _has_xing(head) else None
+        self.claim_s = track_s if self.name in _HEADER_DURATION or (self.name == "mp3" and _has_xing(head)) else None
         """Length in seconds that a header field states, None where FFmpeg only guessed."""
-        if self.name == "wav" and head[:4] == b"RIFF":  # FFmpeg caps the claim at the size of the file
-            data_bytes = _wav_data_bytes(head)
-            self.claim_s = data_bytes * 8 / codec.bit_rate if data_bytes and codec.bit_rate else None
 
     @staticmethod
     def _seconds(value: int | None, time_base: Any) -> float | None:
@@ -91,7 +88,12 @@ class Media:
         return self.claim_s if self.claim_s * bytes_per_s <= self.size_bytes else None
 
     def lacks_end(self) -> bool:
-        """Whether an Ogg file stops without the page that ends its stream. To be asked after the last packet."""
+        """Whether a wav is shorter than its header says, or an Ogg file has no page that ends its stream.
+
+        To be asked after the last packet: it moves the position in the file.
+        """
+        if self.name == "wav":
+            return self.size_bytes is not None and _wav_end(self._file.head) > self.size_bytes
         return self.name == "ogg" and not _ends_ogg(self._file.tail(_TAIL_BYTES))
 
 
@@ -152,14 +154,19 @@ def _tag_bytes(head: bytes) -> int:
 
 def _has_xing(head: bytes) -> bool:
     """Whether an mp3 carries a Xing, Info or VBRI frame: a length that was written down and not estimated."""
-    return any(tag in head for tag in (b"Xing", b"Info", b"VBRI"))
+    start = _tag_bytes(head) if head[:3] == b"ID3" else 0
+    return any(tag in head[start : start + 256] for tag in (b"Xing", b"Info", b"VBRI"))
 
 
-def _wav_data_bytes(head: bytes) -> int | None:
-    """Bytes that a RIFF header claims for its samples; None for the values that writers to a pipe leave there."""
-    at = head.find(b"data", 12) if head[:4] == b"RIFF" else -1
-    size = int.from_bytes(head[at + 4 : at + 8], "little") if at >= 0 else 0
-    return None if size == 0 or size >= 0xFFFF_F000 or size == 0x7FFF_FFFF else size
+def _wav_end(head: bytes) -> int:
+    """Where the samples of a RIFF file end by its header; 0 for the sizes that writers to a pipe leave there."""
+    at = 12 if head[:4] == b"RIFF" else len(head)
+    while at + 8 <= len(head):
+        size = int.from_bytes(head[at + 4 : at + 8], "little")
+        if head[at : at + 4] == b"data":
+            return 0 if size >= 0xFFFF_F000 or size == 0x7FFF_FFFF else at + 8 + size
+        at += 8 + size + size % 2
+    return 0
 
 
 @lru_cache(maxsize=1)

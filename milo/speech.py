@@ -87,23 +87,24 @@ class DecodedSpeech:
     def load(cls, folder: Path) -> DecodedSpeech:
         """Opens what `decode_speech` wrote. Raises `NotFound` (code not_decoded) where that is not complete."""
         try:
-            written = json.loads((folder / _MAP).read_text())
-            pcm = _memory_map(folder / _PCM)
-            probabilities = np.fromfile(folder / _PROB, np.uint8)
-        except (OSError, ValueError) as error:
+            return cls._read(folder)
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise NotFound(
                 "The recording is not decoded, or only in part; decode it again.", code="not_decoded"
             ) from error
-        if written.get("version") != _VERSION or len(pcm) != written["pcm_samples"]:
-            raise NotFound(
-                "The decoded recording is of another version or cut off; decode it again.", code="not_decoded"
-            )
+
+    @classmethod
+    def _read(cls, folder: Path) -> DecodedSpeech:
+        written = json.loads((folder / _MAP).read_text())
+        pcm = _memory_map(folder / _PCM)
+        if written["version"] != _VERSION or len(pcm) != written["pcm_samples"]:
+            raise ValueError("another version, or cut off")
         return cls(
             samples_n=written["samples"],
             span_samples=[(start, end) for start, end in written["spans"]],
             regions=[(start, end, offset) for start, end, offset in written["regions"]],
             pcm=pcm,
-            frame_probabilities=probabilities,
+            frame_probabilities=np.fromfile(folder / _PROB, np.uint8),
             warnings=written["warnings"],
             source=written["source"],
         )

@@ -25,8 +25,6 @@ _CLEAR_DB, _CLEAR_PROBABILITY = 18.0, 0.35
 _PROBABILITY_DB = 15.0
 """What a fall of the VAD's probability from 1 to 0 counts beside the fall of the level."""
 _FLOOR_DB = -90.0
-_MIN_REST = SAMPLE_RATE_HZ // 2
-"""No cut this close to the end of a span: the rest would be too short to be understood."""
 
 
 class Speech(Protocol):
@@ -89,20 +87,22 @@ def _window(pieces: list[Span]) -> Window:
 
 
 def _cut(decoded: Speech, span: Span, packed: int, longest: int) -> Iterator[Span]:
-    """One span as pieces of at most `longest` samples, and of at most `packed` where pauses allow."""
+    """One span as pieces of at most `longest` samples, and of at most `packed` where pauses allow.
+
+    No cut is within a quarter window of an end: a crumb of a word or two is hard to understand.
+    """
     start, end = span
+    crumb = packed // 4
     while end - start > packed:
-        last_cut = end - _MIN_REST
-        cut = _pause(decoded, start + packed // 4, min(start + packed, last_cut), clear=True)
+        cut = _pause(decoded, start + crumb, min(start + packed, end - crumb), clear=True)
         if cut is None:
-            cut = _pause(decoded, start + packed, min(start + longest, last_cut), clear=True, first=True)
+            cut = _pause(decoded, start + packed, min(start + longest, end - crumb), clear=True, first=True)
         if cut is None:
             if end - start <= longest:
                 break
-            half = start + longest // 2
-            cut = _pause(decoded, half, max(min(start + longest, last_cut), half), clear=False)
+            cut = _pause(decoded, start + longest // 2, min(start + longest, end - longest // 4), clear=False)
         if cut is None:
-            cut = min(start + longest, end - 1)
+            cut = start + longest // 2
         yield start, cut
         start = cut
     yield start, end
