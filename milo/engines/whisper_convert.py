@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from milo.engines import ct2_cache
+from milo.engines.tensors import read_tensors
 from milo.engines.whisper_checkpoint import Checkpoint
-from milo.engines.whisper_first_step import read_tensors
 from milo.model_files import write_durably
 from milo.settings import Settings
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-RECIPE = 1
+RECIPE = 2
 """Raise it when a conversion made by an older Milo must not be used."""
 
 
@@ -116,12 +116,20 @@ def whisper_spec(weights: Weights, config: dict[str, Any]) -> Any:
 
 def vocabulary(tokenizer: Tokenizer, size: int) -> list[str]:
     """Token names by id, exactly `size`, each once: old tokenizers lack the timestamps, a padded embedding has more
-    rows than the tokenizer has tokens."""
+    rows than the tokenizer has tokens.
+
+    CTranslate2 takes a model for multilingual, and detects languages, when it has a token with an empty name, as
+    OpenAI's multilingual vocabulary happens to have. Names of text tokens mean nothing to it (Milo passes numbers),
+    so one of them becomes that name.
+    """
     names = {token: name for name, token in tokenizer.get_vocab(with_added_tokens=True).items()}
     known = max(names, default=-1) + 1
     timed = "<|0.00|>" in names.values()
     fill = [f"<|unused{n}|>" if n < known or timed else f"<|{(n - known) * 0.02:.2f}|>" for n in range(size)]
-    return [names.get(n, fill[n]) for n in range(size)]
+    listed = [names.get(n, fill[n]) for n in range(size)]
+    if "" not in listed:
+        listed[next(n for n, name in enumerate(listed) if not name.startswith("<|"))] = ""
+    return listed
 
 
 def main(source: str, target: str) -> None:

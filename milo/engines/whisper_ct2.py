@@ -10,14 +10,11 @@ import numpy.typing as npt
 from milo.engines.whisper_checkpoint import Checkpoint, load_checkpoint
 from milo.engines.whisper_common import Hypothesis, WhisperTranscriber, cores
 from milo.engines.whisper_convert import converted
-from milo.engines.whisper_first_step import FirstStep
 from milo.engines.whisper_words import Alignment
 from milo.errors import Invalid, ModelUnavailable
 from milo.models import ResolvedModel
 from milo.settings import Settings
 
-STOCK_VOCABULARY = 51865
-"""From this size on CTranslate2 takes a model for multilingual and detects languages itself."""
 SEED = 20
 """Of the sampling at temperatures above 0."""
 
@@ -31,10 +28,6 @@ class CT2Backend:
         self.parallel = parallel
         self.frame_budget = frame_budget
         self.weights_bytes = checkpoint.info.weights_bytes
-        self._first: FirstStep | None = None
-        if len(checkpoint.languages) > 1 and not model.is_multilingual:
-            tokens = list(checkpoint.languages.values())
-            self._first = FirstStep(checkpoint.resolved.path, checkpoint.config, checkpoint.sot, tokens)
 
     def encode(self, features: npt.NDArray[np.float32]) -> Any:
         from ctranslate2 import StorageView
@@ -52,8 +45,6 @@ class CT2Backend:
         return StorageView.from_array(np.ascontiguousarray(self._array(encoded)[rows]))
 
     def language_probabilities(self, encoded: Any) -> npt.NDArray[np.float32]:
-        if self._first:
-            return self._first.languages(self._array(encoded).astype(np.float32, copy=False))
         rows = [dict(row) for row in self.model.detect_language(encoded)]
         codes = [f"<|{code}|>" for code in self.checkpoint.languages]
         return np.array([[row.get(code, 0.0) for code in codes] for row in rows], np.float32)
@@ -77,7 +68,7 @@ class CT2Backend:
         found = []
         for result in results:
             tokens = list(result.sequences_ids[0])
-            logprob = result.scores[0] * (len(tokens) ** penalty if penalty else 1)
+            logprob = result.scores[0] * max(1, len(tokens)) ** penalty
             found.append(Hypothesis(tokens, logprob, float(result.no_speech_prob), len(tokens) < max_tokens))
         return found
 
@@ -94,7 +85,6 @@ class CT2Backend:
 
     def close(self) -> None:
         self.model.unload_model()
-        self._first = None
 
 
 def device_of(settings: Settings) -> str:
