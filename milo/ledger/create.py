@@ -58,7 +58,7 @@ class Creating(Reading):
             return known
         ids = [row["id"] for row in rows]
         self.notify(ids if not batch else [batch.id])
-        return [job_of(row) for row in rows]
+        return [job_of(row) for row in (rows[:1] if batch else rows)]
 
     def _row(self, new: NewJob) -> dict[str, Any]:
         kind = KINDS[new.kind]

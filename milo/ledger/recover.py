@@ -35,16 +35,23 @@ class Recovering(Reading):
 
     def cancel_batch(self, batch_id: str) -> Batch:
         """Cancel every job of the batch that has not ended."""
-        with reading(self.engine) as connection:
-            open_ = jobs.c.state.in_(("queued", "running"))
-            ids = connection.execute(select(jobs.c.id).where(jobs.c.batch_id == batch_id, open_)).scalars().all()
-        for start in range(0, len(ids), AT_ONCE):
+        queued = and_(jobs.c.batch_id == batch_id, jobs.c.state == "queued")
+        some = select(jobs.c.id).where(queued).limit(AT_ONCE)  # jobs of a batch have no callback of their own
+        changes: dict[str, Any] = {"cancel_requested": True, "version": jobs.c.version + 1}
+        ended: dict[str, Any] = {"state": "cancelled", "worker": None, "lease_expires_at": None, "due_at": None}
+        while True:
             with writing(self.engine) as tx:
-                for job_id in ids[start : start + AT_ONCE]:
-                    where = [jobs.c.id == job_id, jobs.c.state == "queued"]
-                    if self.move(tx, where, {"state": "cancelled", "cancel_requested": True}) is None:
-                        flag = {"cancel_requested": True, "version": jobs.c.version + 1}
-                        tx.execute(update(jobs).where(jobs.c.id == job_id, jobs.c.state == "running").values(flag))
+                values = changes | ended | {"finished_at": self.clock()}
+                ids = tx.execute(
+                    update(jobs).where(jobs.c.id.in_(some), queued).values(values).returning(jobs.c.id)
+                ).scalars()
+                names = list(ids)
+                if not names:
+                    running = and_(jobs.c.batch_id == batch_id, jobs.c.state == "running")
+                    tx.execute(update(jobs).where(running).values(changes))
+                    break
+                self.settle_batch(tx, batch_id, len(names))
+            self.notify(names)
         self.notify([batch_id])
         return self.batch(batch_id)
 

@@ -68,17 +68,21 @@ class Store:
         now = self.clock()
         if job.callback_url:
             outbox.add(tx, job.owner, job.callback_url, f"job.{job.state}", webhook_data(job), now, job_id=job.id)
-        if not job.batch_id:
-            return
+        if job.batch_id:
+            self.settle_batch(tx, job.batch_id, 1)
+
+    def settle_batch(self, tx: Connection, batch_id: str, ended: int) -> None:
+        """Count `ended` jobs of the batch off; with the last one, the batch has finished."""
+        now = self.clock()
         row = tx.execute(
             update(batches)
-            .where(batches.c.id == job.batch_id)
-            .values(remaining=batches.c.remaining - 1)
+            .where(batches.c.id == batch_id)
+            .values(remaining=batches.c.remaining - ended)
             .returning(batches.c.remaining)
         ).one()
         if row.remaining == 0:
-            tx.execute(update(batches).where(batches.c.id == job.batch_id).values(finished_at=now))
-            batch = self.read_batch(tx, job.batch_id)
+            tx.execute(update(batches).where(batches.c.id == batch_id).values(finished_at=now))
+            batch = self.read_batch(tx, batch_id)
             if batch.callback_url:
                 data = batch_data(batch)
                 outbox.add(tx, batch.owner, batch.callback_url, "batch.finished", data, now, batch_id=batch.id)
