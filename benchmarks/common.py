@@ -6,50 +6,27 @@ import json
 import os
 import platform
 import secrets
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from milo.ports import free_port
+from milo.own_stack import own_stack
 from milo.settings import Settings
-from milo.stack import environment, note_of
+from milo.stack import note_of
 
 RESULTS = Path(__file__).parent / "results"
 
 
 @contextmanager
-def running_stack(home: Path, **values: Any) -> Iterator[Settings]:
-    """`milo up` on free ports with an empty home, until the block ends."""
-    port = free_port()
-    settings = Settings(
-        home=home,
-        port=port,
-        url=f"http://127.0.0.1:{port}",
-        flower_port=free_port(),
-        redis_port=free_port(),
-        api_key=secrets.token_urlsafe(24),
-        rate_limit="",
-        **values,
-    )
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("MILO_")}
-    log = (home / "stack.log").open("wb")
-    command = [sys.executable, "-m", "milo.cli", "up"]
-    process = subprocess.Popen(command, env=clean | environment(settings), stdout=log, stderr=log)
-    try:
-        while (note := note_of(settings)) is None:
-            if process.poll() is not None:
-                raise SystemExit((home / "stack.log").read_text()[-3000:])
-            time.sleep(0.1)
-        yield settings.model_copy(update={"redis_url": note["redis_url"]})
-    finally:
-        process.terminate()
-        process.wait()
-        log.close()
+def running_stack(home: Path, roots: Sequence[Path] = (), **values: Any) -> Iterator[Settings]:
+    """A Milo of the benchmark's own on free ports, Flower included, until the block ends."""
+    settings = Settings(home=home, api_key=secrets.token_urlsafe(24), **values)
+    with own_stack(settings, roots, without=()) as url:
+        note = note_of(settings)
+        assert note is not None
+        yield settings.model_copy(update={"url": url, "redis_url": note["redis_url"]})
 
 
 def machine() -> dict[str, Any]:
