@@ -126,7 +126,7 @@ def token_limit(path: Path) -> int:
 def run_milo(settings: Settings, folder: Path, out: Path, *, words: bool, base: bool) -> tuple[float, dict[str, str]]:
     """Seconds of the command `milo transcribe`, and the texts."""
     command = [sys.executable, "-m", "milo.cli", "transcribe", str(folder), "--out", str(out), "--language", "mg"]
-    command += ["--format", "srt,json", "--force", "--json"] + ([] if words else ["--no-words"])
+    command += ["--format", "srt,json", "--force", "--json"] + ([] if words else ["--no-word-timestamps"])
     command += ["--temperature", "0"] if base else []
     env = {"PATH": "/usr/bin:/bin"} | environment(settings)
     started = time.perf_counter()

@@ -26,7 +26,8 @@ def running_stack(home: Path, roots: Sequence[Path] = (), **values: Any) -> Iter
     with own_stack(settings, roots, without=()) as url:
         note = note_of(settings)
         assert note is not None
-        yield settings.model_copy(update={"url": url, "redis_url": note["redis_url"]})
+        here = {"url": url, "redis_url": note["redis_url"], "audio_roots": [str(root) for root in roots]}
+        yield settings.model_copy(update=here)
 
 
 def machine() -> dict[str, Any]:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 @click.option("--model", help="Default: MILO_STT_MODEL of the server.")
 @click.option("--prompt", help="Text before the first window: names, spelling, style.")
 @click.option("--beam-size", type=click.IntRange(1, 10), help="Beams of the search. Default: 1.")
+@click.option("--temperature", type=click.FloatRange(0, 1), help="Default: 0, higher while a guard rejects the text.")
+@click.option("--word-timestamps/--no-word-timestamps", default=None, help="Times of words. Default: with them.")
 @click.option("--name", help="Name of the batches.")
 @click.option("--force", is_flag=True, help="Do all again, what is done too.")
 @click.option("--url", metavar="URL", help="The server. Default: MILO_URL, or the stack that runs here, or a new one.")
