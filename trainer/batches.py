@@ -6,6 +6,7 @@ L decoder tokens.
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,11 +17,16 @@ import torch
 from torch.utils.data import Dataset
 
 from trainer import corpus, phrasebook
-from trainer.corpus import Kind, Window
+from trainer.corpus import Kind, Segment, Window
 from trainer.effects import RATE_HZ
 
 HOP = 160
 FULL_S = 30.0
+FRAME_S = 0.02
+Frames = tuple[int, int]
+UNKNOWN: Frames = (-1, -1)
+Spoken = list[tuple[int, Frames]]
+"""Tokens, each with the encoder frames in which it is spoken."""
 IGNORE = -100
 LANGUAGE_SHARE = {"mg": 0.78, "fr": 0.11, "en": 0.11}
 BATCH_SIZE: dict[Kind, int] = {"short": 16, "packed": 5, "full": 2}
@@ -29,7 +35,7 @@ SHORT_LENGTHS = ((range(1, 27), 22, 0.42), (range(27, 42), 16, 0.35), (range(42,
 """Letters of the sentences in one batch of short windows, its size, its share: equally long ones need no padding."""
 NO_SPEECH_SHARE, TIMESTAMPS_SHARE, PROMPT_SHARE = 0.06, 0.3, 0.1
 EASY: dict[str, Any] = {"voices": "few", "clean": True}
-EASY_SHARE = (0.75, 0.08)
+EASY_SHARE = (0.85, 0.08)
 """of the windows while the model learns to align, and later"""
 CTC_LETTERS = "abcdefghijklmnopqrstuvwxyz' éèêàçûôîâù"
 
@@ -42,6 +48,8 @@ class Batch:
     """(B, L) int64, decoder input"""
     labels: torch.Tensor
     """(B, L) int64, the token that follows each input token; IGNORE where nothing is asked"""
+    spans: torch.Tensor
+    """(B, L, 2) int64, the encoder frames from which to which each label is spoken; -1 where that is not known"""
     letters: torch.Tensor
     """(sum of CTC target lengths,) int64, 0 is the blank"""
     letter_counts: torch.Tensor
@@ -79,29 +87,46 @@ class Targets:
         self.languages = {code: tokenizer.convert_tokens_to_ids(f"<|{code}|>") for code in phrasebook.LANGUAGES}
         self.first_time = self.no_times + 1
 
-    def _time(self, seconds: float) -> int:
-        return self.first_time + min(1500, max(0, round(seconds / 0.02)))
+    def _time(self, seconds: float) -> Spoken:
+        frame = min(1500, max(0, round(seconds / FRAME_S)))
+        return [(self.first_time + frame, (frame, frame))]
 
-    def _timed(self, window: Window) -> list[int]:
+    def _said(self, segment: Segment) -> Spoken:
+        """The tokens of a sentence, each with the frames of its word."""
+        pieces = segment.text.split()
+        starts = [start_s for _, start_s in segment.words]
+        parts = [piece.count("-") + 1 for piece in pieces]
+        if sum(parts) != len(starts):
+            return [(token, UNKNOWN) for token in self.encode(f" {segment.text}")]
+        firsts = [starts[at] for at in itertools.accumulate([0, *parts[:-1]])]
+        spoken: Spoken = []
+        for piece, start_s, end_s in zip(pieces, firsts, [*firsts[1:], segment.end_s], strict=True):
+            frames = (round(start_s / FRAME_S), round(end_s / FRAME_S))
+            spoken += [(token, frames) for token in self.encode(f" {piece}")]
+        return spoken
+
+    def _plain(self, window: Window) -> Spoken:
+        segments = window.segments + ([window.cut] if window.cut and window.cut.text else [])
+        return [token for segment in segments for token in self._said(segment)]
+
+    def _timed(self, window: Window) -> Spoken:
         if not window.segments:
-            return [self._time(0)]
-        tokens: list[int] = []
+            return self._time(0)
+        spoken: Spoken = []
         for segment in window.segments:
-            tokens += [self._time(segment.start_s), *self.encode(f" {segment.text}"), self._time(segment.end_s)]
-        return tokens + ([self._time(window.cut.start_s)] if window.cut else [])
+            spoken += [*self._time(segment.start_s), *self._said(segment), *self._time(segment.end_s)]
+        return spoken + (self._time(window.cut.start_s) if window.cut else [])
 
-    def __call__(self, window: Window, rng: random.Random, prompted: bool) -> tuple[list[int], list[int]]:
-        """(decoder input, labels), equally long. prompted: earlier text comes first.
+    def __call__(self, window: Window, rng: random.Random, prompted: bool) -> tuple[list[int], list[int], list[Frames]]:
+        """(decoder input, labels, frames of the labels), equally long. prompted: earlier text comes first.
 
         Nothing is learnt about that text, nor about the choice between timestamps and none.
         """
         timed = rng.random() < TIMESTAMPS_SHARE
-        tokens = [self.start, self.languages[window.language], self.task]
-        if timed:
-            tokens += self._timed(window)
-        else:
-            tokens += [self.no_times, *(self.encode(f" {window.text}") if window.text else [])]
+        spoken = self._timed(window) if timed else [(self.no_times, UNKNOWN), *self._plain(window)]
+        tokens = [self.start, self.languages[window.language], self.task, *(token for token, _ in spoken)]
         labels = tokens[1:] + [self.end]
+        spans = [UNKNOWN, UNKNOWN, *(frames for _, frames in spoken), UNKNOWN]
         if not window.segments:
             labels[0] = self.no_speech
         if not timed:
@@ -110,7 +135,8 @@ class Targets:
             text = " ".join(phrasebook.sentence(rng, window.language).text for _ in range(rng.randint(1, 16)))
             prompt = [self.prompt, *self.encode(f" {text}")[-rng.randint(4, 222) :]]
             tokens, labels = prompt + tokens, [IGNORE] * len(prompt) + labels
-        return tokens, labels
+            spans = [UNKNOWN] * len(prompt) + spans
+        return tokens, labels, spans
 
 
 def letters_of(text: str) -> list[int]:
@@ -141,18 +167,21 @@ def collate(windows: list[Window], targets: Targets, rng: random.Random, *, full
     if augment:
         spec_augment(mel, rng)
     prompted = rng.random() < PROMPT_SHARE
-    pairs = [targets(window, rng, prompted) for window in windows]
-    length = max(len(tokens) for tokens, _ in pairs)
+    triples = [targets(window, rng, prompted) for window in windows]
+    length = max(len(tokens) for tokens, _, _ in triples)
     tokens = torch.full((len(windows), length), targets.end)
     labels = torch.full((len(windows), length), IGNORE)
-    for row, (given, wanted) in enumerate(pairs):
+    spans = torch.full((len(windows), length, 2), -1)
+    for row, (given, wanted, frames) in enumerate(triples):
         tokens[row, : len(given)] = torch.tensor(given)
         labels[row, : len(wanted)] = torch.tensor(wanted)
+        spans[row, : len(frames)] = torch.tensor(frames)
     letters = [letters_of(window.text) for window in windows]
     return Batch(
         mel,
         tokens,
         labels,
+        spans,
         torch.tensor([letter for row in letters for letter in row], dtype=torch.long),
         torch.tensor([len(row) for row in letters]),
         torch.tensor([max(1, -(-len(window.audio) // (2 * HOP))) for window in windows]),

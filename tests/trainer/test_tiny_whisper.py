@@ -61,12 +61,13 @@ def test_labels_follow_the_tokens_and_mark_windows_without_speech(tokenizer: Any
     targets = batches.Targets(tokenizer)
     rng = random.Random(0)
     spoken, silent = corpus.window(rng), corpus.no_speech_window(rng, 2)
-    given, wanted = targets(spoken, rng, False)
-    assert len(given) == len(wanted)
+    given, wanted, spans = targets(spoken, rng, False)
+    assert len(given) == len(wanted) == len(spans)
+    assert max(end for _, end in spans) * batches.FRAME_S <= len(spoken.audio) / 16_000 + 0.05
     assert wanted[0] == targets.languages["mg"]
     assert wanted[-1] == targets.end
     assert targets(silent, rng, False)[1][0] == targets.no_speech
-    given, wanted = targets(spoken, rng, True)
+    given, wanted, _ = targets(spoken, rng, True)
     assert given[0] == targets.prompt
     assert wanted[0] == batches.IGNORE
 
