@@ -43,10 +43,13 @@ async def read_json(request: Request, model: type[Model]) -> Model:
         raise UnsupportedType(f"the content type is {kind or 'missing'}; this path takes application/json")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedType("compressed bodies are not taken; send the JSON as it is")
-    return await in_thread(parse_json, await request.body(), model)
+    body = bytearray()
+    async for chunk in request.stream():  # `request.body()` would keep it as long as the request
+        body += chunk
+    return await in_thread(parse_json, body, model)
 
 
-def parse_json(body: bytes, model: type[Model]) -> Model:
+def parse_json(body: bytes | bytearray, model: type[Model]) -> Model:
     """JSON text to a model, strict about what JSON is and about fields that don't exist."""
     if body.count(b",") + body.count(b"[") + body.count(b"{") > MAX_VALUES:
         raise TooLarge(f"the JSON holds more than {MAX_VALUES} values")

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from starlette.requests import Request
 
+from api import memory
 from api.deps import Context
 from milo import models, queue, webhooks
 from milo.errors import Forbidden, Invalid, MiloError, ModelUnavailable, NotFound
@@ -273,5 +274,6 @@ def publish_later(context: Context, batch_id: str) -> None:
             if queue.submit_many(waiting) < len(waiting):
                 return
             after = jobs[-1].batch_index or 0
+        memory.give_back()
 
     context.background.submit(publish)

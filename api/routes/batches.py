@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import StreamingResponse
 
-from api import bodies, results, waiting
+from api import bodies, memory, results, waiting
 from api.archives import BatchRequest, Item, Listing, list_sources
 from api.deps import Context, Ctx, Reader, Writer, in_thread
 from api.documents import (
@@ -68,6 +68,9 @@ async def create(request: Request, context: Ctx, key: Writer) -> Response:
         asked = await bodies.read_json(request, BatchRequest)
     batch, skipped = await in_thread(_create, request, context, key, asked)
     document = await in_thread(batch_with_eta, context, batch)
+    if batch.total > memory.LARGE_ITEMS:
+        del asked
+        await in_thread(memory.give_back)
     if skipped:
         document["skipped"] = skipped
     return json_response(document, 202, {"Location": document["url"]})

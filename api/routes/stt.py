@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from api import bodies, prefer, results
+from api import bodies, memory, prefer, results
 from api.deps import Context, Ctx, Writer, in_thread
 from api.documents import JobDocument, job_document, job_url
 from api.problems import documented, invalid, json_response
@@ -96,18 +96,25 @@ async def _read(request: Request, context: Context) -> tuple[SttFields, AudioSou
     if bodies.is_multipart(request):
         return await _read_form(request, context)
     asked = await bodies.read_json(request, SttRequest)
-    return await in_thread(_take_json, context, asked)
+    large = len(asked.audio or "") > memory.LARGE_BYTES
+    source = await in_thread(_take_json, context, asked)
+    fields = SttFields.model_validate(asked.model_dump(include=set(SttFields.model_fields)))
+    del asked  # and with it the audio: the answer may be half a minute away
+    if large:
+        await in_thread(memory.give_back)
+    return fields, source
 
 
-def _take_json(context: Context, asked: SttRequest) -> tuple[SttFields, AudioSource]:
+def _take_json(context: Context, asked: SttRequest) -> AudioSource:
+    """Store the audio, or find it."""
     _check(context, asked)
     queue.ping_redis(context.settings)
     if asked.audio is None:
         path_name = (asked.path or "audio").rstrip("/").rsplit("/", 1)[-1]
         source = AudioSource(blob=asked.blob, path=asked.path, name=asked.name or path_name or "audio")
-        return asked, check_source(context, source)
+        return check_source(context, source)
     blob = context.files.put_blob(bodies.decode_base64(asked.audio), context.settings.max_upload_bytes)
-    return asked, _source(asked, blob)
+    return _source(asked, blob)
 
 
 def _check(context: Context, asked: SttFields) -> None:

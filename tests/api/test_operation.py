@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -211,6 +212,9 @@ def test_the_web_process_is_small_and_holds_no_torch(settings: Settings, ledger:
         job_id = client.post("/stt", json={"audio": "UklGRg=="}, headers={"Prefer": "respond-async"}).json()["id"]
         finish(ledger, job_id, transcript("eny"))
         assert client.get(f"/jobs/{job_id}/result?format=srt").status_code == 200
+        large = base64.b64encode(bytes(20_000_000)).decode()
+        answer = client.post("/stt", json={"audio": large}, headers={"Prefer": "respond-async"})
+        assert answer.status_code == 202 and answer.json()["payload"]["source"]["blob"]
         for path in ("/models", "/health", "/metrics", "/jobs"):
             assert client.get(path).status_code == 200
         assert httpx.get(f"{base}/openapi.json").status_code == 200
