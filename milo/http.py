@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from milo.errors import Conflict, MiloError, Unavailable
+from milo.errors import MiloError, Unavailable
 
 MAX_PAUSE_S = 10.0
 Content = Callable[[], Iterator[bytes]]
@@ -76,8 +76,6 @@ class Http:
                 if response.is_success:
                     return response
                 error = error_of(response)
-            except httpx.LocalProtocolError as problem:  # more or fewer bytes than announced
-                raise Conflict(f"the file changed while it was being sent: {problem}", code="changed_file") from None
             except httpx.TransportError as problem:
                 error = Unavailable(
                     f"no answer from {self.url}: {problem or type(problem).__name__}. Is Milo up there?",

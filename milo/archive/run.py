@@ -30,6 +30,7 @@ CHUNK_SIZES = (8, 24, 64)
 CHUNKS = 6
 UPLOADS = 4
 POLL_S = (0.1, 1.0)
+STOP_S = 10
 OURS_TO_STOP = (401, 429, 503)
 """Answers that concern all files and not one."""
 
@@ -110,6 +111,7 @@ class Run:
         self._on_file, self._on_tick = on_file, on_tick
         self._stop = threading.Event()
         self._slots = threading.Semaphore(CHUNKS)
+        self._posting = threading.Lock()
         self._fed: deque[_Chunk | FileResult] = deque()
         self._feeder_error: BaseException | None = None
         self._chunks: list[_Chunk] = []
@@ -131,14 +133,14 @@ class Run:
         except BaseException:
             self._stop.set()
             self._slots.release(CHUNKS)
-            self._cancel(feeder)
+            self._cancel()
             raise
         finally:
             self._manifest.save()
         return self.snapshot
 
-    def _cancel(self, feeder: threading.Thread) -> None:
-        feeder.join(timeout=2)
+    def _cancel(self) -> None:
+        self._posting.acquire(timeout=STOP_S)  # a batch that is being queued just now is one to cancel
         for chunk in [*self._chunks, *(one for one in self._fed if isinstance(one, _Chunk))]:
             with suppress(MiloError):
                 self._milo.http.send("DELETE", f"/batches/{chunk.handle.id}", patience_s=0, timeout_s=5)
@@ -214,7 +216,7 @@ class Run:
         if self._name:
             request["name"] = self._name
         try:
-            batch = Batch.model_validate(self._milo.http.post("/batches", request))
+            self._post(request, files)
         except (Forbidden, NotFound) as error:
             by_path = [one for one in files if "path" in one.item]
             if not by_path or error.code not in ("path_not_allowed", "unknown_path"):
@@ -235,8 +237,12 @@ class Run:
                 self._slots.acquire()
                 if not self._stop.is_set():
                     self._queue(half)
-        else:
-            self._fed.append(_Chunk(BatchHandle(self._milo, batch), files))
+
+    def _post(self, request: dict[str, Any], files: list[_Ready]) -> None:
+        with self._posting:
+            if not self._stop.is_set():
+                batch = Batch.model_validate(self._milo.http.post("/batches", request))
+                self._fed.append(_Chunk(BatchHandle(self._milo, batch), files))
 
     # --- calling thread ---------------------------------------------------------------------------------------------
 

@@ -42,10 +42,10 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_client
 
 
-def make_client(settings: Settings, url: str | None = None, api_key: str | None = None) -> Milo:
+def make_client(settings: Settings, url: str | None = None, api_key: str | None = None, patience_s: float = 3) -> Milo:
     from milo.client import Milo
 
-    return Milo(url or find_url(settings), api_key or settings.api_key)
+    return Milo(url or find_url(settings), api_key or settings.api_key, patience_s=patience_s)
 
 
 def find_url(settings: Settings) -> str:

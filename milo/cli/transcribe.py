@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from milo.settings import Settings
 
 
+PATIENCE_S = 120
+"""A run of hours outlives a restart of the server."""
+
+
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option("--out", required=True, metavar="DIR", help="Where the results go; folders below PATH are kept.")
@@ -93,7 +97,7 @@ def _server(
     from milo.own_stack import own_stack
 
     target = url or find_url(settings)
-    with make_client(settings, target, api_key) as client:
+    with make_client(settings, target, api_key, PATIENCE_S) as client:
         problem = _health(client, view)
         if problem is None:
             here = [Path(root).expanduser() for root in settings.audio_roots if "://" not in root]
@@ -107,7 +111,7 @@ def _server(
         if address is None:
             view.says("no server answers at " + target + ": starting Milo for this run")
             address = stack.enter_context(own_stack(settings, folders))
-        client = stack.enter_context(make_client(settings, address, api_key))
+        client = stack.enter_context(make_client(settings, address, api_key, PATIENCE_S))
         yield client, folders
 
 
