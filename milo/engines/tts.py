@@ -1,0 +1,32 @@
+"""Which engine turns text into speech: `MILO_TTS_MODEL` chooses."""
+
+from __future__ import annotations
+
+from milo.engines.base import Synthesizer
+from milo.models import ResolvedModel, ensure
+from milo.settings import Settings
+
+EMBEDDED = "espeak"
+
+
+def find_voice_model(settings: Settings, name: str = "") -> ResolvedModel | None:
+    """The model that `name` (default: `settings.tts_model`) means now; None: the embedded eSpeak NG.
+
+    A hub id that is not here is pulled first. Raises `ModelUnavailable` for what is missing.
+    """
+    name = (name or settings.tts_model).strip()
+    return None if name == EMBEDDED else ensure(settings, name)
+
+
+def load_synthesizer(settings: Settings, resolved: ResolvedModel | None) -> Synthesizer:
+    """Load the speech engine of a model that `find_voice_model` found. The result has `close()` and `size_bytes`.
+
+    Raises `ModelUnavailable` for files that are missing or wrong, `Invalid` for settings that can't be met.
+    """
+    if resolved is None:
+        from milo.engines.tts_espeak import EspeakSynthesizer
+
+        return EspeakSynthesizer()
+    from milo.engines.tts_vits import load
+
+    return load(settings, resolved)
