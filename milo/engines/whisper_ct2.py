@@ -34,15 +34,14 @@ class CT2Backend:
 
         return self.model.encode(StorageView.from_array(features))
 
-    def _array(self, encoded: Any) -> npt.NDArray[Any]:
-        from ctranslate2 import Device
-
-        return np.asarray(encoded if encoded.device == "cpu" else encoded.to_device(Device.cpu))
-
     def select(self, encoded: Any, rows: list[int]) -> Any:
-        from ctranslate2 import StorageView
+        from ctranslate2 import DataType, Device, StorageView
 
-        return StorageView.from_array(np.ascontiguousarray(self._array(encoded)[rows]))
+        there = encoded if encoded.device == "cpu" else encoded.to_device(Device.cpu)
+        if there.dtype == DataType.bfloat16:  # numpy has none
+            there = there.to(DataType.float32)
+        chosen = StorageView.from_array(np.ascontiguousarray(np.asarray(there)[rows]))
+        return chosen if chosen.dtype == encoded.dtype else chosen.to(encoded.dtype)
 
     def language_probabilities(self, encoded: Any) -> npt.NDArray[np.float32]:
         rows = [dict(row) for row in self.model.detect_language(encoded)]
