@@ -28,3 +28,4 @@ VRAM_USED_BYTES = Gauge(
 )
 REQUESTS = Counter("milo_http_requests_total", "HTTP requests", ["method", "route", "status"])
 REQUEST_S = Histogram("milo_http_request_seconds", "Time to answer", ["method", "route"], buckets=_SECONDS)
+TRANSLATION_CACHE = Counter("milo_translation_cache_total", "Texts looked up in the translation cache", ["outcome"])

@@ -111,6 +111,18 @@ class Settings(BaseSettings):
     """Longest text of one speech request, in characters."""
     number_order: Literal["modern", "traditional"] = "modern"
     """How numbers are spoken in Malagasy: largest first, or units first."""
+    translate_model: str = "milo-tiny-nllb"
+    """A name in the registry, a hub id (`facebook/nllb-200-distilled-600M`), or a folder."""
+    translate_compute_type: str = "default"
+    """CTranslate2 compute type; `default` is float16 on CUDA, float32 on CPU."""
+    translate_beam_size: int = Field(4, ge=1)
+    """Beams of the search; 1 is quickest."""
+    translate_max_chars: int = Field(5000, ge=1)
+    """Longest text of one translation request."""
+    translate_glossary: Path | None = None
+    """TSV or YAML file of fixed expressions that are translated as it says, before any model is asked."""
+    translate_cache_s: float = Field(7 * 24 * 3600, ge=0)
+    """How long a translation is remembered in Redis; 0: not at all."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     cpu_threads: int = 0
     """Threads of an engine on the CPU; 0: all cores."""
