@@ -143,9 +143,9 @@ class Files:
 
     # --- results ---
 
-    def write_result(self, job_id: str, fence: int, content: bytes) -> str:
+    def write_result(self, job_id: str, fence: int, content: bytes, suffix: str = "json") -> str:
         """Store a result; returns its name. The fence in it keeps a late worker from overwriting the valid one."""
-        name = f"results/{job_id}/{fence}.json"
+        name = f"results/{job_id}/{fence}.{suffix}"
         with self._incoming(None) as sink:
             sink.write(content)
         self._adopt(sink.path, self._key(name))

@@ -68,6 +68,68 @@ class SttPayload(Frozen):
     """None: 0 with fallback to higher ones while a guard rejects the text."""
 
 
+class TtsPayload(Frozen):
+    """One text to speak. `text` has been checked against `Settings.tts_max_chars`."""
+
+    text: str
+    model: str
+    language: str = "mg"
+    voice: str | None = None
+    speed: float = Field(1.0, ge=0.25, le=4)
+    sample_rate_hz: int | None = Field(None, ge=8000, le=48000)
+    """None: the engine's own."""
+    format: Literal["wav", "flac", "ogg", "opus", "mp3", "aac", "pcm"] = "wav"
+    stream: bool = False
+    """Each sentence is also said (`milo.streams`) as it is ready, as raw 16-bit PCM."""
+
+
+class TranslatePayload(Frozen):
+    """Texts to translate, each on its own."""
+
+    texts: tuple[str, ...] = Field(min_length=1)
+    source: str
+    target: str
+    model: str
+
+
+class ChatTurn(Frozen):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class ChatPayload(Frozen):
+    """One message of a session, or (`messages`, the OpenAI route) a whole conversation that the client keeps."""
+
+    message: str = ""
+    messages: tuple[ChatTurn, ...] = ()
+    session_id: str | None = None
+    ticket: int | None = None
+    """The message's place in the order of its session."""
+    language: str | None = None
+    max_tokens: int = Field(512, ge=1, le=8192)
+    temperature: float = Field(0.7, ge=0, le=2)
+    voice_mode: bool = False
+    """Speak the reply, too."""
+    tts_model: str | None = None
+    voice: str | None = None
+    speed: float = Field(1.0, ge=0.25, le=4)
+    stream: bool = False
+
+
+class ConversePayload(Frozen):
+    """One utterance of a voice conversation: heard, answered and spoken by one task, each step said at once."""
+
+    source: AudioSource
+    """16 kHz mono wav, an utterance that the front's VAD has cut out."""
+    session_id: str
+    ticket: int
+    stt_model: str
+    tts_model: str
+    language: str | None = None
+    voice: str | None = None
+    max_tokens: int = Field(256, ge=1, le=8192)
+
+
 class PingPayload(Frozen):
     """A job that does nothing: `milo doctor` and the queue benchmark send it through the whole system."""
 
@@ -81,13 +143,19 @@ class Kind:
 
     payload: type[BaseModel]
     stages: tuple[tuple[str, str], ...]
+    inputs: tuple[str, ...] = ()
+    """Fields of the payload that differ between jobs which may still share an engine batch."""
 
     def pool(self, stage: str) -> str:
         return dict(self.stages)[stage]
 
 
 KINDS: dict[str, Kind] = {
-    "stt": Kind(SttPayload, (("decode", "cpu"), ("transcribe", "gpu"))),
+    "stt": Kind(SttPayload, (("decode", "cpu"), ("transcribe", "gpu")), inputs=("source",)),
+    "tts": Kind(TtsPayload, (("speak", "gpu"),)),
+    "translate": Kind(TranslatePayload, (("translate", "gpu"),), inputs=("texts",)),
+    "chat": Kind(ChatPayload, (("chat", "gpu"),)),
+    "converse": Kind(ConversePayload, (("converse", "gpu"),)),
     "ping": Kind(PingPayload, (("ping", "gpu"),)),
 }
 

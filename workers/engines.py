@@ -8,16 +8,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import TypeVar
 
 import redis
 from milo.engines.residency import Residency, budget_of
 
 from milo import metrics, models
-from milo.engines.base import Transcriber
+from milo.engines.base import Synthesizer, Transcriber, Translator
 from milo.models import ResolvedModel
 from milo.queue import redis_client
 from milo.settings import Settings
 
+T = TypeVar("T")
 STATUS_KEY = "milo:engines"
 """Redis hash, a field for each worker child: which models it has in memory."""
 
@@ -42,18 +44,46 @@ def residency() -> Residency:
 
 
 @contextmanager
+def _resident(model: str, key: str, load: Callable[[], T]) -> Iterator[T]:
+    """The engine under `key`, loaded when it is not in memory; the time of loading is counted."""
+
+    def timed() -> T:
+        started = time.monotonic()
+        engine = load()
+        metrics.MODEL_LOAD_S.labels(model).observe(time.monotonic() - started)
+        return engine
+
+    with residency().use(key, timed) as engine:
+        yield engine
+
+
+@contextmanager
 def transcriber(settings: Settings, name: str) -> Iterator[Transcriber]:
     """The STT engine for a model name, as its `current` pointer stands now: a deploy takes effect at the next job."""
     model = models.ensure(settings, name)
     key = f"stt:{settings.stt_engine}:{model.name}@{model.version}"
+    with _resident(model.name, key, lambda: load_transcriber(settings, model)) as engine:
+        yield engine
 
-    def load() -> Transcriber:
-        started = time.monotonic()
-        engine = load_transcriber(settings, model)
-        metrics.MODEL_LOAD_S.labels(model.name).observe(time.monotonic() - started)
-        return engine
 
-    with residency().use(key, load) as engine:
+@contextmanager
+def synthesizer(settings: Settings, name: str) -> Iterator[Synthesizer]:
+    """The speech engine for a model name; `espeak` is the embedded one."""
+    from milo.engines.tts import EMBEDDED, find_voice_model, load_synthesizer
+
+    model = find_voice_model(settings, name)
+    label, version = (model.name, model.version) if model else (EMBEDDED, "0")
+    with _resident(label, f"tts:{label}@{version}", lambda: load_synthesizer(settings, model)) as engine:
+        yield engine
+
+
+@contextmanager
+def translator(settings: Settings, name: str) -> Iterator[Translator]:
+    """The translation engine for a model name."""
+    from milo.engines import nllb
+
+    model = models.ensure(settings, name)
+    with _resident(model.name, f"nllb:{model.name}@{model.version}", lambda: nllb.load(settings, model)) as engine:
         yield engine
 
 

@@ -132,5 +132,9 @@ class Work:
 WORK: dict[tuple[str, str], Work] = {
     ("stt", "decode"): Work("workers.decode:run", sliced=False),
     ("stt", "transcribe"): Work("workers.transcribe:run", grouped=True),
+    ("tts", "speak"): Work("workers.speak:run"),
+    ("translate", "translate"): Work("workers.translate:run", grouped=True),
+    ("chat", "chat"): Work("workers.chat:run"),
+    ("converse", "converse"): Work("workers.converse:run"),
     ("ping", "ping"): Work("workers.ping:run", grouped=True),
 }

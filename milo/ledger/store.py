@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, Row, case, func, select, update
 
 from milo import outbox
 from milo.errors import Conflict, NotFound
-from milo.jobs import FINAL, Batch, Job, Progress, iso
+from milo.jobs import FINAL, KINDS, Batch, Job, Progress, iso
 from milo.schema import batches, jobs
 from milo.settings import Settings
 
@@ -135,7 +135,7 @@ def job_of(row: Mapping[str, Any]) -> Job:
 
 def group_key(kind: str, payload: Mapping[str, Any]) -> str:
     """Equal for jobs that may share an engine batch: same kind, model and options, whatever the input."""
-    options = {name: value for name, value in payload.items() if name != "source"}
+    options = {name: value for name, value in payload.items() if name not in KINDS[kind].inputs}
     return hashlib.sha256(json.dumps([kind, options], sort_keys=True).encode()).hexdigest()
 
 
