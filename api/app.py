@@ -27,6 +27,7 @@ from milo.keys import Keys
 from milo.ledger import Ledger
 from milo.logs import configure_logging
 from milo.settings import Settings, get_settings
+from milo.streams import Listener
 
 log = logging.getLogger(__name__)
 
@@ -80,13 +81,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     queue.configure(settings)
     ledger = Ledger.open(settings, events.publisher(settings))
     _drop_leftovers(settings)
-    context = Context(settings, ledger, Files(settings), events.Hub(settings), Keys(ledger.engine, settings))
+    keys = Keys(ledger.engine, settings)
+    context = Context(settings, ledger, Files(settings), events.Hub(settings), keys, Listener(settings))
     app.state.context = context
     await context.hub.start()
     try:
         yield
     finally:
         await context.hub.stop()
+        await context.listener.close()
         context.background.shutdown(wait=False, cancel_futures=True)
         ledger.engine.dispose()
 

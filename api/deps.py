@@ -18,6 +18,7 @@ from milo.files import Files
 from milo.keys import Key, Keys, Scope
 from milo.ledger import Ledger
 from milo.settings import Settings
+from milo.streams import Listener
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,6 +33,8 @@ class Context:
     files: Files
     hub: Hub
     keys: Keys
+    listener: Listener
+    """Hears what running jobs say."""
     background: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "publish"))
     """One thread for what may come after the answer: the wake-ups of a large batch."""
     notes: dict[str, Any] = field(default_factory=dict)
