@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +10,16 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from milo.audio_formats import AUDIO_FORMATS, MEDIA_TYPES, wav_header
 from milo.errors import Invalid
+
+__all__ = ["FORMATS", "MEDIA_TYPES", "Codec", "codec_of", "encode", "to_int16", "wav_header"]
 
 
 @dataclass(frozen=True)
-class _Codec:
+class Codec:
+    """How PyAV writes a format."""
+
     container: str
     encoder: str
     rates_hz: tuple[int, ...] = ()
@@ -24,22 +28,13 @@ class _Codec:
 
 
 _CODECS = {
-    "flac": _Codec("flac", "flac"),
-    "ogg": _Codec("ogg", "libopus", (8000, 12000, 16000, 24000, 48000), 48_000),
-    "opus": _Codec("ogg", "libopus", (8000, 12000, 16000, 24000, 48000), 48_000),
-    "mp3": _Codec("mp3", "libmp3lame", (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000), 64_000),
-    "aac": _Codec("adts", "aac", (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000), 64_000),
+    "flac": Codec("flac", "flac"),
+    "ogg": Codec("ogg", "libopus", (8000, 12000, 16000, 24000, 48000), 48_000),
+    "opus": Codec("ogg", "libopus", (8000, 12000, 16000, 24000, 48000), 48_000),
+    "mp3": Codec("mp3", "libmp3lame", (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000), 64_000),
+    "aac": Codec("adts", "aac", (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000), 64_000),
 }
-FORMATS = ("wav", "pcm", *_CODECS)
-MEDIA_TYPES = {
-    "wav": "audio/wav",
-    "pcm": "audio/pcm",
-    "flac": "audio/flac",
-    "ogg": "audio/ogg",
-    "opus": "audio/ogg",
-    "mp3": "audio/mpeg",
-    "aac": "audio/aac",
-}
+FORMATS = AUDIO_FORMATS
 
 
 def to_int16(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
@@ -47,12 +42,6 @@ def to_int16(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
     finite = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
     pcm: npt.NDArray[np.int16] = np.rint(finite * 32768.0).clip(-32768, 32767).astype(np.int16)
     return pcm
-
-
-def wav_header(data_bytes: int, sample_rate_hz: int) -> bytes:
-    """RIFF header of mono 16-bit PCM."""
-    fmt = struct.pack("<IHHIIHH", 16, 1, 1, sample_rate_hz, sample_rate_hz * 2, 2, 16)
-    return b"RIFF" + struct.pack("<I", 36 + data_bytes) + b"WAVEfmt " + fmt + b"data" + struct.pack("<I", data_bytes)
 
 
 def encode(samples: npt.NDArray[np.float32], sample_rate_hz: int, format: str) -> bytes:
@@ -69,13 +58,17 @@ def encode(samples: npt.NDArray[np.float32], sample_rate_hz: int, format: str) -
         return wav_header(pcm.nbytes, sample_rate_hz) + pcm.astype("<i2").tobytes()
     if format not in _CODECS:
         raise Invalid(f"unknown audio format {format!r}; one of {', '.join(FORMATS)}", code="unknown_format")
-    return _compress(pcm if len(pcm) else np.zeros(1, np.int16), sample_rate_hz, _CODECS[format])
+    return _compress(pcm if len(pcm) else np.zeros(1, np.int16), sample_rate_hz, *codec_of(format, sample_rate_hz))
 
 
-def _compress(pcm: npt.NDArray[np.int16], sample_rate_hz: int, codec: _Codec) -> bytes:
-    rate_hz = sample_rate_hz
-    if codec.rates_hz:
-        rate_hz = next((rate for rate in codec.rates_hz if rate >= sample_rate_hz), codec.rates_hz[-1])
+def codec_of(format: str, sample_rate_hz: int) -> tuple[Codec, int]:
+    """The codec of a compressed format, and the rate it takes for samples of this rate."""
+    codec = _CODECS[format]
+    rates_hz = codec.rates_hz or (sample_rate_hz,)
+    return codec, next((rate for rate in rates_hz if rate >= sample_rate_hz), rates_hz[-1])
+
+
+def _compress(pcm: npt.NDArray[np.int16], sample_rate_hz: int, codec: Codec, rate_hz: int) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format=codec.container) as container:
         stream: Any = container.add_stream(codec.encoder, rate=rate_hz, layout="mono")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from milo.engines.base import Synthesizer
 from milo.models import ResolvedModel, ensure
 from milo.settings import Settings
+from milo.voices import EMBEDDED
 
-EMBEDDED = "espeak"
+__all__ = ["EMBEDDED", "find_voice_model", "load_synthesizer"]
 
 
 def find_voice_model(settings: Settings, name: str = "") -> ResolvedModel | None:

@@ -14,14 +14,11 @@ from milo.engines import espeak
 from milo.engines.base import Samples
 from milo.errors import Invalid
 from milo.resample import change_tempo
+from milo.voices import ESPEAK_BASES, ESPEAK_VOICES, espeak_languages
 
 WORDS_PER_MINUTE = 160
 """eSpeak's rate at speed 1."""
 SPEEDS = (0.25, 4.0)
-BASES = {"mg": espeak.MALAGASY_VOICE, "en": "en-US", "zh": "cmn", "no": "nb"}
-"""eSpeak's voice for a language, where it is not named as the language is."""
-VOICES = ("f1", "f2", "f3", "f4", "f5", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8", "klatt", "croak", "whisper")
-"""The timbres offered, where eSpeak NG has them; None is the plain voice of the language."""
 
 
 class EspeakSynthesizer:
@@ -32,11 +29,9 @@ class EspeakSynthesizer:
 
     def __init__(self) -> None:
         known = espeak.voices()
-        self._bases = {code: base for code, base in BASES.items() if base in known}
-        self._bases |= {code: code for code in known if len(code) == 2 and code not in self._bases}
-        first = [code for code in ("mg", "fr", "en") if code in self._bases]
-        self.languages: Sequence[str] = (*first, *sorted(set(self._bases) - set(first)))
-        self.voices: Sequence[str] = tuple(voice for voice in VOICES if voice in espeak.variants())
+        self.languages: Sequence[str] = espeak_languages(frozenset(known))
+        self._bases = {code: ESPEAK_BASES.get(code, code) for code in self.languages}
+        self.voices: Sequence[str] = tuple(voice for voice in ESPEAK_VOICES if voice in espeak.variants())
         self.sample_rate_hz = espeak.synthesize("", voice=self._bases[self.languages[0]]).sample_rate
         self.name = f"espeak-ng@{metadata.version('espeakng-loader')}"
 

@@ -25,6 +25,7 @@ from milo.models import ResolvedModel, base_name, resolve
 from milo.resample import change_tempo
 from milo.settings import Settings
 from milo.spoken import fit
+from milo.voices import speaker_names, vits_language
 
 SEED = 555
 """Of the noise in every sentence: the same sentence sounds the same, whatever was spoken before it."""
@@ -35,36 +36,6 @@ MAX_CHARS = 1000
 SECONDS_PER_CHAR, SECONDS_SPARE = 1.0, 5.0
 """A sentence that would take longer than this at speed 1 is a broken prediction, and would fill the memory."""
 _TRAINING_ONLY = ("posterior_encoder.", "discriminator.", "mel_", "spec_")
-_ISO_639_1 = {
-    "mlg": "mg",
-    "plt": "mg",
-    "fra": "fr",
-    "eng": "en",
-    "deu": "de",
-    "spa": "es",
-    "por": "pt",
-    "nld": "nl",
-    "swh": "sw",
-    "ind": "id",
-    "zlm": "ms",
-    "ara": "ar",
-    "hin": "hi",
-    "rus": "ru",
-    "ita": "it",
-    "tur": "tr",
-    "vie": "vi",
-    "fin": "fi",
-    "hun": "hu",
-    "pol": "pl",
-    "ron": "ro",
-    "swe": "sv",
-    "ukr": "uk",
-    "hau": "ha",
-    "yor": "yo",
-    "som": "so",
-    "sna": "sn",
-    "tgl": "tl",
-}
 
 
 @dataclass(frozen=True)
@@ -93,7 +64,7 @@ class VitsSynthesizer:
         self.tokens = tokens
         self.languages: Sequence[str] = tuple(languages)
         self.sample_rate_hz = int(model.config.sampling_rate)
-        self.voices: Sequence[str] = tuple(f"speaker-{n}" for n in range(model.config.num_speakers))
+        self.voices: Sequence[str] = speaker_names(model.config.num_speakers)
         self.size_bytes = sum(p.numel() * p.element_size() for p in model.parameters())
         self._alphabet = tokens.alphabet
         self._hop = math.prod(model.config.upsample_rates)
@@ -199,7 +170,7 @@ def load(settings: Settings, resolved: ResolvedModel) -> VitsSynthesizer:
         raise Invalid("MILO_DEVICE=cuda, but torch sees no CUDA device")
     if not cuda:
         torch.set_num_threads(cores(settings.cpu_threads))
-    languages = (_language(resolved, tokenizer_config),)
+    languages = (vits_language(resolved, tokenizer_config),)
     return VitsSynthesizer(resolved.label, model.to("cuda" if cuda else "cpu").eval(), tokens, languages)
 
 
@@ -300,12 +271,3 @@ def _read_weights(resolved: ResolvedModel) -> dict[str, Any]:
 
 
 _PARAMETRIZED = ".parametrizations.weight.original"
-
-
-def _language(resolved: ResolvedModel, tokenizer_config: dict[str, Any]) -> str:
-    """ISO 639-1 code from the tokenizer's, or from the name of an MMS model; Malagasy where neither says."""
-    said = str(tokenizer_config.get("language") or "").split("-")[0].lower()
-    if not said:
-        named = [part for part in reversed(resolved.name.lower().replace("_", "-").split("-")) if part in _ISO_639_1]
-        said = named[0] if named else "mlg"
-    return _ISO_639_1.get(said, said)
