@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from functools import lru_cache
 
 import redis
-from milo.engines.residency import Residency, budget_of
 
 from milo import metrics, models
 from milo.engines.base import Transcriber
+from milo.engines.residency import Residency, budget_of
 from milo.models import ResolvedModel
 from milo.queue import redis_client
 from milo.settings import Settings
