@@ -7,7 +7,6 @@ notice; the reply says which mode answered. Knows models only by their protocol:
 from __future__ import annotations
 
 import logging
-import unicodedata
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Literal
@@ -17,7 +16,7 @@ from milo.engines.base import ChatEnd, ChatModel, Message, Translator
 from milo.errors import Cancelled, EngineError, Invalid, LeaseLost, MiloError, ModelUnavailable
 from milo.sessions import Exchange
 from milo.settings import Settings
-from milo.words import guess_language
+from milo.words import check_message, guess_language
 
 log = logging.getLogger(__name__)
 
@@ -211,20 +210,6 @@ def converse(
         system, back = SYSTEM.format(language=LANGUAGES.get(language, language)), None
     answer = Answer([Message("system", system), *turns], settings, models, max_tokens=limit, temperature=temperature)
     return Reply(message, language, answer, back)
-
-
-def check_message(message: str, settings: Settings) -> str:
-    """The message without control characters. Raises `Invalid` when nothing visible is left, or it is too long."""
-    if len(message) > settings.chat_max_chars:
-        raise Invalid(
-            f"the message has {len(message)} characters; at most {settings.chat_max_chars} are accepted",
-            code="text_too_long",
-        )
-    whole = message.encode("utf-8", "replace").decode()
-    text = "".join(char for char in whole if char in "\n\t" or unicodedata.category(char) != "Cc").strip()
-    if all(unicodedata.category(char)[0] in "ZC" for char in text):
-        raise Invalid("the message is empty", code="empty_message")
-    return text
 
 
 # --- through French -------------------------------------------------------------------------------------------------
