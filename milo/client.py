@@ -14,10 +14,11 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from milo.errors import BadRequest, Conflict, NotFound
+from milo.errors import BadRequest, Conflict, NotFound, Unavailable
 from milo.http import Http
 from milo.sources import ServerPath, Source, prepare
 from milo.transcript import Transcript
@@ -54,9 +55,13 @@ class Milo:
         self.http.close()
 
     def health(self, patience_s: float | None = None) -> dict[str, Any]:
-        """The health document, also of a server that is degraded. Raises `Unavailable` when none answers."""
-        document: dict[str, Any] = self.http.get("/health", patience_s=patience_s)
-        return document
+        """The health document, also of a server that is down. Raises `Unavailable` when no Milo answers there."""
+        response = self.http.send("GET", "/health", patience_s=patience_s, accept=(503,))
+        with suppress(ValueError):
+            document = response.json()
+            if isinstance(document, dict) and "checks" in document:
+                return document
+        raise Unavailable(f"what answers at {self.http.url} is not Milo", code="not_milo")
 
     def models(self) -> list[dict[str, Any]]:
         document = self.http.get("/models")

@@ -93,8 +93,7 @@ class Files:
     def _keep(self, sink: _Sink) -> Blob:
         blob = Blob(sink.digest.hexdigest(), sink.size_bytes)
         try:
-            if not self.has_blob(blob.id):
-                self._adopt(sink.path, self._blob_key(blob.id))
+            self._adopt(sink.path, self._blob_key(blob.id))  # one that was there is now young again, so it is kept
         finally:
             sink.path.unlink(missing_ok=True)
         return blob
@@ -194,6 +193,11 @@ class Files:
     def drop_results(self, job_id: str) -> None:
         if self.fs.exists(self._key("results", job_id)):
             self.fs.rm(self._key("results", job_id), recursive=True)
+
+    def blobs_before(self, before: float) -> list[str]:
+        """Ids of blobs that were last sent before this time (unix seconds)."""
+        found = self.fs.find(self._key("blobs"), detail=True)
+        return [key.rsplit("/", 1)[-1] for key in found if self.fs.modified(key).timestamp() < before]
 
     def drop_blob(self, blob_id: str) -> None:
         if self.has_blob(blob_id):

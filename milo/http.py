@@ -61,8 +61,12 @@ class Http:
         headers: dict[str, str] | None = None,
         timeout_s: float | None = None,
         patience_s: float | None = None,
+        accept: tuple[int, ...] = (),
     ) -> httpx.Response:
-        """Send, and send again on 429, 503 and broken connections. Raises the `MiloError` of any other answer."""
+        """Send, and send again on 429, 503 and broken connections. Raises the `MiloError` of any other answer.
+
+        An answer with a status in `accept` is returned as it is.
+        """
         request: dict[str, Any] = {"params": {k: v for k, v in (params or {}).items() if v is not None}}
         request |= {"headers": headers} | ({} if json is None else {"json": json})
         request |= {} if timeout_s is None else {"timeout": httpx.Timeout(timeout_s, connect=5)}
@@ -73,7 +77,7 @@ class Http:
                 if content:
                     request["content"] = content()
                 response = self._client.request(method, f"/api/v1{path}", **request)
-                if response.is_success:
+                if response.is_success or response.status_code in accept:
                     return response
                 error = error_of(response)
             except httpx.TransportError as problem:

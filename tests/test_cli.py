@@ -20,7 +20,7 @@ from milo.cli import COMMANDS, cli
 from milo.client import Milo
 from milo.errors import MiloError
 from milo.ports import free_port
-from tests.audio_factory import say, wav
+from tests.audio_factory import say, silence, wav
 from tests.live import Live, live_settings, live_stack, processes_of
 
 # --- conventions ------------------------------------------------------------------------------------------------------
@@ -217,6 +217,18 @@ def test_an_archive_is_transcribed_and_only_what_is_new_is_done_again(live: Live
         code, shown, _ = transcribe(live, str(archive / "one.wav"), "--out", str(out), "--format", "txt", "--force")
         assert code == 0 and shown["done"] == 1
         assert sum(1 for _ in milo.jobs()) == before + 2
+
+
+def test_every_file_of_a_large_folder_is_done_in_several_batches(live: Live, folder: Path) -> None:
+    large = folder / "large"
+    large.mkdir()
+    for number in range(110):
+        (large / f"{number:03}.wav").write_bytes(wav(silence(0.3).tobytes() + bytes(2 * number)))
+    code, shown, _ = transcribe(live, str(large), "--out", str(folder / "large out"), "--format", "txt")
+    assert code == 0 and shown["done"] == 110
+    assert len(list((folder / "large out").glob("*.txt"))) == 110
+    with Milo(live.url, live.settings.api_key) as milo:
+        assert [batch.total for batch in milo.batches(limit=4)] == [14, 64, 24, 8]
 
 
 def test_jobs_and_batches_are_shown_and_fetched(live: Live, archive: Path, folder: Path) -> None:

@@ -150,6 +150,18 @@ def test_no_server_at_all_is_a_sentence() -> None:
         milo.job("job_1")
 
 
+def test_the_health_of_a_server_that_is_down_is_shown() -> None:
+    down = {"status": "down", "checks": {"database": {"ok": False, "detail": "away"}}}
+    with server(Answer(503, down)) as (url, heard), Milo(url, "k") as milo:
+        assert milo.health() == down and len(heard) == 1
+
+
+@pytest.mark.parametrize("raw", [b"<html>hello</html>", b'{"status": "ok"}', b"[]"])
+def test_another_program_on_the_port_is_not_taken_for_milo(raw: bytes) -> None:
+    with server(Answer(200, raw=raw)) as (url, _), Milo(url, "k") as milo, pytest.raises(Unavailable, match="not Milo"):
+        milo.health()
+
+
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "", "http://"])
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(MiloError, match="URL"):

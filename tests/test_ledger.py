@@ -253,6 +253,18 @@ def test_cancelling_a_queued_job_is_immediate_and_a_running_one_is_asked_to_stop
     assert ledger.claim(queued.id, "w") is None
 
 
+def test_a_job_that_is_cancelled_before_its_next_stage_ends_cancelled(ledger: Ledger) -> None:
+    batch = make_batch(ledger, 1)
+    [job] = ledger.batch_jobs(batch.id)
+    claim = ledger.claim(job.id, "w")
+    assert claim
+    ledger.cancel(job.id)
+    assert ledger.release(claim, stage="ping").state == "cancelled"
+    assert ledger.batch(batch.id).state == "cancelled"
+    with pytest.raises(LeaseLost):
+        ledger.release(claim)
+
+
 def test_a_cancelled_job_whose_worker_died_ends_cancelled(ledger: Ledger) -> None:
     job = ledger.create(ping())
     assert ledger.claim(job.id, "w")

@@ -36,7 +36,7 @@ def generation_config(tokenizer: Any, alignment_heads: list[list[int]]) -> Any:
         is_multilingual=True,
         lang_to_id={f"<|{code}|>": token(code) for code in tokens.LANGUAGES},
         task_to_id={name: token(name) for name in ("translate", "transcribe")},
-        suppress_tokens=sorted(token(name) for name in never),
+        suppress_tokens=[tokens.BPE_SIZE - 1, *sorted(token(name) for name in never)],
         max_initial_timestamp_index=50,
         max_length=448,
         return_timestamps=False,

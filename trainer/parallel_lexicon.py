@@ -31,6 +31,7 @@ akondro|fp|bananes|bananas
 manga|fp|mangues|mangoes
 voasary|fp|oranges|oranges
 paiso|fp|pêches|peaches
+paoma|fp|pommes|apples
 mofo|m|pain|bread
 ronono|m|lait|milk
 atody|mp|œufs|eggs

@@ -55,6 +55,7 @@ azo ahena ve ny vidin'ny {good}? = peut-on baisser le prix {good.du}? = can the 
 {act} {good} {quality} ny {person} = {person} {act@person+good+quality} = {person} {act@person+good+quality}
 firy {unit} ny {good} ilainao? = combien de {unit.many} {good.de} vous faut-il? = how many {unit.many} of {good.bare} do you need?
 lany ny {good} tany an-tsena = il n'y a plus {good.de} au marché = there {is@good} no more {good.bare} at the market
+{number} euro ny vidin'izany = cela coûte {number} euro{s@number} = that costs {number} euro{s@number}
 {price} ariary ny vidiny rehetra = le prix total est de {price} ariary = the total price is {price} ariary
 tokony ho {price} ariary ny {good} = {good} {coûte@good} environ {price} ariary = {good} {costs@good} about {price} ariary
 mila {good} aho = je voudrais {good.du} = I want some {good.bare}
@@ -82,6 +83,8 @@ eo anilan'ny {spot} ny tranon'i {name} = la maison de~{name} est à côté {spot
 {move} [any|tany|any] amin'ny {spot} {pronoun} {when} = {pronoun}{move.a@pronoun+spot} {when} = {pronoun} {move.a@pronoun+spot} {when}
 avy any {city} aho = je viens de~{city} = I come from {city}
 monina any {city} aho = j'habite à {city} = I live in {city}
+misy olona {number} any {city} = il y a {number.f} personne{s@number} à {city} = there {are@number} {number} {people@number} in {city}
+handeha ho any {city} aho amin'ny {day} = je pars pour {city} {day} = I am leaving for {city} on {day}
 """,
     "time": """
 amin'ny {hour} izao = il est {hour} = it is {hour}
@@ -100,6 +103,7 @@ naharitra ora {small} ny dia = le voyage a duré {small.f} heures = the journey 
 mihidy amin'ny {hour} ny {spot} = {spot} ferme à {hour} = {spot} closes at {hour}
 isaky ny {day} no misy tsena any {city} = le marché de~{city} a lieu chaque {day} = the market of {city} takes place every {day}
 rahoviana no {move} ny {person}? = quand {move@person} {person}? = when will {person} {move.base}?
+ny {date} {month} androany = nous sommes le {date} {month} = today is the {date} of {month}
 {age} taona aho = j'ai {age} ans = I am {age} years old
 """,
     "life": """

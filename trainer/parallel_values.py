@@ -309,12 +309,13 @@ _AGREEING = {
 """Words of the patterns that agree with a noun in number."""
 
 
-def _fixed(word: str, other: Value) -> str:
-    """A word of a pattern, made to agree with a value."""
+def _fixed(word: str, other: Value, language: str) -> str:
+    """A word of a pattern, made to agree with a value. French counts zero in the singular."""
     if word == "s":
-        return "" if _is_one(other) else "s"
-    if word == "are":
-        return "is" if other.data[0] == 1 else "are"
+        return "" if _is_one(other) or (language == "fr" and other.data[0] == 0) else "s"
+    if word in ("are", "people"):
+        one, many = {"are": ("is", "are"), "people": ("person", "people")}[word]
+        return one if _is_one(other) else many
     if word in ("arrivé", "né"):
         return word + ("e" if other.tag == "f" else "")
     if word in words.QUALITIES:
@@ -333,7 +334,7 @@ def render(pattern: str, language: str, values: dict[str, Value], tense: int, *,
         name, form, subject, objects = match[1], match[2] or "", match[3], match[4] or ""
         others = [values[other] for other in ([subject] if subject else []) + objects.split("+")[1:]]
         if name not in values:
-            return _fixed(name, others[0])
+            return _fixed(name, others[0], language)
         return _SAY[language](values[name], form, others, tense, spoken)
 
     return elide(re.sub(r"\{(\w+)(?:\.(\w+))?(?:@(\w+))?((?:\+\w+)*)\}", fill, pattern))

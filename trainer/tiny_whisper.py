@@ -39,7 +39,7 @@ class Recipe:
     """One training. Each cycle is a one-cycle schedule of its own (warm-up, then cosine to zero)."""
 
     seed: int = 0
-    cycles: tuple[int, ...] = (2000, 4500)
+    cycles: tuple[int, ...] = (2000, 6000)
     """Steps of each cycle; the model is exported at the end of each."""
     peak_rate: float = 1.8e-3
     weight_decay: float = 0.02

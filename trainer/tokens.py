@@ -29,6 +29,9 @@ SPECIAL = (
 )
 TIMESTAMPS = tuple(f"<|{n * 0.02:.2f}|>" for n in range(1501))
 BPE_SIZE = 640
+NAMELESS = ""
+"""The last of them stands for nothing. OpenAI's multilingual vocabulary happens to have such a token, and CTranslate2
+(so faster-whisper too) takes a Whisper for multilingual when it finds it."""
 
 
 def _training_text(seed: int) -> list[str]:
@@ -50,10 +53,10 @@ def build(seed: int) -> Any:
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=BPE_SIZE, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=BPE_SIZE - 1, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
     bpe.train_from_iterator(_training_text(seed), trainer)
-    vocab = bpe.get_vocab()
+    vocab = bpe.get_vocab() | {NAMELESS: BPE_SIZE - 1}
     merges = [tuple(pair) for pair in _merges(bpe)]
     tokenizer = WhisperTokenizer(vocab=vocab, merges=merges)
     tokens = [AddedToken(token, normalized=False, special=True) for token in SPECIAL]

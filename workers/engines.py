@@ -11,10 +11,10 @@ from functools import lru_cache
 from typing import TypeVar
 
 import redis
-from milo.engines.residency import Residency, budget_of
 
 from milo import metrics, models
 from milo.engines.base import Synthesizer, Transcriber, Translator
+from milo.engines.residency import Residency, budget_of
 from milo.models import ResolvedModel
 from milo.queue import redis_client
 from milo.settings import Settings

@@ -13,7 +13,7 @@ from milo.errors import Unavailable
 from milo.files import Files
 from milo.jobs import FINAL
 from milo.ledger import Ledger
-from milo.schema import idempotency, jobs
+from milo.schema import batches, idempotency, jobs
 from milo.schema import webhooks as webhook_rows
 from milo.settings import Settings
 
@@ -45,7 +45,7 @@ def deliver_webhooks(settings: Settings, ledger: Ledger) -> int:
 
 
 def clean(settings: Settings, ledger: Ledger, files: Files) -> int:
-    """Remove jobs that ended longer ago than the retention time, with their results, uploads and webhooks."""
+    """Remove jobs that ended longer ago than the retention time, and what was theirs alone. Returns how many."""
     now = time.time()
     with writing(ledger.engine) as tx:
         tx.execute(delete(idempotency).where(idempotency.c.created_at < now - settings.idempotency_ttl_s))
@@ -53,26 +53,48 @@ def clean(settings: Settings, ledger: Ledger, files: Files) -> int:
     if settings.retention_days <= 0:
         return 0
     before = now - settings.retention_days * 86_400
-    old = select(jobs.c.id, jobs.c.payload).where(jobs.c.state.in_(FINAL), jobs.c.finished_at < before)
     removed = 0
-    while True:
-        with reading(ledger.engine) as connection:
-            rows = connection.execute(old.limit(CLEAN_AT_ONCE)).all()
-        if not rows:
-            return removed
-        for row in rows:
-            files.drop_results(row.id)
-            files.drop_work(row.id)
-        ids = [row.id for row in rows]
+    while ids := _ended_before(ledger, before):
+        for job_id in ids:
+            files.drop_results(job_id)
         with writing(ledger.engine) as tx:
             tx.execute(delete(webhook_rows).where(webhook_rows.c.job_id.in_(ids)))
+            tx.execute(delete(idempotency).where(idempotency.c.job_id.in_(ids)))
             tx.execute(delete(jobs).where(jobs.c.id.in_(ids)))
-        for blob in {row.payload.get("source", {}).get("blob") for row in rows} - {None}:
-            with reading(ledger.engine) as connection:
-                used = select(jobs.c.id).where(jobs.c.payload["source"]["blob"].as_string() == blob).limit(1)
-                if connection.execute(used).first() is None:
-                    files.drop_blob(blob)
-        removed += len(rows)
+        removed += len(ids)
+    _drop_empty_batches(ledger, before)
+    _drop_unused_blobs(ledger, files, before)
+    return removed
+
+
+def _ended_before(ledger: Ledger, before: float) -> list[str]:
+    old = select(jobs.c.id).where(jobs.c.state.in_(FINAL), jobs.c.finished_at < before).limit(CLEAN_AT_ONCE)
+    with reading(ledger.engine) as connection:
+        return list(connection.execute(old).scalars())
+
+
+def _drop_empty_batches(ledger: Ledger, before: float) -> None:
+    """Batches all of whose jobs have been removed."""
+    has_jobs = select(jobs.c.id).where(jobs.c.batch_id == batches.c.id).exists()
+    with writing(ledger.engine) as tx:
+        ended = select(batches.c.id).where(batches.c.finished_at < before, ~has_jobs)
+        ids = list(tx.execute(ended).scalars())
+        for table in (webhook_rows, idempotency):
+            tx.execute(delete(table).where(table.c.batch_id.in_(ids)))
+        tx.execute(delete(batches).where(batches.c.id.in_(ids)))
+
+
+def _drop_unused_blobs(ledger: Ledger, files: Files, before: float) -> None:
+    """Uploads older than the retention time that no job names: their jobs are gone, or never were."""
+    old = files.blobs_before(before)
+    if not old:
+        return
+    blob = jobs.c.payload["source"]["blob"].as_string()
+    with reading(ledger.engine) as connection:
+        used = set(connection.execute(select(blob).distinct()).scalars())
+    for blob_id in old:
+        if blob_id not in used:
+            files.drop_blob(blob_id)
 
 
 def _drop_left_work(ledger: Ledger, files: Files) -> None:

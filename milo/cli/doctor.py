@@ -165,10 +165,17 @@ def _server(settings: Settings) -> Iterator[Finding]:
     with make_client(settings, url) as client:
         try:
             health = client.health(patience_s=0)
-        except Unavailable:
-            yield Finding("server", "ok", f"none answers at {url}; `milo up` starts one")
+        except Unavailable as error:
+            if error.code == "unreachable":
+                yield Finding("server", "ok", f"none answers at {url}; `milo up` starts one")
+            else:
+                yield Finding("server", "warning", error.detail)
             return
-        yield Finding("server", "ok", f"{url} is {health.get('status')}, version {health.get('version')}")
+        yield Finding(
+            "server",
+            "problem" if health.get("status") == "down" else "ok",
+            f"{url} is {health.get('status')}, version {health.get('version')}",
+        )
         for name, check in health.get("checks", {}).items():
             if not check.get("ok", True):
                 yield Finding("server", "warning", f"{name}: {check.get('detail')}")

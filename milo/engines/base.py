@@ -119,6 +119,18 @@ class Message:
     content: str
 
 
+@dataclass(frozen=True)
+class ChatEnd:
+    """How an answer ended: the value of `reply`'s generator, where the model knows."""
+
+    finish: str
+    """`stop`: it was complete. `length`: `max_tokens` or the context ended it."""
+    prompt_tokens: int
+    reply_tokens: int
+    cached_tokens: int = 0
+    """Prompt tokens that were still known from an earlier answer."""
+
+
 class ChatModel(Protocol):
     """A language model that answers a conversation, piece by piece."""
 
@@ -127,6 +139,7 @@ class ChatModel(Protocol):
     def reply(self, messages: Sequence[Message], *, max_tokens: int, temperature: float = 0.7) -> Iterator[str]:
         """Pieces of the answer as they are made. Closing the iterator stops the model.
 
+        Empty pieces may come while a long prompt is read: points at which the reader may stop.
         The oldest turns are left out, by tokens, when the conversation does not fit the context.
         Raises `ModelUnavailable` before the first piece when the model can't answer at all.
         """

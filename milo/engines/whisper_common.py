@@ -53,7 +53,9 @@ class Backend(Protocol):
     """A loaded Whisper. `encoded` is opaque: whatever `encode` returns, one row a window."""
 
     parallel: int
-    """Batches that may be in work at once."""
+    """Threads that may call at once; one prepares its batch while another's is computed."""
+    replicas: int
+    """Batches that are truly computed side by side; a small call is shared out among them."""
     frame_budget: int
     """Most padded feature frames (10 ms each) in one batch."""
     weights_bytes: int
@@ -152,11 +154,11 @@ class WhisperTranscriber:
         return 2 * round(min(seconds, longest) * FRAMES_PER_S / 2)
 
     def _plan(self, lengths: list[tuple[int, int]]) -> list[_Batch]:
-        """Batches of equal padded length, the longest first, small enough that every worker gets some."""
+        """Batches of equal padded length, the longest first, small enough that every replica gets some."""
         groups: dict[int, list[int]] = {}
         for index, samples in sorted(lengths, key=lambda item: item[1]):
             groups.setdefault(self.padded_frames(samples), []).append(index)
-        share = math.ceil(len(lengths) / self.backend.parallel)
+        share = math.ceil(len(lengths) / self.backend.replicas)
         batches = []
         for frames, indices in sorted(groups.items(), reverse=True):
             most = max(1, min(self.batch_windows, self._frame_limit // frames, share))

@@ -22,9 +22,10 @@ SEED = 20
 class CT2Backend:
     """See `Backend`. Calls may come from `parallel` threads at once; CTranslate2 runs them side by side."""
 
-    def __init__(self, model: Any, checkpoint: Checkpoint, *, parallel: int, frame_budget: int) -> None:
+    def __init__(self, model: Any, checkpoint: Checkpoint, *, replicas: int, parallel: int, frame_budget: int) -> None:
         self.model = model
         self.checkpoint = checkpoint
+        self.replicas = replicas
         self.parallel = parallel
         self.frame_budget = frame_budget
         self.weights_bytes = checkpoint.info.weights_bytes
@@ -131,5 +132,6 @@ def load(settings: Settings, resolved: ResolvedModel) -> WhisperTranscriber:
                 raise
             raise ModelUnavailable(f"CTranslate2 can't load {resolved.label}: {error}") from error
     budget = (settings.batch_windows if device == "cuda" else 8) * 3000
-    backend = CT2Backend(model, checkpoint, parallel=max(2, replicas) if threads > 1 else 1, frame_budget=budget)
+    parallel = max(2, replicas) if threads > 1 else 1
+    backend = CT2Backend(model, checkpoint, replicas=replicas, parallel=parallel, frame_budget=budget)
     return WhisperTranscriber(checkpoint, backend, settings.batch_windows)

@@ -21,6 +21,7 @@ class HFBackend:
     """See `Backend`. One batch at a time: torch threads within it."""
 
     parallel = 1
+    replicas = 1
 
     def __init__(self, model: Any, checkpoint: Checkpoint, frame_budget: int) -> None:
         self.model = model

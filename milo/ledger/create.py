@@ -95,13 +95,14 @@ class Creating(Reading):
         ).one_or_none()
         if row is None:
             return []
-        if row.fingerprint != (fingerprint or ""):
+        where = jobs.c.id == row.job_id if row.job_id else jobs.c.batch_id == row.batch_id
+        found = [job_from(job) for job in tx.execute(select(jobs).where(where).limit(1))]
+        if found and row.fingerprint != (fingerprint or ""):
             raise Invalid(
                 f"the Idempotency-Key {key!r} was used for a different request; use a new key for a new request",
                 code="idempotency_mismatch",
             )
-        where = jobs.c.id == row.job_id if row.job_id else jobs.c.batch_id == row.batch_id
-        return [job_from(found) for found in tx.execute(select(jobs).where(where).limit(1))]
+        return found
 
     def known(self, owner: str, key: str, fingerprint: str) -> Job | None:
         """The job (or the first of the batch) that this idempotency key made; `Invalid` if the request differs."""

@@ -106,7 +106,10 @@ class Living(Store):
         retry: bool = False,
         progress: Progress | None = None,
     ) -> Job:
-        """Give the job back to the queue: a slice ended, the next stage follows, or (`retry`) another attempt does."""
+        """Give the job back to the queue: a slice ended, the next stage follows, or (`retry`) another attempt does.
+
+        A job that somebody cancelled meanwhile ends as cancelled instead: nobody would claim it again.
+        """
         now = self.clock()
         job = claim.job
         values: dict[str, Any] = {
@@ -126,7 +129,13 @@ class Living(Store):
             values["audio_s"] = audio_s
         if progress:
             values |= {"progress_done": progress.done, "progress_total": progress.total, "progress_unit": progress.unit}
-        return self._end(claim, values)
+        with writing(self.engine) as tx:
+            wanted = jobs.c.cancel_requested.is_(False)
+            released = self.move(tx, [*held(claim), wanted], values)
+        if released is None:
+            return self._end(claim, {"state": "cancelled"})
+        self.changed([released])
+        return released
 
     def finish(
         self,

@@ -36,9 +36,12 @@ def checkpoint(folder: Path) -> Checkpoint:
 class FakeBackend:
     """Writes each window's length in tenths of a second; `script` overrides what one temperature gives."""
 
-    def __init__(self, checkpoint: Checkpoint, memory_frames: float = 1e9, parallel: int = 1) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, memory_frames: float = 1e9, parallel: int = 1, replicas: int = 1
+    ) -> None:
         self.checkpoint = checkpoint
         self.parallel = parallel
+        self.replicas = replicas
         self.frame_budget = 48_000
         self.weights_bytes = 1
         self.memory_frames = memory_frames
@@ -152,8 +155,16 @@ def test_a_batch_holds_no_more_windows_than_the_setting_says(checkpoint: Checkpo
     assert [rows for rows, _ in backend.batches] == [4, 3, 3]
 
 
-def test_parallel_workers_share_a_small_call(checkpoint: Checkpoint) -> None:
+def test_a_small_call_stays_one_batch_where_there_is_one_replica(checkpoint: Checkpoint) -> None:
     backend = FakeBackend(checkpoint, parallel=2)
+    engine = WhisperTranscriber(checkpoint, backend)
+    engine.transcribe([noise(2)] * 6, ONCE)
+    assert backend.batches == [(6, 200)]
+    engine.close()
+
+
+def test_replicas_share_a_small_call(checkpoint: Checkpoint) -> None:
+    backend = FakeBackend(checkpoint, parallel=2, replicas=2)
     engine = WhisperTranscriber(checkpoint, backend)
     assert len(set(words_of(engine.transcribe([noise(2)] * 6, ONCE)))) == 1
     assert sorted(backend.batches) == [(3, 200), (3, 200)]

@@ -68,6 +68,7 @@ def test_a_cut_loop_leaves_one_turn_and_what_is_around_it() -> None:
     assert cut_loop(tokens, (1, 3, 4)) == [5, 1, 2, 3, 9]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 3), max_size=120))
 def test_cutting_loops_always_ends(tokens: list[int]) -> None:
     rounds = 0
@@ -110,12 +111,13 @@ def test_words_are_split_at_spaces_and_keep_their_marks(text: str, language: str
     assert [token for _, ids in split for token in ids] == tokens_of(text)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 255), max_size=60))
 def test_any_bytes_are_split_without_loss(tokens: list[int]) -> None:
     assert [token for _, ids in split_words(tokens, BYTES, "mg") for token in ids] == tokens
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.integers(1, 4), min_size=1, max_size=40),
     st.floats(0.01, 30),

@@ -86,7 +86,7 @@ def test_twenty_steps_lower_the_loss(trained: Path, tokenizer: Any) -> None:
     batch = batches.TrainingBatches(tokenizer, 99, 1, warm_up=1, scale=0.15)[0]
     with torch.no_grad():
         before, after = fresh.loss(batch)[0], taught.loss(batch)[0]
-    assert after < before - 0.5
+    assert after < before - 0.2
 
 
 def test_the_schedule_rises_falls_and_starts_again() -> None:
