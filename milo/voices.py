@@ -16,7 +16,7 @@ from milo.settings import Settings
 EMBEDDED = "espeak"
 """The name of eSpeak NG, which is always here."""
 ESPEAK_BASES = {"mg": "id", "en": "en-US", "zh": "cmn", "no": "nb"}
-"""eSpeak's voice for a language, where it is not named as the language is. Malagasy: see `milo.engines.espeak.MALAGASY_VOICE`."""
+"""eSpeak's voice for a language, where it is not named as the language is. Malagasy: see `espeak.MALAGASY_VOICE`."""
 ESPEAK_VOICES = (
     *("f1", "f2", "f3", "f4", "f5", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8"),
     *("klatt", "croak", "whisper"),
