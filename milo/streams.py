@@ -72,7 +72,7 @@ class Listener:
         """Entries as they come, without end: the reader stops at the one it takes for the last."""
         while True:
             try:
-                found = await self._client.xread({_key(job_id): after}, block=BLOCK_MS, count=64)
+                found: Any = await self._client.xread({_key(job_id): after}, block=BLOCK_MS, count=64)
             except (redis.RedisError, OSError):
                 await asyncio.sleep(0.5)
                 continue

@@ -6,14 +6,15 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from typing import TypeVar
 
 import redis
 
 from milo import metrics, models
-from milo.engines.base import Synthesizer, Transcriber, Translator
+from milo.chat import Mode, Source
+from milo.engines.base import ChatModel, Synthesizer, Transcriber, Translator
 from milo.engines.residency import Residency, budget_of
 from milo.models import ResolvedModel
 from milo.queue import redis_client
@@ -85,6 +86,23 @@ def translator(settings: Settings, name: str) -> Iterator[Translator]:
     model = models.ensure(settings, name)
     with _resident(model.name, f"nllb:{model.name}@{model.version}", lambda: nllb.load(settings, model)) as engine:
         yield engine
+
+
+def chat_sources(settings: Settings) -> dict[Mode, Source]:
+    """A source of each chat model there may be; nothing is loaded until a source is entered."""
+    from milo.engines import chat_models
+
+    @contextmanager
+    def local() -> Iterator[ChatModel]:
+        file = chat_models.find_model(settings)
+        with _resident(file.name, f"chat:{file.label}", lambda: chat_models.load_local(settings, file)) as model:
+            yield model
+
+    found: dict[Mode, Source] = {"local": local}
+    claude = chat_models.cloud(settings)
+    if claude is not None:
+        found["cloud"] = lambda: nullcontext(claude)
+    return found
 
 
 def report(settings: Settings, worker: str) -> None:
