@@ -19,7 +19,21 @@ from api.auth import Authentication, refuse_insecure
 from api.deps import Context
 from api.limits import BodyLimit, RateLimit, rate_of
 from api.observe import Observe
-from api.routes import batches, blobs, health, jobs, keys, metrics, models, stt, webhooks
+from api.routes import (
+    batches,
+    blobs,
+    chat,
+    health,
+    jobs,
+    keys,
+    metrics,
+    models,
+    sessions,
+    stt,
+    translate,
+    tts,
+    webhooks,
+)
 from milo import __version__, events, queue
 from milo.errors import MiloError
 from milo.files import Files
@@ -31,12 +45,26 @@ from milo.streams import Listener
 
 log = logging.getLogger(__name__)
 
-ROUTES = (stt, jobs, batches, blobs, models, webhooks, keys, health, metrics)
+ROUTES = (
+    stt,
+    tts,
+    translate,
+    chat,
+    sessions,
+    jobs,
+    batches,
+    blobs,
+    models,
+    webhooks,
+    keys,
+    health,
+    metrics,
+)
 LEFTOVER_S = 86_400
 DESCRIPTION = """
-Speech to text for archives and bots, through one queue. Every path but `/api/v1/health` needs
-`Authorization: Bearer KEY`. Errors are problem documents (RFC 9457): match on `code`, show `detail`.
-Send `Idempotency-Key` with a POST that you may have to repeat: it counts for a day.
+Speech to text, text to speech, translation and chat for archives and bots, through one queue. Every path but
+`/api/v1/health` needs `Authorization: Bearer KEY`. Errors are problem documents (RFC 9457): match on `code`, show
+`detail`. Send `Idempotency-Key` with a POST that you may have to repeat: it counts for a day.
 """
 
 

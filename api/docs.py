@@ -13,13 +13,25 @@ from pydantic.json_schema import models_json_schema
 from starlette.responses import HTMLResponse
 
 from api.archives import BatchRequest
+from api.chats import ChatRequest
 from api.problems import Problem
 from api.routes.jobs import JobRequest
 from api.routes.keys import KeyRequest
 from api.submit import SttFields, SttRequest
+from api.texts import TranslateRequest, TtsRequest
 
 ASSETS = "/docs/assets"
-BODIES = (Problem, SttFields, SttRequest, BatchRequest, JobRequest, KeyRequest)
+BODIES = (
+    Problem,
+    SttFields,
+    SttRequest,
+    TtsRequest,
+    TranslateRequest,
+    ChatRequest,
+    BatchRequest,
+    JobRequest,
+    KeyRequest,
+)
 """Models that routes read by hand, or answer with, and FastAPI does not see."""
 
 

@@ -1,4 +1,4 @@
-"""Results as documents: one job's transcript in any format, a batch's as a zip or as lines of JSON."""
+"""Results as answers: one job's in any format, a batch's as a zip or as lines of JSON."""
 
 from __future__ import annotations
 
@@ -10,68 +10,39 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import ValidationError
 from starlette.responses import JSONResponse, Response
 
 from api.deps import Context
 from api.documents import job_url
 from api.problems import document_response
-from milo.errors import Conflict, Invalid, MiloError
+from api.renderings import check_format, default_format, load, rendered
+from milo.errors import Conflict, MiloError
 from milo.jobs import Job, iso
-from milo.transcript import FORMATS, MEDIA_TYPES, Transcript, render
 
-EXTENSIONS = {"verbose_json": "verbose.json"}
 MAX_STEM = 120
 PAGE = 200
 _RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)$", re.IGNORECASE)
 
 
-def check_format(format: str) -> str:
-    """`Invalid` for a format nobody renders."""
-    if format not in FORMATS:
-        detail = f"unknown format {format!r}; one of {', '.join(FORMATS)}"
-        raise Invalid(detail, code="unknown_format", errors=[{"detail": detail, "parameter": "format"}])
-    return format
-
-
-def load(context: Context, job: Job) -> dict[str, Any]:
-    """The result of a job that succeeded. `NotFound` when it was cleaned away."""
-    if job.result_file:
-        loaded: dict[str, Any] = json.loads(context.files.read_result(job.result_file))
-        return loaded
-    return job.result or {}
-
-
-def transcript_of(context: Context, job: Job) -> Transcript:
-    return Transcript.model_validate(load(context, job))
-
-
-def rendered(context: Context, job: Job, format: str) -> str:
-    """A result as text. A job without a transcript has `json` only."""
-    if job.kind != "stt":
-        if format != "json":
-            raise Invalid(f"the result of a {job.kind} job comes as json only", code="unknown_format")
-        return json.dumps(load(context, job), ensure_ascii=False)
-    try:
-        return render(transcript_of(context, job), format)
-    except ValidationError as error:
-        raise MiloError(f"the stored result of {job.id} can't be read: {error.error_count()} errors") from error
-
-
 def source_name(job: Job) -> str:
-    source = job.payload.get("source") or {}
-    return str(source.get("name") or job.id)
+    """What people call the job: the name of its recording or text, else its place in the batch, else its id."""
+    source = job.payload.get("source")
+    named = source.get("name") if isinstance(source, dict) else job.payload.get("name")
+    numbered = f"{job.batch_index + 1:05d}" if job.batch_index is not None else job.id
+    return str(named or numbered)
 
 
-def job_result(context: Context, job: Job, format: str) -> Response:
+def job_result(context: Context, job: Job, format: str | None) -> Response:
     """The answer to GET …/result: the document, or the problem that stands in its place."""
+    if format is not None:
+        check_format(format, job.kind)
     not_there = unfinished(job)
     if not_there is not None:
         return not_there
-    text = rendered(context, job, format)
-    name = f"{safe_stem(source_name(job))}.{EXTENSIONS.get(format, format)}"
-    headers = {"Content-Disposition": disposition("inline" if "json" in format else "attachment", name)}
-    return Response(text, headers=headers, media_type=MEDIA_TYPES[format])
+    made = rendered(context, job, format or default_format(job.kind))
+    name = f"{safe_stem(source_name(job))}.{made.extension}"
+    headers = {"Content-Disposition": disposition("inline" if made.is_json else "attachment", name)}
+    return Response(made.content, headers=headers, media_type=made.media_type)
 
 
 def unfinished(job: Job) -> Response | None:
@@ -90,11 +61,21 @@ def unfinished(job: Job) -> Response | None:
 
 def stt_answer(context: Context, job: Job, format: str | None) -> Response:
     """The answer of a blocking POST /stt whose job succeeded."""
-    headers = {"Content-Location": f"{job_url(job.id)}/result", "X-Job-Id": job.id}
     if format not in (None, "json"):
-        return Response(rendered(context, job, format), headers=headers, media_type=MEDIA_TYPES[format])
-    took_ms = ((job.finished_at or job.created_at) - job.created_at) * 1000
-    return JSONResponse(load(context, job) | {"job_id": job.id, "processing_ms": round(took_ms, 1)}, headers=headers)
+        made = rendered(context, job, format or "json")
+        return Response(made.content, headers=headers_of(job), media_type=made.media_type)
+    document = load(context, job) | {"job_id": job.id, "processing_ms": took_ms(job)}
+    return JSONResponse(document, headers=headers_of(job))
+
+
+def headers_of(job: Job) -> dict[str, str]:
+    """What every blocking answer says of its job."""
+    return {"Content-Location": f"{job_url(job.id)}/result", "X-Job-Id": job.id, "X-Milo-Job-Id": job.id}
+
+
+def took_ms(job: Job) -> float:
+    """From being accepted to the end."""
+    return round(((job.finished_at or job.created_at) - job.created_at) * 1000, 1)
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
@@ -202,7 +183,7 @@ class _Pipe:
 
 
 def batch_zip(context: Context, batch_id: str, formats: Iterable[str]) -> Iterator[bytes]:
-    """A zip of every transcript in every format asked for, in a stream; what has none is told in `errors.json`."""
+    """A zip of every result in every format asked for, in a stream; what has none is told in `errors.json`."""
     pipe: Any = _Pipe()
     names = Names()
     errors: list[dict[str, Any]] = []
@@ -214,13 +195,15 @@ def batch_zip(context: Context, batch_id: str, formats: Iterable[str]) -> Iterat
             try:
                 if job.state != "succeeded":
                     raise Conflict(f"the job is {job.state}", code=job.state)
-                documents = [(EXTENSIONS.get(format, format), rendered(context, job, format)) for format in wanted]
+                documents = [rendered(context, job, format) for format in wanted]
             except MiloError as error:
                 problem = job.error if job.state == "failed" else error.problem(job_url(job.id))
                 errors.append({"name": source_name(job), "job_id": job.id, "state": job.state, "error": problem})
                 continue
-            for extension, text in documents:
-                archive.writestr(f"{stem}.{extension}", text.encode("utf-8", "replace"))
+            for made in documents:
+                content = made.content if isinstance(made.content, bytes) else made.content.encode("utf-8", "replace")
+                stored = zipfile.ZIP_STORED if made.media_type.startswith("audio/") else None
+                archive.writestr(f"{stem}.{made.extension}", content, stored)
             yield pipe.drain()
         if errors:
             archive.writestr("errors.json", json.dumps(errors, ensure_ascii=False, indent=1))

@@ -7,25 +7,23 @@ import json
 import os
 import re
 import stat
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from starlette.requests import Request
 
 from api import memory
+from api.choices import choose
 from api.deps import Context
 from milo import models, queue, webhooks
-from milo.errors import Forbidden, Invalid, MiloError, ModelUnavailable, NotFound
+from milo.errors import Forbidden, Invalid, NotFound
 from milo.jobs import AudioSource, Job, NewJob, Priority, SttPayload
 from milo.keys import Key
 from milo.settings import Settings
 
 MAX_NAME = 255
-MODEL_CACHE_S = 2.0
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -101,34 +99,17 @@ class Choice:
 
 
 def choose_model(context: Context, asked: str | None) -> Choice:
-    """The model a request means. `Invalid` for one that is not here; clients name no folders of the server."""
+    """The speech-to-text model a request means. `Invalid` for one that is not here."""
     settings = context.settings
-    name = (asked or settings.stt_model).strip()
-    at, known = context.notes.get(f"model:{name}", (0.0, None))
-    if known and 0 <= time.monotonic() - at < MODEL_CACHE_S:
-        found: Choice = known
-        return found
-    if name != settings.stt_model and (name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name):
-        raise _unknown_model(settings, f"{name!r} is not the name of a model")
-    try:
+
+    def describe(name: str) -> Choice:
         info = models.describe(models.resolve(settings, name), settings)
-    except MiloError as error:
-        if name != settings.stt_model:
-            raise _unknown_model(settings, error.detail) from None
-        if isinstance(error, ModelUnavailable) and "/" in name and not Path(name).is_absolute():
-            return Choice(name)  # a hub id: the worker pulls it
-        raise
-    if info.model_type != "whisper":
-        raise _unknown_model(settings, f"{name!r} is a {info.model_type} model, not one for speech to text")
-    choice = Choice(name, info.languages, info.tasks)
-    context.notes[f"model:{name}"] = (time.monotonic(), choice)
-    return choice
+        if info.model_type != "whisper":
+            raise Invalid(f"{name!r} is a {info.model_type} model, not one for speech to text", code="unknown_model")
+        return Choice(name, info.languages, info.tasks)
 
-
-def _unknown_model(settings: Settings, reason: str) -> Invalid:
-    names = sorted({settings.stt_model, *(entry.name for entry in models.list_models(settings))})
-    detail = f"{reason}. Models here: {', '.join(names)}"
-    return Invalid(detail, code="unknown_model", errors=[{"detail": detail, "pointer": "#/model"}])
+    default = settings.stt_model.strip()
+    return choose(context, "stt", asked, default, describe, Choice(default))
 
 
 def _language(choice: Choice, asked: str | None) -> str | None:

@@ -81,6 +81,8 @@ class TtsPayload(Frozen):
     format: Literal["wav", "flac", "ogg", "opus", "mp3", "aac", "pcm"] = "wav"
     stream: bool = False
     """Each sentence is also said (`milo.streams`) as it is ready, as raw 16-bit PCM."""
+    name: str | None = None
+    """What people call it; also the stem of result files."""
 
 
 class TranslatePayload(Frozen):
@@ -90,6 +92,8 @@ class TranslatePayload(Frozen):
     source: str
     target: str
     model: str
+    name: str | None = None
+    """What people call it; also the stem of result files."""
 
 
 class ChatTurn(Frozen):
@@ -153,7 +157,7 @@ class Kind:
 KINDS: dict[str, Kind] = {
     "stt": Kind(SttPayload, (("decode", "cpu"), ("transcribe", "gpu")), inputs=("source",)),
     "tts": Kind(TtsPayload, (("speak", "gpu"),)),
-    "translate": Kind(TranslatePayload, (("translate", "gpu"),), inputs=("texts",)),
+    "translate": Kind(TranslatePayload, (("translate", "gpu"),), inputs=("texts", "name")),
     "chat": Kind(ChatPayload, (("chat", "gpu"),)),
     "converse": Kind(ConversePayload, (("converse", "gpu"),)),
     "ping": Kind(PingPayload, (("ping", "gpu"),)),

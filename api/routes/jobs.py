@@ -6,12 +6,15 @@ import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel
 
-from api import bodies, results, waiting
+from api import bodies, renderings, results, waiting
+from api.answers import accepted
+from api.chats import ChatJobPayload, chat_payload, submit_message
 from api.deps import Context, Ctx, Reader, Writer, in_thread
 from api.documents import JobDocument, JobList, job_document, job_url, job_with_queue, webhook_documents
 from api.problems import documented, json_response
-from api.routes.stt import accepted
+from api.routes.tts import body_of
 from api.submit import (
     Closed,
     SttOptions,
@@ -23,9 +26,11 @@ from api.submit import (
     stt_payload,
     submit,
 )
+from api.texts import TranslateJobPayload, TtsJobPayload, translate_payload, tts_payload
+from api.turns import cancel_job
 from milo import queue
-from milo.errors import Invalid, NotFound
-from milo.jobs import FINAL, KINDS, AudioSource, Job, Priority, State
+from milo.errors import Conflict, Invalid, NotFound
+from milo.jobs import FINAL, AudioSource, Job, PingPayload, Priority, State
 from milo.keys import Key
 
 router = APIRouter(tags=["jobs"])
@@ -50,9 +55,14 @@ class SttJobPayload(SttOptions):
     source: AudioSource
 
 
-def body_of(schema: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-    return {"requestBody": {"required": True, "content": content}}
+SUBMITTED: dict[str, type[BaseModel]] = {
+    "stt": SttJobPayload,
+    "tts": TtsJobPayload,
+    "translate": TranslateJobPayload,
+    "chat": ChatJobPayload,
+    "ping": PingPayload,
+}
+"""Kinds that may be submitted by name, and what their payloads may hold."""
 
 
 @router.post(
@@ -71,21 +81,40 @@ async def create(request: Request, context: Ctx, key: Writer) -> Response:
 
 
 def _create(request: Request, context: Context, key: Key, asked: JobRequest) -> Job:
-    payload = _payload(context, asked)
     check_callback(context.settings, asked.callback_url)
+    payload = _payload(context, asked)
+    if asked.kind == "chat":
+        return submit_message(request, context, key, payload, asked.callback_url, asked.priority, "interactive")
     new = new_job(request, key, asked.kind, payload, asked.callback_url, asked.priority, "interactive")
     return submit(context, new)
 
 
 def _payload(context: Context, asked: JobRequest) -> dict[str, Any]:
-    """The payload, checked against its kind. `Invalid` with pointers."""
-    if asked.kind not in KINDS:
-        detail = f"there is no kind {asked.kind!r}; kinds: {', '.join(sorted(KINDS))}"
+    """The payload, checked as the route of its kind does. `Invalid` with pointers."""
+    if asked.kind not in SUBMITTED:
+        how = "; a conversation is held over WS /api/v1/conversation" if asked.kind == "converse" else ""
+        detail = f"there is no kind {asked.kind!r} to submit; kinds: {', '.join(SUBMITTED)}{how}"
         raise Invalid(detail, code="unknown_kind", errors=[{"detail": detail, "pointer": "#/kind"}])
-    if asked.kind != "stt":
-        return bodies.validate(asked.payload, KINDS[asked.kind].payload, ("payload",)).model_dump()
-    options = bodies.validate(asked.payload, SttJobPayload, ("payload",))
-    return stt_payload(context, options, check_source(context, options.source))
+    given = bodies.validate(asked.payload, SUBMITTED[asked.kind], ("payload",))
+    try:
+        return _checked(context, given)
+    except Invalid as error:
+        for one in error.errors or ():
+            if "pointer" in one:
+                one["pointer"] = one["pointer"].replace("#/", "#/payload/", 1)
+        raise
+
+
+def _checked(context: Context, given: BaseModel) -> dict[str, Any]:
+    if isinstance(given, SttJobPayload):
+        return stt_payload(context, given, check_source(context, given.source))
+    if isinstance(given, TtsJobPayload):
+        return tts_payload(context, given)
+    if isinstance(given, TranslateJobPayload):
+        return translate_payload(context, given)
+    if isinstance(given, ChatJobPayload):
+        return chat_payload(context, given)
+    return given.model_dump()
 
 
 @router.get("/jobs", summary="List jobs", responses={200: {"model": JobList}, **documented(422)})
@@ -135,9 +164,11 @@ async def look(
     summary="The result",
     responses={200: {"description": "the result, rendered"}, **documented(404, 409, 415, 422)},
 )
-async def result(job_id: str, context: Ctx, key: Reader, format: str = "json") -> Response:
-    """409 while it is not there; the job's own problem when it failed."""
-    results.check_format(format)
+async def result(job_id: str, context: Ctx, key: Reader, format: str | None = None) -> Response:
+    """A transcript, a translation or a reply as JSON, spoken text as audio, unless `format` says otherwise.
+    409 while it is not there; the job's own problem when it failed."""
+    if format is not None:
+        renderings.check_format(format)
     job = await find(context, key, job_id)
     return await in_thread(results.job_result, context, job, format)
 
@@ -177,7 +208,7 @@ def _read(context: Context, job_id: str) -> dict[str, Any]:
 async def cancel(job_id: str, context: Ctx, key: Writer) -> Response:
     """A job that has ended stays as it is."""
     await find(context, key, job_id)
-    job = await in_thread(context.ledger.cancel, job_id)
+    job = await in_thread(cancel_job, context, job_id)
     return json_response(job_document(job), 200 if job.final else 202)
 
 
@@ -188,8 +219,10 @@ async def cancel(job_id: str, context: Ctx, key: Writer) -> Response:
     responses={202: {"model": JobDocument}, **documented(404, 409)},
 )
 async def retry(job_id: str, context: Ctx, key: Writer) -> Response:
-    """Queue a failed or cancelled job again."""
-    await find(context, key, job_id)
+    """Queue a failed or cancelled job again. A chat message has lost its place in the session: send it again."""
+    found = await find(context, key, job_id)
+    if found.payload.get("ticket") is not None and found.state in ("failed", "cancelled"):
+        raise Conflict(f"{job_id} is a message of a chat session; send it again", code="not_retryable")
     job = await in_thread(context.ledger.retry, job_id)
     await in_thread(queue.submit, job)
     return json_response(job_document(job), 202, {"Location": job_url(job.id)})

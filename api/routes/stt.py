@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from api import bodies, memory, prefer, results
+from api import bodies, memory, prefer, renderings, results
+from api.answers import answer, default_priority
 from api.deps import Context, Ctx, Writer, in_thread
-from api.documents import JobDocument, job_document, job_url
-from api.problems import documented, invalid, json_response
+from api.documents import JobDocument
+from api.problems import documented, invalid
 from api.submit import (
     SttFields,
     SttRequest,
@@ -21,11 +23,10 @@ from api.submit import (
     stt_payload,
     submit,
 )
-from api.waiting import wait_for_job
 from milo import queue
 from milo.errors import BadMedia, Invalid
 from milo.files import Blob
-from milo.jobs import AudioSource, Job, Priority
+from milo.jobs import AudioSource
 from milo.transcript import Transcript
 
 router = APIRouter(tags=["speech to text"])
@@ -67,28 +68,14 @@ async def transcribe(request: Request, context: Ctx, key: Writer, format: str | 
     """Waits for the transcript as long as `Prefer: wait=N` says (30 s without it), then answers 202.
     `Prefer: respond-async` or a `callback_url` answers 202 at once. If the client goes away, the job goes on."""
     if format is not None:
-        results.check_format(format)
+        renderings.check_format(format, "stt")
     idempotency_key(request)
     asked, source = await _read(request, context)
     preferred = prefer.read(request, context.settings, asynchronous=asked.callback_url is not None)
-    default: Priority = "realtime" if preferred.wait_s > 0 else "interactive"
     payload = await in_thread(stt_payload, context, asked, source)
-    new = new_job(request, key, "stt", payload, asked.callback_url, asked.priority, default)
+    new = new_job(request, key, "stt", payload, asked.callback_url, asked.priority, default_priority(preferred))
     job = await in_thread(submit, context, new)
-    if preferred.wait_s > 0:
-        job = await wait_for_job(context, request, job.id, preferred.wait_s)
-    if not job.final or preferred.wait_s == 0:
-        return accepted(job, preferred.headers)
-    answer = results.unfinished(job)
-    if answer is None:
-        answer = await in_thread(results.stt_answer, context, job, format)
-    answer.headers.update(preferred.headers)
-    return answer
-
-
-def accepted(job: Job, headers: dict[str, str]) -> Response:
-    """202: the job, and where to look for it."""
-    return json_response(job_document(job), 202, {"Location": job_url(job.id), **headers})
+    return await answer(context, request, job, preferred, partial(results.stt_answer, format=format))
 
 
 async def _read(request: Request, context: Context) -> tuple[SttFields, AudioSource]:

@@ -1,0 +1,116 @@
+"""POST /chat: a message in, the reply out: as a document, with its speech, or word by word."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+from sse_starlette import ServerSentEvent
+
+from api import bodies, prefer
+from api.answers import answer, default_priority
+from api.chats import ChatRequest, chat_answer, chat_payload, reply_of, submit_message
+from api.deps import Context, Ctx, Writer, in_thread
+from api.documents import JobDocument, job_url
+from api.problems import documented, problem_response
+from api.routes.tts import body_of
+from api.streaming import LOST, Events, Steps, failure
+from api.submit import check_callback, idempotency_key
+from milo.audio_formats import wav_header
+from milo.jobs import Job
+from milo.streams import Said
+
+router = APIRouter(tags=["chat"])
+
+
+class ChatAnswer(BaseModel):
+    """`mode` says who answered. `audio` (base64 wav) is there in voice mode."""
+
+    reply: str
+    mode: str
+    session_id: str | None
+    language: str | None
+    processing_ms: float
+    job_id: str
+    finish_reason: str | None
+    usage: dict[str, int] | None
+    audio: str | None = None
+    audio_format: str | None = None
+    audio_sample_rate_hz: int | None = None
+    audio_duration_s: float | None = None
+
+
+@router.post(
+    "/chat",
+    summary="Send a message",
+    responses={
+        200: {"model": ChatAnswer, "description": "the reply; with `stream`, server-sent events"},
+        202: {"model": JobDocument, "description": "accepted; Location says where to look"},
+        **documented(400, 404, 408, 409, 413, 415, 422),
+    },
+    openapi_extra=body_of("ChatRequest"),
+)
+async def chat(request: Request, context: Ctx, key: Writer) -> Response:
+    """A message of a session, answered in the order in which they arrive. With `stream` (or `Accept:
+    text/event-stream`) the events are `start` {job_id, session_id}, `mode`, `delta` {text}, `audio` {audio: base64
+    wav} for each sentence in voice mode, and `end` with the whole answer or `error` with the problem; `restart` says
+    that the deltas so far are void. When the client of a stream goes away, the job is cancelled."""
+    idempotency_key(request)
+    asked = await bodies.read_json(request, ChatRequest)
+    await in_thread(check_callback, context.settings, asked.callback_url)
+    preferred = prefer.read(request, context.settings, asynchronous=asked.callback_url is not None)
+    wants_events = "text/event-stream" in request.headers.get("accept", "").lower()
+    streamed = (wants_events if asked.stream is None else asked.stream) and preferred.wait_s > 0
+    payload = await in_thread(chat_payload, context, asked, streamed)
+    priority = default_priority(preferred)
+    job = await in_thread(submit_message, request, context, key, payload, asked.callback_url, asked.priority, priority)
+    if streamed:
+        return await stream_reply(context, job)
+    return await answer(context, request, job, preferred, chat_answer)
+
+
+async def stream_reply(context: Context, job: Job) -> Response:
+    """Events; the job's problem, if it fails before the first word."""
+    steps = Steps(context, job.id)
+    try:
+        first = await steps.peek()
+        if isinstance(first, Job) and first.state != "succeeded":
+            steps.over = True
+            await steps.close()
+            return problem_response(failure(first), job_url(job.id), {"X-Job-Id": job.id})
+        return Events(_events(context, job, steps), steps, {"X-Milo-Job-Id": job.id})
+    except BaseException:
+        await steps.close()
+        raise
+
+
+async def _events(context: Context, job: Job, steps: Steps) -> AsyncIterator[ServerSentEvent]:
+    yield _event("start", {"job_id": job.id, "session_id": job.payload.get("session_id")}, "0")
+    async for item in steps:
+        if isinstance(item, Job):
+            yield await in_thread(_last, context, item)
+        elif item.event == "start":
+            yield _event("restart", {}, item.id)
+        elif item.event == "audio":
+            yield _event("audio", _audio(item), item.id)
+        elif item.event != LOST:
+            yield _event(item.event, item.data, item.id)
+
+
+def _last(context: Context, job: Job) -> ServerSentEvent:
+    if job.state == "succeeded":
+        return _event("end", reply_of(context, job, with_audio=False), str(job.version))
+    return _event("error", failure(job).problem(job_url(job.id)), str(job.version))
+
+
+def _audio(said: Said) -> dict[str, Any]:
+    wav = wav_header(len(said.blob), int(said.data["sample_rate_hz"])) + said.blob
+    return said.data | {"audio": base64.b64encode(wav).decode()}
+
+
+def _event(name: str, data: dict[str, Any], number: str) -> ServerSentEvent:
+    return ServerSentEvent(json.dumps(data, ensure_ascii=False), event=name, id=number)

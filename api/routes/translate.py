@@ -1,0 +1,69 @@
+"""POST /translate: a text, or several, from one language into another."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from api import bodies, prefer, renderings
+from api.answers import answer, default_priority
+from api.deps import Context, Ctx, Writer, in_thread
+from api.documents import JobDocument
+from api.problems import documented, json_response
+from api.results import headers_of, took_ms
+from api.routes.tts import body_of
+from api.submit import check_callback, idempotency_key, new_job, submit
+from api.texts import TranslateRequest, translate_payload
+from milo.jobs import Job
+
+router = APIRouter(tags=["translation"])
+
+
+class TranslateAnswer(BaseModel):
+    """`translation` for one `text`, `translations` (in order) for `texts`; `cached`: none of them needed the model."""
+
+    translation: str | None = None
+    translations: list[str] | None = None
+    source: str
+    target: str
+    cached: bool
+    processing_ms: float
+    job_id: str
+
+
+@router.post(
+    "/translate",
+    summary="Translate",
+    responses={
+        200: {"model": TranslateAnswer},
+        202: {"model": JobDocument, "description": "accepted; Location says where to look"},
+        **documented(400, 408, 409, 413, 415, 422),
+    },
+    openapi_extra=body_of("TranslateRequest"),
+)
+async def translate(request: Request, context: Ctx, key: Writer) -> Response:
+    """The user's glossary first, then what is remembered, then the model. `Prefer` and `callback_url` as everywhere."""
+    idempotency_key(request)
+    asked = await bodies.read_json(request, TranslateRequest)
+    await in_thread(check_callback, context.settings, asked.callback_url)
+    preferred = prefer.read(request, context.settings, asynchronous=asked.callback_url is not None)
+    payload = await in_thread(translate_payload, context, asked)
+    new = new_job(request, key, "translate", payload, asked.callback_url, asked.priority, default_priority(preferred))
+    job = await in_thread(submit, context, new)
+    return await answer(context, request, job, preferred, partial(_answer, single=asked.text is not None))
+
+
+def _answer(context: Context, job: Job, single: bool) -> Response:
+    result = renderings.load(context, job)
+    texts = [one["text"] for one in result["translations"]]
+    document = {"translation": texts[0]} if single else {"translations": texts}
+    document |= {
+        "source": result["source"],
+        "target": result["target"],
+        "cached": all(one["cached"] for one in result["translations"]),
+        "processing_ms": took_ms(job),
+        "job_id": job.id,
+    }
+    return json_response(document, headers=headers_of(job))

@@ -1,0 +1,88 @@
+"""POST /tts: a text in, speech out: as a file when it is done, or in pieces while it is being spoken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from api import bodies, prefer, renderings, results
+from api.answers import accepted, answer, default_priority
+from api.deps import Context, Ctx, Writer, in_thread
+from api.documents import JobDocument
+from api.problems import documented, problem_response
+from api.streaming import Audio, Steps, failure
+from api.submit import check_callback, idempotency_key, new_job, submit
+from api.texts import TtsRequest, tts_payload
+from milo.audio_formats import MEDIA_TYPES
+from milo.jobs import Job
+
+router = APIRouter(tags=["text to speech"])
+
+
+def body_of(schema: str) -> dict[str, Any]:
+    """The documentation of a JSON body that the route reads by itself."""
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+@router.post(
+    "/tts",
+    summary="Speak a text",
+    responses={
+        200: {"description": "the audio", "content": {name: {} for name in sorted(set(MEDIA_TYPES.values()))}},
+        202: {"model": JobDocument, "description": "accepted; Location says where to look"},
+        **documented(400, 408, 409, 413, 415, 422),
+    },
+    openapi_extra=body_of("TtsRequest"),
+)
+async def speak(request: Request, context: Ctx, key: Writer) -> Response:
+    """Answers with the audio in the format asked for, `X-Milo-Job-Id` and `X-Audio-Duration-S`. With `stream`, each
+    sentence is sent as soon as it is spoken, and the job is cancelled when the client goes away. `Prefer` and
+    `callback_url` as everywhere."""
+    idempotency_key(request)
+    asked = await bodies.read_json(request, TtsRequest)
+    await in_thread(check_callback, context.settings, asked.callback_url)
+    preferred = prefer.read(request, context.settings, asynchronous=asked.callback_url is not None)
+    payload = await in_thread(tts_payload, context, asked)
+    new = new_job(request, key, "tts", payload, asked.callback_url, asked.priority, default_priority(preferred))
+    job = await in_thread(submit, context, new)
+    if asked.stream and preferred.wait_s > 0:
+        return await stream_audio(context, job, preferred.wait_s, preferred.headers)
+    return await answer(context, request, job, preferred, audio_answer)
+
+
+def audio_answer(context: Context, job: Job) -> Response:
+    """The whole file."""
+    made = renderings.rendered(context, job, renderings.AUDIO)
+    about = renderings.audio_of(job) or {}
+    name = f"{results.safe_stem(results.source_name(job))}.{made.extension}"
+    headers = results.headers_of(job) | {
+        "X-Audio-Duration-S": str(about.get("duration_s", "")),
+        "X-Audio-Sample-Rate-Hz": str(about.get("sample_rate_hz", "")),
+        "Content-Disposition": results.disposition("inline", name),
+    }
+    return Response(made.content, headers=headers, media_type=made.media_type)
+
+
+async def stream_audio(context: Context, job: Job, wait_s: float, headers: dict[str, str]) -> Response:
+    """The audio in pieces. Its problem if the job fails before the first one, 202 if none comes in time."""
+    steps = Steps(context, job.id)
+    try:
+        first = await steps.peek(wait_s)
+        if isinstance(first, Job) and first.state != "succeeded":
+            steps.over = True
+            await steps.close()
+            return problem_response(failure(first), results.job_url(job.id), {"X-Job-Id": job.id})
+        if first is None or isinstance(first, Job) or "sample_rate_hz" not in first.data:
+            steps.over = True  # it goes on without a listener
+            await steps.close()
+            last = await in_thread(context.ledger.get, job.id)
+            return (
+                await in_thread(audio_answer, context, last) if last.state == "succeeded" else accepted(last, headers)
+            )
+        format = str(job.payload["format"])
+        return Audio(steps, int(first.data["sample_rate_hz"]), format, MEDIA_TYPES[format], headers)
+    except BaseException:
+        await steps.close()
+        raise

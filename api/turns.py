@@ -1,0 +1,61 @@
+"""Tickets of chat sessions: who writes a message takes its place in line when it arrives, and gives it back when the
+message will not be answered."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from api.deps import Context
+from milo.errors import MiloError
+from milo.jobs import Job
+from milo.sessions import Sessions
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in line in one session."""
+
+    session_id: str
+    ticket: int
+
+
+@contextmanager
+def place_in_line(context: Context, owner: str, session_id: str | None) -> Iterator[Place]:
+    """A ticket of the session, which is opened when it is absent; both are given back when the block fails.
+
+    Raises what `Sessions` raises: `Invalid` for an id that is none, `TooMany` for a session with too many waiting.
+    """
+    sessions = Sessions(context.settings)
+    session = sessions.open(owner, session_id)
+    try:
+        place = Place(session.id, sessions.take(owner, session.id))
+        try:
+            yield place
+        except BaseException:
+            with contextlib.suppress(MiloError):
+                sessions.leave(owner, session.id, place.ticket)
+            raise
+    except BaseException:
+        if session_id is None:
+            with contextlib.suppress(MiloError):
+                sessions.delete(owner, session.id)
+        raise
+
+
+def give_back(context: Context, job: Job) -> None:
+    """A job that will not run any more lets those behind it through."""
+    session_id, ticket = job.payload.get("session_id"), job.payload.get("ticket")
+    if session_id and ticket is not None:
+        with contextlib.suppress(MiloError):
+            Sessions(context.settings).leave(job.owner, str(session_id), int(ticket))
+
+
+def cancel_job(context: Context, job_id: str) -> Job:
+    """Cancel a job. One that was still queued gives its place in line back; a running one does that itself."""
+    job = context.ledger.cancel(job_id)
+    if job.state == "cancelled":
+        give_back(context, job)
+    return job
