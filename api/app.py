@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from api import docs, problems
 from api.auth import Authentication, refuse_insecure
+from api.conversation.secrets import keep_keys_out_of_logs
 from api.deps import Context
 from api.limits import BodyLimit, RateLimit, rate_of
 from api.observe import Observe
@@ -23,11 +24,15 @@ from api.routes import (
     batches,
     blobs,
     chat,
+    conversation,
     health,
     jobs,
     keys,
     metrics,
     models,
+    openai_audio,
+    openai_chat,
+    openai_models,
     sessions,
     stt,
     translate,
@@ -59,7 +64,9 @@ ROUTES = (
     keys,
     health,
     metrics,
+    conversation,
 )
+AS_OPENAI = (openai_audio, openai_chat, openai_models)
 LEFTOVER_S = 86_400
 DESCRIPTION = """
 Speech to text, text to speech, translation and chat for archives and bots, through one queue. Every path but
@@ -72,6 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The app for these settings. Raises `MiloError` with a sentence when they are unsafe or can't be."""
     refuse_insecure(settings)
     rate_of(settings)
+    keep_keys_out_of_logs()
     app = FastAPI(
         title="Milo",
         version=__version__,
@@ -85,6 +93,8 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     for module in ROUTES:
         app.include_router(module.router, prefix="/api/v1")
+    for as_openai in AS_OPENAI:
+        app.include_router(as_openai.router, prefix="/v1")
     app.include_router(metrics.router, include_in_schema=False)
     docs.install(app)
     # the last one added is the first to see a request

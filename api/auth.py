@@ -6,6 +6,7 @@ import ipaddress
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.conversation import secrets
 from api.deps import in_thread
 from api.problems import send_problem
 from milo.errors import Forbidden, MiloError, Unauthorized
@@ -56,7 +57,7 @@ class Authentication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        if scope["type"] != "http" or not path.startswith(PROTECTED) or path.rstrip("/") in OPEN:
+        if scope["type"] == "lifespan" or not path.startswith(PROTECTED) or path.rstrip("/") in OPEN:
             await self.app(scope, receive, send)
             return
         try:
@@ -67,15 +68,7 @@ class Authentication:
         await self.app(scope, receive, send)
 
     async def _key(self, scope: Scope) -> object:
-        given = [value for name, value in scope["headers"] if name == b"authorization"]
-        if not given:
-            raise Unauthorized("send the header `Authorization: Bearer KEY`", code="no_key")
-        scheme, _, secret = given[0].decode("latin-1").strip().partition(" ")
-        if len(given) > 1 or scheme.lower() != "bearer" or not secret.strip():
-            raise Unauthorized(
-                "one header `Authorization: Bearer KEY` is needed, and nothing else in it", code="no_key"
-            )
-        secret = secret.strip()
+        secret = self._secret(scope)
         keys: Keys = scope["app"].state.context.keys
         key = keys.known(secret) or await in_thread(keys.verify, secret)
         if key is None:
@@ -84,3 +77,22 @@ class Authentication:
         if secret == DEFAULT_API_KEY and not is_loopback(client[0] if client else None):
             raise Forbidden("the default key works from this machine only; the operator has to set MILO_API_KEY")
         return key
+
+    def _secret(self, scope: Scope) -> str:
+        """The key as it was sent. A WebSocket keeps it: a conversation outlives many a key."""
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        if scope["type"] == "websocket":
+            found = secrets.offered(scope)
+            secrets.scrub(scope)
+            if not given and found:
+                scope["milo.secret"] = found
+                return found
+        if not given:
+            raise Unauthorized("send the header `Authorization: Bearer KEY`", code="no_key")
+        scheme, _, secret = given[0].decode("latin-1").strip().partition(" ")
+        if len(given) > 1 or scheme.lower() != "bearer" or not secret.strip():
+            raise Unauthorized(
+                "one header `Authorization: Bearer KEY` is needed, and nothing else in it", code="no_key"
+            )
+        scope["milo.secret"] = secret.strip()
+        return secret.strip()

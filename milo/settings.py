@@ -161,6 +161,16 @@ class Settings(BaseSettings):
     """A chat session that was not used for this long is forgotten."""
     session_exchanges: int = Field(10, ge=1)
     """Exchanges (a message and its reply) that a session remembers."""
+    conversation_silence_s: float = Field(0.6, gt=0.1, le=5)
+    """Silence that ends an utterance in a spoken conversation."""
+    conversation_utterance_s: float = Field(30, ge=1, le=300)
+    """Longest utterance; then it is closed, and the next one begins."""
+    conversation_partials: bool = True
+    """Transcribe while a person is still speaking, as long as nobody else waits."""
+    conversation_idle_s: float = Field(600, gt=0)
+    """A conversation in which nothing is said for this long is closed."""
+    conversation_sockets: int = Field(200, ge=1)
+    """Conversations that one API process holds open."""
     anthropic_api_key: str | None = Field(
         None, validation_alias=AliasChoices("MILO_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY")
     )

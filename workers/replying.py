@@ -1,4 +1,4 @@
-"""What `chat` and `converse` share: the turn of a session, a reply as it is written, its sentences as they are spoken."""
+"""What `chat` and `converse` share: the turn of a session, a reply as it is written and as it is spoken."""
 
 from __future__ import annotations
 
@@ -92,9 +92,9 @@ class Mouth:
             done = "".join(part.text for part in parts[:final])
             self._waiting = "".join(part.text for part in parts[final:])
         if done.strip():
-            yield from self._say(done.strip())
+            yield from self._say(done.strip(), last)
 
-    def _say(self, text: str) -> Iterator[None]:
+    def _say(self, text: str, last: bool) -> Iterator[None]:
         rate_hz = self._synth.sample_rate_hz
         try:
             spoken = tts.synthesize(
@@ -106,9 +106,9 @@ class Mouth:
                 max_chars=len(text),
                 order=self._settings.number_order,
             )
-            for chunk in spoken:
+            for chunk, ends in _with_end(spoken) if last else ((chunk, False) for chunk in spoken):
                 self.chunks.append(chunk)
-                data = {"sample_rate_hz": rate_hz, "text": text}
+                data = {"sample_rate_hz": rate_hz, "text": text, "last": ends}
                 self._speaker.say("audio", data, to_int16(chunk).tobytes())
                 yield
         except Invalid as error:
@@ -118,3 +118,14 @@ class Mouth:
     def audio(self) -> Samples:
         """All that was spoken."""
         return np.concatenate(self.chunks) if self.chunks else np.zeros(0, np.float32)
+
+
+def _with_end(chunks: Iterator[Samples]) -> Iterator[tuple[Samples, bool]]:
+    """Each chunk, and whether it is the last one."""
+    held: Samples | None = None
+    for chunk in chunks:
+        if held is not None:
+            yield held, False
+        held = chunk
+    if held is not None:
+        yield held, True

@@ -1,0 +1,46 @@
+"""What a job says while it works, and how it ends. The stream is heard, the ledger decides."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from api.deps import Context, in_thread
+from api.waiting import SAFETY_LOOK_S, next_change
+from milo.jobs import Job
+from milo.streams import Listener, Said
+
+LAG_S = 2.0
+"""The last words of a job that has ended are waited for no longer than this."""
+
+
+async def follow(context: Context, listener: Listener, job_id: str, hear: Callable[[Said], Awaitable[None]]) -> Job:
+    """Hand every entry of the job's stream to `hear`, until the job has ended; the job as it ended."""
+    said_all = anyio.Event()
+
+    async def listen() -> None:
+        async for said in listener.listen(job_id):
+            await hear(said)
+            if said.event == "end":
+                said_all.set()
+                return
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(listen)
+        job = await ended(context, job_id)
+        if job.state == "succeeded":
+            with anyio.move_on_after(LAG_S):
+                await said_all.wait()
+        tasks.cancel_scope.cancel()
+    return job
+
+
+async def ended(context: Context, job_id: str) -> Job:
+    """The job when it has ended; as it is when the server stops."""
+    async with context.hub.watching(job_id) as event:
+        while True:
+            event.clear()
+            job = await in_thread(context.ledger.get, job_id)
+            if job.final or not await next_change(context, event, SAFETY_LOOK_S):
+                return job

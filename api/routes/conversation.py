@@ -1,0 +1,136 @@
+"""WS /conversation: speech in, speech out. What is said over it stands in `api/conversation/`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Response, WebSocket
+
+from api.choices import choose_speech
+from api.conversation import secrets
+from api.conversation.frames import MAX_FRAME_BYTES, SAMPLE_RATE_HZ
+from api.conversation.socket import BROKEN, NO_SESSION, TRY_LATER, WRONG_VALUE, Socket
+from api.conversation.turn import Setting
+from api.deps import Context, Reader, in_thread
+from api.problems import documented, problem_response
+from api.submit import SttOptions, stt_payload
+from api.texts import spoken_language, spoken_voice
+from milo.errors import Forbidden, Invalid, MiloError, Unavailable
+from milo.jobs import AudioSource
+from milo.keys import Key
+from milo.sessions import PREFIX, Sessions
+
+log = logging.getLogger(__name__)
+router = APIRouter(tags=["conversation"])
+
+_OPEN = "conversations"
+
+
+class UpgradeNeeded(MiloError):
+    code, status, title = "upgrade_needed", 426, "This path takes WebSockets"
+
+
+@router.get(
+    "/conversation",
+    summary="Hold a spoken conversation (WebSocket)",
+    status_code=426,
+    responses={426: {"description": "connect with a WebSocket"}, **documented()},
+)
+async def no_socket(key: Reader) -> Response:
+    """`ws://…/api/v1/conversation?session_id=…&language=…&voice=…`, with the key as `Authorization: Bearer KEY`, as
+    a sub-protocol (`milo.bearer.KEY` beside `milo.v1`), or as `api_key=KEY` in the URL.
+
+    Send microphone audio in binary frames: int16 LE PCM, 16 kHz, mono, frames of any size. Text frames are JSON:
+    `{"type":"stop"}`, `{"type":"text","text":"…"}`, `{"type":"interrupt"}`,
+    `{"type":"config","language":"mg","voice":null}`, `{"type":"playback","playing":true}`. What comes back is JSON,
+    by its `type`: `session`, `vad`, `transcript`, `mode`, `reply_delta`, `reply_text`, `reply_audio` (`audio` is a wav
+    file in base64, one sentence each), `interrupted`, `turn_end`, `error`.
+    """
+    error = UpgradeNeeded("connect to this path with a WebSocket; the documentation at /docs says how to talk")
+    return problem_response(error, headers={"Upgrade": "websocket"})
+
+
+@router.websocket("/conversation")
+async def converse(websocket: WebSocket) -> None:
+    """Accept the socket, or refuse it: before the upgrade by an HTTP status, after it by a close code."""
+    context: Context = websocket.app.state.context
+    key: Key = websocket.scope["milo.key"]
+    try:
+        if not key.may("write"):
+            raise Forbidden(f"the key {key.name!r} has not the scope 'write'", code="missing_scope")
+        with _counted(context):
+            await websocket.accept(secrets.subprotocol(websocket.scope))
+            await _talk(context, key, websocket)
+    except MiloError as error:
+        await websocket.send_denial_response(problem_response(error, websocket.url.path))
+
+
+@contextmanager
+def _counted(context: Context) -> Iterator[None]:
+    """One place among the conversations of this process. Raises `Unavailable` when all are taken."""
+    most, notes = context.settings.conversation_sockets, context.notes
+    if notes.get(_OPEN, 0) >= most:
+        detail = f"{most} conversations are open, the most that this server holds (MILO_CONVERSATION_SOCKETS)"
+        raise Unavailable(detail, code="too_many_conversations", retry_after_s=10)
+    notes[_OPEN] = notes.get(_OPEN, 0) + 1
+    try:
+        yield
+    finally:
+        notes[_OPEN] -= 1
+
+
+async def _talk(context: Context, key: Key, websocket: WebSocket) -> None:
+    socket, asked = Socket(websocket), websocket.query_params
+    choose = partial(choose_setting, context)
+    try:
+        setting = await in_thread(choose, asked.get("language"), asked.get("voice"))
+        session_id = await in_thread(_session, context, key, asked.get("session_id"))
+        kind = await in_thread(_conversation)
+    except MiloError as error:
+        code = {404: NO_SESSION, 422: WRONG_VALUE}.get(error.status, TRY_LATER)
+        await socket.error(error)
+        return await socket.close(code, error.detail)
+    await socket.send(
+        "session",
+        session_id=session_id,
+        language=setting.language,
+        voice=setting.voice,
+        sample_rate_hz=SAMPLE_RATE_HZ,
+        max_frame_bytes=MAX_FRAME_BYTES,
+    )
+    verify = partial(context.keys.verify, websocket.scope["milo.secret"])
+    try:
+        await kind(context, socket, key, session_id, setting, choose, verify).run()
+    except Exception as error:
+        log.exception("the conversation %s broke", session_id, exc_info=error)
+        await socket.close(BROKEN, "something broke inside Milo; the server's log has it")
+
+
+def _conversation() -> Any:
+    """The class, imported with the first conversation: a process that holds none needs no numpy."""
+    from api.conversation.talk import Conversation
+
+    return Conversation
+
+
+def _session(context: Context, key: Key, session_id: str | None) -> str:
+    """The session of that id, of this key. Ids that Milo made (`ses_…`) are not made again: `NotFound`."""
+    sessions = Sessions(context.settings)
+    if session_id and session_id.startswith(PREFIX):
+        sessions.get(key.name, session_id)
+    return sessions.open(key.name, session_id or None).id
+
+
+def choose_setting(context: Context, language: str | None, voice: str | None) -> Setting:
+    """The models of this server with a language and a voice that they have. Raises `Invalid` with a list otherwise."""
+    if len(language or "") > 32 or len(voice or "") > 255:
+        raise Invalid("a language has at most 32 characters, a voice 255")
+    heard = stt_payload(context, SttOptions(language=language or None), AudioSource(path="-"))
+    speech = choose_speech(context, None)
+    if heard["language"]:
+        spoken_language(speech, heard["language"])
+    return Setting(heard["model"], speech.name, heard["language"], spoken_voice(context, speech, voice))
