@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import anyio
 from fastapi import Request, Response
+from sse_starlette.sse import AppStatus
 
 from api import results
 from api.deps import Context, in_thread
 from api.documents import job_document, job_url
 from api.prefer import Prefer
 from api.problems import json_response
+from api.streaming import failure
+from api.turns import cancel_job
 from api.waiting import wait_for_job
+from milo.errors import Unavailable
 from milo.jobs import Job, Priority
 
+LONGEST_S = 600.0
+"""As long as the `openai` package waits by default."""
 Render = Callable[[Context, Job], Response]
 """Makes the answer of a job that succeeded. It may block."""
 
@@ -30,7 +37,7 @@ def default_priority(preferred: Prefer) -> Priority:
 
 async def answer(context: Context, request: Request, job: Job, preferred: Prefer, render: Render) -> Response:
     """Wait for the job as long as the client prefers, then its result, its problem, or 202."""
-    if preferred.wait_s > 0:
+    if preferred.wait_s > 0 and not job.final:
         job = await wait_for_job(context, request, job.id, preferred.wait_s)
     if not job.final or preferred.wait_s == 0:
         return accepted(job, preferred.headers)
@@ -39,3 +46,23 @@ async def answer(context: Context, request: Request, job: Job, preferred: Prefer
         made = await in_thread(render, context, job)
     made.headers.update(preferred.headers)
     return made
+
+
+async def finished(context: Context, request: Request, job: Job) -> Job:
+    """The job when it has succeeded, for clients that know no jobs. Raises what it failed with, and `Unavailable` when
+    it takes too long; when nobody waits any more, it is cancelled."""
+    if not job.final:
+        try:
+            job = await wait_for_job(context, request, job.id, LONGEST_S)
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await in_thread(cancel_job, context, job.id)
+            raise
+    if not job.final and not AppStatus.should_exit:
+        job = await in_thread(cancel_job, context, job.id)
+        raise Unavailable(
+            f"job {job.id} took longer than {LONGEST_S:g} s; POST /api/v1/jobs is for what takes long", code="too_slow"
+        )
+    if job.state != "succeeded":
+        raise failure(job)
+    return job

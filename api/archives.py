@@ -1,4 +1,4 @@
-"""The items of a batch: what was named becomes a list of files, folders spread out, each checked."""
+"""The items of a batch, each checked: recordings that were named, folders spread out, or texts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from api.bodies import validate
 from api.deps import Context
-from api.submit import BlobId, Closed, Name, SttOptions, Text, check_path
+from api.submit import BlobId, Closed, Name, SttOptions, Text, check_path, stt_payload
+from api.texts import (
+    Spoken,
+    TranslateJobPayload,
+    TranslateOptions,
+    TtsJobPayload,
+    TtsOptions,
+    pointed,
+    translate_payload,
+    tts_payload,
+)
 from milo.errors import Forbidden, Invalid, MiloError, TooLarge
 from milo.jobs import AudioSource
 
@@ -26,29 +37,102 @@ ServerPath = Annotated[Text, Field(min_length=1, max_length=4096)]
 
 
 class Item(Closed):
-    """One recording of a batch: an uploaded blob or a file on the server."""
+    """One input of a batch: an uploaded blob or a file on the server, or (kinds `tts`, `translate`) a text."""
 
     blob: BlobId | None = None
     path: ServerPath | None = None
+    text: Spoken | None = None
     name: Name | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_text(cls, value: Any) -> Any:
+        return {"text": value} if isinstance(value, str) else value
+
     @model_validator(mode="after")
-    def _one_place(self) -> Item:
-        if (self.blob is None) == (self.path is None):
-            raise ValueError("give exactly one of `blob` and `path`")
+    def _one_input(self) -> Item:
+        if sum(value is not None for value in (self.blob, self.path, self.text)) != 1:
+            raise ValueError("give exactly one of `blob`, `path` and `text`")
         return self
+
+
+OPTIONS: dict[str, type[Closed]] = {"stt": SttOptions, "tts": TtsOptions, "translate": TranslateOptions}
+_OPTION_SCHEMAS = [{"$ref": f"#/components/schemas/{model.__name__}"} for model in OPTIONS.values()]
 
 
 class BatchRequest(Closed):
     """A batch. In a form, `request` holds this without `items`, and each `file` part is an item."""
 
-    kind: Literal["stt"] = "stt"
+    kind: Literal["stt", "tts", "translate"] = "stt"
     items: list[Item] = []
+    """Recordings, or for `tts` and `translate` texts: `{text, name}`, or the text alone."""
     paths: list[ServerPath] = []
     """Files, or folders whose audio files are all taken, under an allowed root."""
     name: Name | None = None
-    options: SttOptions = SttOptions()
+    options: dict[str, Any] = Field(default={}, json_schema_extra={"anyOf": _OPTION_SCHEMAS})
     callback_url: Text | None = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a batch came to: the payload of each job, the options as they were asked for, and what was left out."""
+
+    payloads: list[dict[str, Any]]
+    options: dict[str, Any]
+    skipped: list[dict[str, str]]
+
+
+def list_work(context: Context, asked: BatchRequest) -> Work:
+    """The jobs of the request, checked. Raises one error that points at each item that is wrong."""
+    options = validate(asked.options, OPTIONS[asked.kind], ("options",))
+    plain = options.model_dump(exclude_defaults=True)
+    if isinstance(options, SttOptions):
+        try:
+            payload = stt_payload(context, options, AudioSource(path="-"))
+        except MiloError as error:
+            raise _in_options(error) from None
+        listing = list_sources(context, asked)
+        payloads = [payload | {"source": source.model_dump()} for source in listing.sources]
+        return Work(payloads, plain, listing.skipped)
+    if asked.paths:
+        raise Invalid(f"a {asked.kind} batch is made of texts; it takes no `paths`", code="wrong_items")
+    return Work(_texts(context, asked, options), plain, [])
+
+
+def _in_options(error: MiloError) -> MiloError:
+    """With pointers into the options of the batch."""
+    for one in error.errors or ():
+        if "pointer" in one:
+            one["pointer"] = one["pointer"].replace("#/", "#/options/", 1)
+    return error
+
+
+def _texts(context: Context, asked: BatchRequest, options: Closed) -> list[dict[str, Any]]:
+    """The payload of each text. What is wrong with the options is found at the first text that is right."""
+    if len(asked.items) > context.settings.max_batch_items:
+        raise _too_many(context.settings.max_batch_items)
+    if not asked.items:
+        raise Invalid("the batch is empty: give items", code="empty_batch")
+    listing, payloads = Listing(), []
+    for index, item in enumerate(asked.items):
+        try:
+            payloads.append(_text_payload(context, options, item))
+        except MiloError as error:
+            pointers = {one.get("pointer") for one in error.errors or ()}
+            if not isinstance(error, Invalid) or not pointers <= {"#/text"}:
+                raise _in_options(error) from None
+            _note(listing, error, f"#/items/{index}/text")
+    _raise_errors(listing)
+    return payloads
+
+
+def _text_payload(context: Context, options: Closed, item: Item) -> dict[str, Any]:
+    if item.text is None:
+        raise pointed("this kind of batch is made of texts", "wrong_items", "text")
+    given = options.model_dump() | {"text": item.text, "name": item.name}
+    if isinstance(options, TtsOptions):
+        return tts_payload(context, TtsJobPayload(**given))
+    return translate_payload(context, TranslateJobPayload(**given))
 
 
 @dataclass
@@ -72,7 +156,7 @@ def list_sources(context: Context, asked: BatchRequest) -> Listing:
         try:
             listing.sources.append(_source(context, item, stored))
         except MiloError as error:
-            _note(listing, error, f"#/items/{index}/{'blob' if item.blob else 'path'}")
+            _note(listing, error, f"#/items/{index}/{'blob' if item.blob else 'path' if item.path else 'text'}")
     for index, path in enumerate(asked.paths):
         try:
             for source in _spread(context, path, listing):
@@ -110,6 +194,8 @@ def _raise_errors(listing: Listing) -> None:
 
 
 def _source(context: Context, item: Item, stored: dict[str, bool]) -> AudioSource:
+    if item.text is not None:
+        raise Invalid("this batch is made of recordings; texts need `kind` tts or translate", code="wrong_items")
     if item.path is not None:
         return AudioSource(path=check_path(context, item.path), name=item.name or os.path.basename(item.path))
     blob = item.blob or ""

@@ -16,7 +16,7 @@ from api.deps import Context
 from api.results import headers_of, took_ms
 from api.submit import Closed, Text, new_job, submit
 from api.texts import Asked, Word, pointed, spoken_language, spoken_voice
-from api.turns import place_in_line
+from api.turns import one_at_a_time, place_in_line
 from milo import models
 from milo.errors import Invalid, ModelUnavailable
 from milo.flores import ALL_CODES, find_language, known_languages
@@ -136,7 +136,10 @@ def submit_message(
     if new.idempotency_key and (known := context.ledger.known(key.name, new.idempotency_key, new.fingerprint or "")):
         return known
     try:
-        with place_in_line(context, key.name, payload["session_id"]) as place:
+        with (
+            one_at_a_time(key.name, payload["session_id"]),
+            place_in_line(context, key.name, payload["session_id"]) as place,
+        ):
             placed = {"session_id": place.session_id, "ticket": place.ticket}
             job = submit(context, new.model_copy(update={"payload": payload | placed}))
             if job.payload | placed != job.payload:

@@ -17,8 +17,10 @@ from api.chats import ChatRequest
 from api.problems import Problem
 from api.routes.jobs import JobRequest
 from api.routes.keys import KeyRequest
-from api.submit import SttFields, SttRequest
-from api.texts import TranslateRequest, TtsRequest
+from api.routes.openai_audio import SpeechRequest, TranscriptionFields, TranslationFields
+from api.routes.openai_chat import CompletionRequest
+from api.submit import SttFields, SttOptions, SttRequest
+from api.texts import TranslateOptions, TranslateRequest, TtsOptions, TtsRequest
 
 ASSETS = "/docs/assets"
 BODIES = (
@@ -28,7 +30,14 @@ BODIES = (
     TtsRequest,
     TranslateRequest,
     ChatRequest,
+    TranscriptionFields,
+    TranslationFields,
+    SpeechRequest,
+    CompletionRequest,
     BatchRequest,
+    SttOptions,
+    TtsOptions,
+    TranslateOptions,
     JobRequest,
     KeyRequest,
 )

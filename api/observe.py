@@ -54,8 +54,9 @@ def template(scope: Scope) -> str:
     path = getattr(scope.get("route"), "path", None)
     if not path:
         return "unmatched"
-    if scope["path"].startswith(PREFIX) and not path.startswith(PREFIX):
-        return f"{PREFIX}{path}"  # the route of an included router does not know where it was included
+    for prefix in (PREFIX, "/v1"):
+        if scope["path"].startswith(f"{prefix}/") and not path.startswith(f"{prefix}/"):
+            return f"{prefix}{path}"  # the route of an included router does not know where it was included
     return str(path)
 
 

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from api import openai
 from milo.errors import BadRequest, Invalid, MiloError, NotFound
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,9 @@ def retry_after(seconds: float) -> str:
 
 
 def problem_response(error: MiloError, instance: str | None = None, headers: dict[str, str] | None = None) -> Response:
-    """The answer for an error that was raised on purpose."""
+    """The answer for an error that was raised on purpose; on OpenAI's paths in their shape."""
+    if openai.is_openai(instance):
+        return openai.error_response(error, headers)
     document = error.problem(instance)
     headers = dict(headers or {})
     if error.retry_after_s is not None:

@@ -19,7 +19,8 @@ from starlette.types import Receive, Scope, Send
 from api.deps import Context, in_thread
 from api.turns import cancel_job
 from api.waiting import PING_S, SAFETY_LOOK_S, SHUTDOWN_GRACE_S, next_change
-from milo.encode_stream import stream_encoder
+from milo.audio_formats import MEDIA_TYPES
+from milo.encode_stream import StreamEncoder, stream_encoder
 from milo.errors import MiloError
 from milo.jobs import Job
 from milo.streams import Said
@@ -33,7 +34,7 @@ LOST = "lost"
 Item = Said | Job
 
 
-async def _follow(context: Context, job_id: str) -> AsyncIterator[Item]:
+async def _follow(context: Context, job_id: str, silent: bool) -> AsyncIterator[Item]:
     """What the job says, then the job as it ended (or, when the server stops, as it is).
 
     A `start` among them means that another attempt has begun: all that came before it is said again.
@@ -53,9 +54,9 @@ async def _follow(context: Context, job_id: str) -> AsyncIterator[Item]:
                     items.put_nowait(job)
                     return
 
-    tasks = [asyncio.create_task(hear()), asyncio.create_task(watch())]
+    tasks = [asyncio.create_task(work()) for work in ((watch,) if silent else (hear, watch))]
     try:
-        async for item in _in_order(items):
+        async for item in _in_order(items, silent):
             yield item
     finally:
         for task in tasks:
@@ -63,8 +64,8 @@ async def _follow(context: Context, job_id: str) -> AsyncIterator[Item]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _in_order(items: asyncio.Queue[Item]) -> AsyncIterator[Item]:
-    started = complete = False
+async def _in_order(items: asyncio.Queue[Item], silent: bool) -> AsyncIterator[Item]:
+    started, complete = False, silent
     ended: Job | None = None
     while ended is None or (ended.state == "succeeded" and not complete):
         try:
@@ -85,14 +86,17 @@ async def _in_order(items: asyncio.Queue[Item]) -> AsyncIterator[Item]:
 
 
 class Steps:
-    """What a job says and how it ends, to be read once. Close it when nobody reads on."""
+    """What a job says and how it ends, to be read once. Close it when nobody reads on.
 
-    def __init__(self, context: Context, job_id: str) -> None:
+    `silent`: the job is of a kind that says nothing; only its end comes.
+    """
+
+    def __init__(self, context: Context, job_id: str, silent: bool = False) -> None:
         self.context = context
         self.job_id = job_id
         self.over = False
         """The reader got to the end."""
-        self._source = _follow(context, job_id)
+        self._source = _follow(context, job_id, silent)
         self._next: asyncio.Task[Item] | None = None
 
     async def peek(self, within_s: float = FIRST_WORD_S) -> Item | None:
@@ -110,6 +114,21 @@ class Steps:
         item = await (pending or anext(self._source))
         self.over = isinstance(item, Job)
         return item
+
+    @contextlib.asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Closes the steps if the block fails."""
+        try:
+            yield
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await self.close()
+            raise
+
+    async def leave(self) -> None:
+        """Stop listening, and let the job go on."""
+        self.over = True
+        await self.close()
 
     async def close(self) -> None:
         """Stop listening; a job that has not ended is cancelled, unless it was read to its end."""
@@ -160,28 +179,42 @@ class Audio(_Closes, StreamingResponse):
     def __init__(self, steps: Steps, rate_hz: int, format: str, media_type: str, headers: dict[str, str]) -> None:
         headers = {"X-Milo-Job-Id": steps.job_id, "X-Audio-Sample-Rate-Hz": str(rate_hz), **headers}
         headers |= {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        super().__init__(audio_pieces(steps, rate_hz, format), headers=headers, media_type=media_type)
+        super().__init__(audio_pieces(steps, format), headers=headers, media_type=media_type)
         self.close = steps.close
 
 
-async def audio_pieces(steps: Steps, rate_hz: int, format: str) -> AsyncIterator[bytes]:
-    """The file in pieces. Raises what the job failed with: the connection is cut, and the client knows.
+async def open_audio(context: Context, job: Job, wait_s: float, headers: dict[str, str]) -> Audio | Job:
+    """The audio in pieces; or the job as it is, if it ends without a word or says none in time, and goes on."""
+    steps = Steps(context, job.id)
+    async with steps.kept():
+        first = await steps.peek(wait_s)
+        if not isinstance(first, Said) or first.event != "audio":
+            await steps.leave()
+            return first if isinstance(first, Job) else await in_thread(context.ledger.get, job.id)
+        format = str(job.payload["format"])
+        return Audio(steps, int(first.data["sample_rate_hz"]), format, MEDIA_TYPES[format], headers)
 
-    Speech is the same in every attempt, so a second attempt goes on where the first one was cut.
+
+async def audio_pieces(steps: Steps, format: str) -> AsyncIterator[bytes]:
+    """The file in pieces. Raises what the job failed with, once a piece is out: the connection is cut, and the client
+    knows. Speech is the same in every attempt, so a second attempt goes on where the first one was cut.
     """
-    encoder = await in_thread(stream_encoder, rate_hz, format)
-    async for pcm in spoken_pieces(steps):
+    encoder: StreamEncoder | None = None
+    async for rate_hz, pcm in _spoken(steps):
+        encoder = encoder or await in_thread(stream_encoder, rate_hz, format)
         if piece := await in_thread(encoder.feed, pcm):
             yield piece
-    yield await in_thread(encoder.close)
+    if encoder and (piece := await in_thread(encoder.close)):
+        yield piece
 
 
-async def spoken_pieces(steps: Steps) -> AsyncIterator[bytes]:
-    """The samples of each sentence, int16 little endian, each said once. Raises as `audio_pieces` does."""
+async def _spoken(steps: Steps) -> AsyncIterator[tuple[int, bytes]]:
+    """The samples of each sentence, int16 little endian, each said once, with their rate in Hz."""
     sent = again = 0
     async for item in steps:
         if isinstance(item, Job):
-            raise_failure(item)
+            if item.state != "succeeded":
+                raise failure(item)
         elif item.event == "start":
             again = sent
         elif item.event == LOST:
@@ -191,13 +224,7 @@ async def spoken_pieces(steps: Steps) -> AsyncIterator[bytes]:
             again = max(0, again - len(item.blob))
             sent += len(fresh)
             if fresh:
-                yield fresh
-
-
-def raise_failure(job: Job) -> None:
-    """Nothing for a job that succeeded; for another one, the error that says why there is no more."""
-    if job.state != "succeeded":
-        raise failure(job)
+                yield int(item.data["sample_rate_hz"]), fresh
 
 
 def failure(job: Job) -> MiloError:

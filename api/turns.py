@@ -4,6 +4,7 @@ message will not be answered."""
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,18 @@ from api.deps import Context
 from milo.errors import MiloError
 from milo.jobs import Job
 from milo.sessions import Sessions
+
+_LOCKS = tuple(threading.Lock() for _ in range(64))
+
+
+@contextmanager
+def one_at_a_time(owner: str, session_id: str | None) -> Iterator[None]:
+    """Two messages of one session are queued in the order of their tickets: between both steps nobody overtakes."""
+    if session_id is None:
+        yield
+        return
+    with _LOCKS[hash((owner, session_id)) % len(_LOCKS)]:
+        yield
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Batches: many recordings in one request, watched and fetched together."""
+"""Batches: many recordings or texts in one request, watched and fetched together."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import StreamingResponse
 
-from api import bodies, memory, results, waiting
-from api.archives import BatchRequest, Item, Listing, list_sources
+from api import bodies, memory, renderings, results, waiting
+from api.archives import BatchRequest, Item, Work, list_work
 from api.deps import Context, Ctx, Reader, Writer, in_thread
 from api.documents import (
     BatchDocument,
@@ -23,12 +23,11 @@ from api.documents import (
 )
 from api.problems import documented, json_response
 from api.routes.jobs import Limit
-from api.submit import check_callback, file_name, fingerprint, idempotency_key, publish_later, stt_payload
+from api.submit import check_callback, file_name, fingerprint, idempotency_key, publish_later
 from milo import queue
 from milo.errors import Conflict, Invalid, NotFound
-from milo.jobs import AudioSource, Batch, NewJob, new_id
+from milo.jobs import Batch, NewJob, new_id
 from milo.keys import Key
-from milo.transcript import FORMATS
 
 router = APIRouter(tags=["batches"])
 
@@ -53,7 +52,7 @@ BODY = {
 
 @router.post(
     "/batches",
-    summary="Transcribe many recordings",
+    summary="Transcribe many recordings, speak or translate many texts",
     status_code=202,
     responses={202: {"model": BatchDocument}, **documented(400, 408, 413, 415, 422)},
     openapi_extra=BODY,
@@ -94,44 +93,42 @@ async def _read_form(request: Request, context: Context) -> BatchRequest:
 
 def _create(request: Request, context: Context, key: Key, asked: BatchRequest) -> tuple[Batch, list[dict[str, str]]]:
     check_callback(context.settings, asked.callback_url)
-    payload = stt_payload(context, asked.options, AudioSource(path="-"))
-    listing = list_sources(context, asked)
+    work = list_work(context, asked)
     queue.ping_redis(context.settings)
-    batch = _batch(request, key, asked, listing)
-    sources = [source.model_dump() for source in listing.sources]
+    batch = _batch(request, key, asked, work)
     items = [
         NewJob(
-            kind="stt",
-            payload=payload | {"source": source},
+            kind=asked.kind,
+            payload=payload,
             owner=key.name,
             priority="batch",
             batch_id=batch.id,
             batch_index=index,
             max_attempts=context.settings.max_attempts,
         )
-        for index, source in enumerate(sources)
+        for index, payload in enumerate(work.payloads)
     ]
-    content = [payload, sources, asked.name, asked.callback_url]
+    content = [work.payloads, asked.name, asked.callback_url]
     print_ = fingerprint(request, content) if batch.idempotency_key else None
     made = context.ledger.create_batch(batch, items, print_)
     if made.id == batch.id:
         publish_later(context, made.id)
-    return made, listing.skipped
+    return made, work.skipped
 
 
-def _batch(request: Request, key: Key, asked: BatchRequest, listing: Listing) -> Batch:
-    count = len(listing.sources)
+def _batch(request: Request, key: Key, asked: BatchRequest, work: Work) -> Batch:
+    count = len(work.payloads)
     return Batch(
         id=new_id("batch"),
         kind=asked.kind,
-        name=asked.name or f"{count} recordings",
+        name=asked.name or f"{count} {'recordings' if asked.kind == 'stt' else 'texts'}",
         owner=key.name,
         total=count,
         remaining=count,
         created_at=time.time(),
         callback_url=asked.callback_url,
         idempotency_key=idempotency_key(request),
-        options=asked.options.model_dump(exclude_defaults=True),
+        options=work.options,
     )
 
 
@@ -188,10 +185,11 @@ async def all_results(
     formats: str | None = None,
     partial: bool = False,
 ) -> Response:
-    """`zip` holds every format that `formats` names (`srt,txt` by default); a text format alone is a zip of it;
+    """`zip` holds every format that `formats` names (by default `srt,txt` of recordings, the audio of spoken texts,
+    `txt` of translations); another format alone is a zip of it;
     `jsonl` is one line a job, `json` the same as one array. 409 until the batch has ended, unless `partial`."""
-    wanted = _formats(format, formats)
     batch = await find(context, key, batch_id)
+    wanted = _formats(batch.kind, format, formats)
     if batch.remaining > 0 and not partial:
         raise Conflict(
             f"{batch.remaining} of {batch.total} jobs have not ended; wait, or ask with partial=true",
@@ -209,14 +207,15 @@ async def all_results(
     return StreamingResponse(archive, headers=headers, media_type="application/zip")
 
 
-def _formats(format: str, formats: str | None) -> list[str]:
-    if format not in (*FORMATS, "jsonl", "zip"):
-        raise Invalid(f"unknown format {format!r}; one of zip, jsonl, {', '.join(FORMATS)}", code="unknown_format")
+def _formats(kind: str, format: str, formats: str | None) -> list[str]:
+    known = renderings.formats_of(kind)
+    if format not in (*known, "json", "jsonl", "zip"):
+        raise Invalid(f"unknown format {format!r}; one of zip, jsonl, {', '.join(known)}", code="unknown_format")
     if format != "zip":
         return [format]
-    wanted = [name.strip() for name in (formats or "srt,txt").split(",") if name.strip()]
+    wanted = [name.strip() for name in (formats or ",".join(renderings.ZIPPED[kind])).split(",") if name.strip()]
     for name in wanted:
-        results.check_format(name)
+        renderings.check_format(name, kind)
     if not wanted:
         raise Invalid("`formats` names no format", code="unknown_format")
     return wanted

@@ -16,7 +16,8 @@ from api.answers import answer, default_priority
 from api.chats import ChatRequest, chat_answer, chat_payload, reply_of, submit_message
 from api.deps import Context, Ctx, Writer, in_thread
 from api.documents import JobDocument, job_url
-from api.problems import documented, problem_response
+from api.problems import documented
+from api.results import unfinished
 from api.routes.tts import body_of
 from api.streaming import LOST, Events, Steps, failure
 from api.submit import check_callback, idempotency_key
@@ -76,16 +77,12 @@ async def chat(request: Request, context: Ctx, key: Writer) -> Response:
 async def stream_reply(context: Context, job: Job) -> Response:
     """Events; the job's problem, if it fails before the first word."""
     steps = Steps(context, job.id)
-    try:
+    async with steps.kept():
         first = await steps.peek()
-        if isinstance(first, Job) and first.state != "succeeded":
-            steps.over = True
-            await steps.close()
-            return problem_response(failure(first), job_url(job.id), {"X-Job-Id": job.id})
+        if isinstance(first, Job) and (problem := unfinished(first)):
+            await steps.leave()
+            return problem
         return Events(_events(context, job, steps), steps, {"X-Milo-Job-Id": job.id})
-    except BaseException:
-        await steps.close()
-        raise
 
 
 async def _events(context: Context, job: Job, steps: Steps) -> AsyncIterator[ServerSentEvent]:

@@ -7,17 +7,21 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from api import bodies, prefer, renderings, results
-from api.answers import accepted, answer, default_priority
+from api.answers import answer, default_priority
 from api.deps import Context, Ctx, Writer, in_thread
 from api.documents import JobDocument
-from api.problems import documented, problem_response
-from api.streaming import Audio, Steps, failure
+from api.prefer import Prefer
+from api.problems import documented
+from api.streaming import open_audio
 from api.submit import check_callback, idempotency_key, new_job, submit
 from api.texts import TtsRequest, tts_payload
 from milo.audio_formats import MEDIA_TYPES
 from milo.jobs import Job
 
 router = APIRouter(tags=["text to speech"])
+
+ENDED_S = 0.001
+"""No more waiting: the answer as it is now."""
 
 
 def body_of(schema: str) -> dict[str, Any]:
@@ -48,7 +52,10 @@ async def speak(request: Request, context: Ctx, key: Writer) -> Response:
     new = new_job(request, key, "tts", payload, asked.callback_url, asked.priority, default_priority(preferred))
     job = await in_thread(submit, context, new)
     if asked.stream and preferred.wait_s > 0:
-        return await stream_audio(context, job, preferred.wait_s, preferred.headers)
+        begun = await open_audio(context, job, preferred.wait_s, preferred.headers)
+        if isinstance(begun, Response):
+            return begun
+        job, preferred = begun, Prefer(ENDED_S, preferred.applied)
     return await answer(context, request, job, preferred, audio_answer)
 
 
@@ -63,26 +70,3 @@ def audio_answer(context: Context, job: Job) -> Response:
         "Content-Disposition": results.disposition("inline", name),
     }
     return Response(made.content, headers=headers, media_type=made.media_type)
-
-
-async def stream_audio(context: Context, job: Job, wait_s: float, headers: dict[str, str]) -> Response:
-    """The audio in pieces. Its problem if the job fails before the first one, 202 if none comes in time."""
-    steps = Steps(context, job.id)
-    try:
-        first = await steps.peek(wait_s)
-        if isinstance(first, Job) and first.state != "succeeded":
-            steps.over = True
-            await steps.close()
-            return problem_response(failure(first), results.job_url(job.id), {"X-Job-Id": job.id})
-        if first is None or isinstance(first, Job) or "sample_rate_hz" not in first.data:
-            steps.over = True  # it goes on without a listener
-            await steps.close()
-            last = await in_thread(context.ledger.get, job.id)
-            return (
-                await in_thread(audio_answer, context, last) if last.state == "succeeded" else accepted(last, headers)
-            )
-        format = str(job.payload["format"])
-        return Audio(steps, int(first.data["sample_rate_hz"]), format, MEDIA_TYPES[format], headers)
-    except BaseException:
-        await steps.close()
-        raise

@@ -1,0 +1,282 @@
+"""OpenAI's /v1/chat/completions, as the `openai` package calls it: a whole conversation in, the next message out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from starlette.responses import JSONResponse
+
+from api import bodies, openai
+from api.aliases import default_of, resolve_model
+from api.answers import finished
+from api.chats import check_chat_model
+from api.deps import Context, Ctx, Writer, in_thread
+from api.problems import documented
+from api.renderings import load
+from api.results import headers_of
+from api.routes.tts import body_of
+from api.streaming import LOST, Events, Steps, failure
+from api.submit import Closed, new_job, submit
+from milo.errors import Invalid, MiloError
+from milo.jobs import ChatPayload, ChatTurn, Job
+from milo.settings import Settings
+from milo.words import check_message
+
+router = APIRouter(tags=["as OpenAI"])
+
+MAX_MESSAGES = 1000
+CONVERSATION_MESSAGES = 16
+"""A conversation may have as many characters as so many of the longest messages."""
+ROLES: dict[str, Literal["system", "user", "assistant"]] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+}
+NEUTRAL: dict[str, tuple[Any, ...]] = {
+    "n": (1,),
+    "top_p": (1,),
+    "frequency_penalty": (0,),
+    "presence_penalty": (0,),
+    "logit_bias": ({},),
+    "logprobs": (False,),
+    "top_logprobs": (0,),
+    "stop": ([], ""),
+    "tools": ([],),
+    "tool_choice": ("none", "auto"),
+    "functions": ([],),
+    "function_call": ("none", "auto"),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+    "audio": (),
+    "prediction": (),
+    "moderation": (),
+    "reasoning_effort": ("none",),
+    "verbosity": ("medium",),
+    "web_search_options": (),
+    "store": (False,),
+}
+"""What Milo can't do, and the values that ask for nothing. Others are refused: nothing is left out in silence."""
+
+
+class Message(BaseModel):
+    """One turn. Content: text, or a list of text parts."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    role: str
+    content: str | list[dict[str, Any]] | None = None
+    tool_calls: list[Any] | None = None
+
+
+class StreamOptions(Closed):
+    include_usage: bool = False
+    include_obfuscation: bool = False
+
+
+class CompletionRequest(BaseModel):
+    """The body of /v1/chat/completions. `metadata`, `user`, `seed` and what only steers OpenAI's servers have no
+    effect; what would change the answer and is not known here is refused."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str = Field(min_length=1, max_length=255)
+    messages: list[Message] = Field(min_length=1, max_length=MAX_MESSAGES)
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    temperature: float = Field(1.0, ge=0, le=2)
+
+    @field_validator("temperature", "stream", mode="before")
+    @classmethod
+    def _null_is_default(cls, value: Any, info: Any) -> Any:
+        return {"temperature": 1.0, "stream": False}[info.field_name] if value is None else value
+
+
+IGNORED = frozenset(
+    "metadata user seed safety_identifier prompt_cache_key prompt_cache_retention prompt_cache_options service_tier "
+    "parallel_tool_calls".split()
+)
+
+
+@router.post(
+    "/chat/completions",
+    summary="Answer a conversation, as OpenAI does",
+    responses={200: {"description": "a chat.completion, or its chunks"}, **documented(400, 404, 408, 413)},
+    openapi_extra=body_of("CompletionRequest"),
+)
+async def completions(request: Request, context: Ctx, key: Writer) -> Response:
+    """`gpt-…` means the configured model. `stream` sends chunks, and the usage where `stream_options` ask for it. The
+    client keeps the conversation: nothing is remembered."""
+    asked = await bodies.read_json(request, CompletionRequest)
+    payload = await in_thread(_payload, context, asked)
+    job = await in_thread(submit, context, new_job(request, key, "chat", payload, None, None, "realtime"))
+    if not asked.stream:
+        job = await finished(context, request, job)
+        return JSONResponse(await in_thread(_completion, context, job), headers=headers_of(job))
+    steps = Steps(context, job.id)
+    async with steps.kept():
+        first = await steps.peek()
+        if isinstance(first, Job) and first.state != "succeeded":
+            await steps.leave()
+            raise failure(first)
+        usage = bool(asked.stream_options and asked.stream_options.include_usage)
+        return Events(_chunks(context, steps, job, usage), steps, {"X-Milo-Job-Id": job.id})
+
+
+def _payload(context: Context, asked: CompletionRequest) -> dict[str, Any]:
+    settings = context.settings
+    resolve_model(settings, "chat", asked.model)
+    _refuse_unknown(asked)
+    check_chat_model(settings)
+    if asked.stream_options and not asked.stream:
+        raise openai.param_error("stream_options are for stream=true", "stream_options", "invalid_value")
+    asked_tokens = asked.max_completion_tokens or asked.max_tokens or settings.chat_max_tokens
+    return ChatPayload(
+        messages=_turns(settings, asked.messages),
+        max_tokens=min(asked_tokens, settings.chat_max_tokens),
+        temperature=asked.temperature,
+        stream=asked.stream,
+    ).model_dump(mode="json")
+
+
+def _refuse_unknown(asked: CompletionRequest) -> None:
+    for name, value in (asked.model_extra or {}).items():
+        if value is None or name in IGNORED:
+            continue
+        if name not in NEUTRAL:
+            detail = f"Unrecognized request argument supplied: {name[:100]}"
+            raise openai.param_error(detail, name[:100], "unknown_parameter")
+        if value not in NEUTRAL[name]:
+            detail = f"{name} is not supported here" + (": n is always 1" if name == "n" else "; leave it out")
+            raise openai.param_error(detail, name, "unsupported_parameter")
+
+
+def _turns(settings: Settings, messages: list[Message]) -> tuple[ChatTurn, ...]:
+    turns = []
+    for index, message in enumerate(messages):
+        where = f"messages/{index}"
+        if message.role not in ROLES:
+            detail = f"the role {message.role[:40]!r} is not supported; one of {', '.join(ROLES)}"
+            raise openai.param_error(detail, f"{where}/role")
+        if message.tool_calls:
+            raise openai.param_error("tool calls are not supported", f"{where}/tool_calls", "unsupported_parameter")
+        turns.append(ChatTurn(role=ROLES[message.role], content=_text(message, where)))
+    last = f"messages/{len(turns) - 1}"
+    if turns[-1].role != "user":
+        raise openai.param_error("the last message has to be the user's", f"{last}/role", "invalid_value")
+    most = settings.chat_max_chars * CONVERSATION_MESSAGES
+    if sum(len(turn.content) for turn in turns) > most:
+        detail = f"the conversation has more than {most} characters; leave its oldest messages out"
+        raise openai.param_error(detail, "messages", "context_length_exceeded")
+    try:
+        text = check_message(turns[-1].content, settings)
+    except Invalid as error:
+        raise openai.param_error(error.detail, f"{last}/content", error.code) from None
+    return (*turns[:-1], ChatTurn(role="user", content=text))
+
+
+def _text(message: Message, where: str) -> str:
+    """The text of a message, its parts joined."""
+    if message.content is None or isinstance(message.content, str):
+        text = message.content or ""
+    else:
+        texts = []
+        for number, part in enumerate(message.content):
+            if part.get("type") != "text" or not isinstance(part.get("text"), str):
+                detail = f"only text is understood, and this part is {str(part.get('type'))[:40]!r}"
+                raise openai.param_error(detail, f"{where}/content/{number}/type")
+            texts.append(part["text"])
+        text = "\n".join(texts)
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+def _completion(context: Context, job: Job) -> dict[str, Any]:
+    result = load(context, job)
+    message = {"role": "assistant", "content": result["reply"], "refusal": None}
+    choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(result)}
+    head = _head(context, job, "chat.completion")
+    return head | {"choices": [choice], "usage": _usage(result), "system_fingerprint": job.models.get("chat")}
+
+
+def _head(context: Context, job: Job, kind: str) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{job.id.removeprefix('job_')}",
+        "object": kind,
+        "created": int(job.created_at),
+        "model": default_of(context.settings, "chat"),
+        "service_tier": "default",
+    }
+
+
+def _finish(result: dict[str, Any]) -> str:
+    return "length" if result.get("finish_reason") == "length" else "stop"
+
+
+def _usage(result: dict[str, Any]) -> dict[str, Any] | None:
+    """Tokens; None where the model did not count them."""
+    counted = result.get("usage")
+    if not counted:
+        return None
+    prompt, reply = int(counted["prompt_tokens"]), int(counted["completion_tokens"])
+    details = {"prompt_tokens_details": {"cached_tokens": int(counted.get("cached_tokens") or 0)}}
+    return {"prompt_tokens": prompt, "completion_tokens": reply, "total_tokens": prompt + reply} | details
+
+
+async def _chunks(context: Context, steps: Steps, job: Job, with_usage: bool) -> AsyncIterator[dict[str, str]]:
+    head = _head(context, job, "chat.completion.chunk") | {"system_fingerprint": None}
+    if with_usage:
+        head["usage"] = None
+
+    def chunk(delta: dict[str, Any], finish: str | None = None) -> dict[str, str]:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        return openai.event(head | {"choices": [choice]})
+
+    yield chunk({"role": "assistant", "content": "", "refusal": None})
+    try:
+        async for item in _once(steps):
+            if isinstance(item, str):
+                yield chunk({"content": item})
+                continue
+            result = await in_thread(load, context, item)
+            yield chunk({}, _finish(result))
+            if with_usage:
+                yield openai.event(head | {"choices": [], "usage": _usage(result)})
+            yield openai.event("[DONE]")
+    except MiloError as error:
+        yield openai.error_event(error)
+
+
+async def _once(steps: Steps) -> AsyncIterator[str | Job]:
+    """The pieces of the reply, then the job. What a second attempt says again is passed over; raises when it says
+    something else, for what was sent can't be taken back."""
+    sent = said = ""
+    async for item in steps:
+        if isinstance(item, Job):
+            if item.state != "succeeded":
+                raise failure(item)
+            if not said.startswith(sent):
+                raise _broken(steps)
+            yield item
+        elif item.event == LOST:
+            raise _broken(steps)
+        elif item.event == "start":
+            said = ""
+        elif item.event == "delta":
+            said += str(item.data["text"])
+            if not sent.startswith(said) and not said.startswith(sent):
+                raise _broken(steps)
+            if len(said) > len(sent):
+                yield said[len(sent) :]
+                sent = said
+
+
+def _broken(steps: Steps) -> MiloError:
+    return MiloError(f"the reply was cut off, and begun anew by another worker (job {steps.job_id})", code="cut_off")
