@@ -34,9 +34,8 @@ WRONG_VALUE = 4422
 class Socket:
     """The sending and receiving side of a conversation. Whoever holds `scope` ends with the socket."""
 
-    def __init__(self, websocket: WebSocket, stall_s: float = SEND_STALL_S) -> None:
+    def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
-        self._stall_s = stall_s
         self.scope = anyio.CancelScope()
         self.open = True
 
@@ -56,10 +55,10 @@ class Socket:
         if not self.open:
             return
         try:
-            with anyio.fail_after(self._stall_s):
+            with anyio.fail_after(SEND_STALL_S):
                 await self._websocket.send_text(json.dumps({"type": event, **fields}))
         except TimeoutError:
-            log.info("a conversation ends: its client has not read for %g s", self._stall_s)
+            log.info("a conversation ends: its client has not read for %g s", SEND_STALL_S)
             self._abort()
             self._end()
         except (WebSocketDisconnect, RuntimeError):

@@ -24,6 +24,11 @@ from tests.servers import api_in_thread, api_process, wait_until
 
 
 @pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"conversation_partials": False})
+
+
+@pytest.fixture
 def worker(settings: Settings, ledger: Ledger) -> Iterator[Worker]:
     worker = Worker(settings, ledger)
     worker.start()
@@ -181,7 +186,7 @@ def test_speech_without_end_is_cut_into_utterances(
 
 
 def test_a_long_utterance_shows_what_was_heard_so_far(worker: Worker, settings: Settings) -> None:
-    patient = settings.model_copy(update={"conversation_silence_s": 5.0})
+    patient = settings.model_copy(update={"conversation_silence_s": 5.0, "conversation_partials": True})
     with api_in_thread(patient) as url, calling(url, KEY) as caller:
         for number in range(2):
             caller.say(speech(number))
