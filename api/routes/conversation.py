@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response, WebSocket
 
+from api import memory
 from api.choices import choose_speech
 from api.conversation import secrets
 from api.conversation.frames import MAX_FRAME_BYTES, SAMPLE_RATE_HZ
@@ -65,6 +66,8 @@ async def converse(websocket: WebSocket) -> None:
         with _counted(context):
             await websocket.accept(secrets.subprotocol(websocket.scope))
             await _talk(context, key, websocket)
+        if not context.notes[_OPEN]:
+            await in_thread(memory.give_back)
     except MiloError as error:
         await websocket.send_denial_response(problem_response(error, websocket.url.path))
 

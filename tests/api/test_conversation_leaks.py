@@ -93,11 +93,13 @@ def test_fifty_conversations_leave_no_socket_and_no_memory(
                     "redis": len([one for one in redis_client.client_list() if one["cmd"] != "client|list"]),
                 }
             )
-    # the first round fills pools and loads modules; from then on nothing grows
-    assert counted[2]["files"] <= counted[0]["files"] + 5, counted
-    assert counted[2]["threads"] <= counted[0]["threads"] + 5, counted
-    assert counted[2]["redis"] <= counted[0]["redis"] + 5, counted
-    assert counted[2]["memory"] <= counted[1]["memory"] + 20e6, counted
+    # the first round loads modules and fills pools, which later ones may fill a little more; a hundred conversations
+    # that each left one thing behind would show as a hundred
+    few = SOCKETS / 2
+    assert counted[2]["files"] <= counted[0]["files"] + few, counted
+    assert counted[2]["threads"] <= counted[0]["threads"] + few, counted
+    assert counted[2]["redis"] <= counted[0]["redis"] + few, counted
+    assert counted[2]["memory"] <= counted[0]["memory"] + 30e6, counted
     assert not list(settings.home.glob("incoming/*"))
 
 
