@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from api import docs, problems
 from api.auth import Authentication, refuse_insecure
+from api.conversation.secrets import keep_keys_out_of_logs
 from api.deps import Context
 from api.limits import BodyLimit, RateLimit, rate_of
 from api.observe import Observe
@@ -23,6 +24,7 @@ from api.routes import (
     batches,
     blobs,
     chat,
+    conversation,
     health,
     jobs,
     keys,
@@ -62,6 +64,7 @@ ROUTES = (
     keys,
     health,
     metrics,
+    conversation,
 )
 AS_OPENAI = (openai_audio, openai_chat, openai_models)
 LEFTOVER_S = 86_400
@@ -76,6 +79,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The app for these settings. Raises `MiloError` with a sentence when they are unsafe or can't be."""
     refuse_insecure(settings)
     rate_of(settings)
+    keep_keys_out_of_logs()
     app = FastAPI(
         title="Milo",
         version=__version__,
