@@ -57,11 +57,11 @@ class ChatRequest(ChatJobPayload):
 def chat_payload(context: Context, asked: ChatJobPayload, stream: bool = False) -> dict[str, Any]:
     """The payload of a `chat` job but for its place in line, everything in it checked."""
     settings = context.settings
-    check_chat_model(settings)
     try:
         message = check_message(asked.message, settings)
     except Invalid as error:
         raise pointed(error.detail, error.code, "message") from None
+    check_chat_model(settings)
     language = _language(asked.language)
     tts_model = voice = None
     if asked.mode == "voice":

@@ -73,9 +73,9 @@ class TtsRequest(TtsJobPayload):
 def tts_payload(context: Context, asked: TtsJobPayload, max_chars: int | None = None) -> dict[str, Any]:
     """The payload of a `tts` job, everything in it checked. Raises `Invalid` that says what would be right."""
     settings = context.settings
+    _at("text", check_text, asked.text, max_chars or settings.tts_max_chars)
     speech = choose_speech(context, asked.model)
     language = spoken_language(speech, asked.language)
-    _at("text", check_text, asked.text, max_chars or settings.tts_max_chars)
     if not _has_a_word(asked.text) and not is_spoken(spoken(asked.text, language, settings.number_order)):
         detail = "the text has no word that can be spoken: only signs, emoji or markup"
         raise pointed(detail, "nothing_to_speak", "text")
@@ -163,8 +163,6 @@ class TranslateRequest(TranslateJobPayload):
 
 def translate_payload(context: Context, asked: TranslateJobPayload) -> dict[str, Any]:
     """The payload of a `translate` job, everything in it checked. Raises `Invalid` that says what would be right."""
-    model, languages = choose_translator(context, asked.model)
-    source, target = _languages(languages, asked.source, asked.target)
     given = asked.texts if asked.texts is not None else [asked.text or ""]
     if not given:
         raise pointed("`texts` is empty: there is nothing to translate", "empty_text", "texts")
@@ -172,6 +170,8 @@ def translate_payload(context: Context, asked: TranslateJobPayload) -> dict[str,
     for index, text in enumerate(given):
         where = "text" if asked.texts is None else f"texts/{index}"
         texts.append(_at(where, translation.check_text, context.settings, text))
+    model, languages = choose_translator(context, asked.model)
+    source, target = _languages(languages, asked.source, asked.target)
     payload = TranslatePayload(texts=tuple(texts), source=source, target=target, model=model, name=asked.name)
     return payload.model_dump(mode="json")
 

@@ -20,6 +20,7 @@ from milo.keys import Keys, NewKey
 from milo.ledger import Ledger
 from milo.settings import Settings
 from milo.transcript import Segment, Transcript
+from tests.api.house import House, open_house
 from tests.servers import api_in_thread
 
 KEY = "the-operators-key-of-the-tests"
@@ -181,3 +182,10 @@ def raw(url: str, sent: bytes) -> bytes:
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall(sent)
         return connection.recv(65536)
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """Everything, with the embedded engines, shared by the tests that need real answers."""
+    with open_house(tmp_path_factory.mktemp("house")) as opened:
+        yield opened
