@@ -37,4 +37,8 @@ VRAM_USED_BYTES = Gauge(
 )
 REQUESTS = Counter("milo_http_requests_total", "HTTP requests", ["method", "route", "status"])
 REQUEST_S = Histogram("milo_http_request_seconds", "Time to answer", ["method", "route"], buckets=_SECONDS)
+CONVERSATIONS = Gauge("milo_conversations", "Spoken conversations that are open", multiprocess_mode="livesum")
+FIRST_AUDIO_S = Histogram(
+    "milo_conversation_first_audio_seconds", "Utterance complete to first sound of the reply", buckets=_SECONDS
+)
 TRANSLATION_CACHE = Counter("milo_translation_cache_total", "Texts looked up in the translation cache", ["outcome"])

@@ -83,6 +83,8 @@ def _api(settings: Settings) -> Service:
     command = (
         *("uvicorn", "api.app:app", "--host", settings.host, "--port", str(settings.port)),
         *("--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "5"),
+        # a conversation's frames are small, and audio does not shrink
+        *("--ws-max-size", "4194304", "--ws-per-message-deflate", "false"),
         *("--log-level", settings.log_level.lower()),
     )
     return Service(

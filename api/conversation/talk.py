@@ -247,7 +247,7 @@ class Conversation:
                 if self._partials is None:
                     self._partials = anyio.CancelScope()
                     tasks.start_soon(self._tell_partial, self._partials)
-        elif not self._turn and not self._pending and not self._playing:
+        elif not self._turn and not self._pending and now > self._playing_until:
             idle_s = self._context.settings.conversation_idle_s
             if now - self._active_at > idle_s:
                 await self._socket.close(IDLE, f"nothing was said for {idle_s:g} s")

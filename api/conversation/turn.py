@@ -18,7 +18,8 @@ from api.conversation.socket import Socket
 from api.deps import Context, in_thread
 from api.submit import submit
 from api.turns import one_at_a_time
-from milo.errors import Conflict, MiloError, Unavailable
+from milo import metrics
+from milo.errors import Conflict, MiloError, NotFound, Unavailable
 from milo.jobs import AudioSource, ChatPayload, ConversePayload, Job, NewJob
 from milo.keys import Key
 from milo.sessions import WAITING_LEASE_S, Sessions
@@ -145,10 +146,19 @@ class Turn:
         blob = desk.context.files.put_blob([wav(asked.pcm)]).id if asked.pcm else None
         kind = "converse" if blob else "chat"
         with one_at_a_time(desk.key.name, desk.session_id):
-            self._ticket = desk.sessions.take(desk.key.name, desk.session_id)
+            self._ticket = self._take_place()
             payload = self._spoken_payload(blob) if blob else self._typed_payload()
             new = NewJob(kind=kind, payload=payload, owner=desk.key.name, priority="realtime")
             self._job = submit(desk.context, new)
+
+    def _take_place(self) -> int:
+        """A ticket of the session. One that was deleted meanwhile begins anew, with nothing remembered."""
+        desk = self._desk
+        try:
+            return desk.sessions.take(desk.key.name, desk.session_id)
+        except NotFound:
+            desk.sessions.open(desk.key.name, desk.session_id)
+            return desk.sessions.take(desk.key.name, desk.session_id)
 
     def _spoken_payload(self, blob: str) -> dict[str, Any]:
         desk, setting = self._desk, self._setting
@@ -250,6 +260,8 @@ class Turn:
         text = str(said.data.get("text") or "")
         last = bool(said.data.get("last"))
         audio = base64.b64encode(wav(said.blob, rate_hz)).decode()
+        if "first_audio_ms" not in self._times:
+            metrics.FIRST_AUDIO_S.observe(time.monotonic() - self._from)
         self._first("first_audio_ms")
         self.replied = True
         if not self._interrupted:

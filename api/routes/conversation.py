@@ -20,6 +20,7 @@ from api.deps import Context, Reader, in_thread
 from api.problems import documented, problem_response
 from api.submit import SttOptions, stt_payload
 from api.texts import spoken_language, spoken_voice
+from milo import metrics
 from milo.errors import Forbidden, Invalid, MiloError, Unavailable
 from milo.jobs import AudioSource
 from milo.keys import Key
@@ -80,10 +81,12 @@ def _counted(context: Context) -> Iterator[None]:
         detail = f"{most} conversations are open, the most that this server holds (MILO_CONVERSATION_SOCKETS)"
         raise Unavailable(detail, code="too_many_conversations", retry_after_s=10)
     notes[_OPEN] = notes.get(_OPEN, 0) + 1
+    metrics.CONVERSATIONS.inc()
     try:
         yield
     finally:
         notes[_OPEN] -= 1
+        metrics.CONVERSATIONS.dec()
 
 
 async def _talk(context: Context, key: Key, websocket: WebSocket) -> None:

@@ -439,6 +439,27 @@ def test_what_can_not_be_is_told_and_closed(url: str, query: dict[str, str]) -> 
         assert caller.closed()[0] == 4422
 
 
+def test_a_session_that_is_deleted_meanwhile_begins_anew(worker: Worker, caller: Caller, settings: Settings) -> None:
+    session_id = caller.events[0]["session_id"]
+    Sessions(settings).delete("operator", session_id)
+    caller.send("text", text="Salama")
+    assert caller.until("turn_end")["outcome"] == "answered"
+    assert Sessions(settings).get("operator", session_id).exchanges == []
+
+
+def test_sockets_count_as_requests(settings: Settings) -> None:
+    with api_in_thread(settings.model_copy(update={"rate_limit": "2/minute"})) as url:
+        for _ in range(2):
+            with calling(url, KEY) as caller:
+                assert caller.next()["type"] == "session"
+        answer = refused(address(url), additional_headers={"Authorization": f"Bearer {KEY}"})
+        assert answer.status_code == 429 and answer.json()["code"] == "rate_limited"
+
+
+def test_the_metrics_count_open_conversations(client: httpx.Client, caller: Caller) -> None:
+    assert "\nmilo_conversations 1.0\n" in client.get("/metrics").text
+
+
 def test_a_plain_request_is_told_to_upgrade(client: httpx.Client) -> None:
     answer = client.get("/conversation")
     assert answer.status_code == 426 and answer.json()["code"] == "upgrade_needed"
