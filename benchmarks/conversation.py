@@ -16,16 +16,19 @@ import json
 import statistics
 import tempfile
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from websockets.asyncio.client import ClientConnection, connect
 
 from benchmarks.common import machine, running_stack, save
 from milo.engines import espeak
 from milo.resample import resample
 from milo.settings import Settings
+from milo.stack import note_of
 
 SENTENCES = ("Manao ahoana tompoko", "Aiza ny tsena", "Misaotra betsaka tompoko")
 RATE_HZ = 16_000
@@ -53,9 +56,9 @@ def recording(text: str) -> bytes:
 class Microphone:
     """Sends in real time: what is to be said, and silence otherwise. Notes when the last speech has been sent."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, waiting: bytes = b"") -> None:
         self.connection = connection
-        self.waiting = b""
+        self.waiting = waiting
         self.spoken_at = 0.0
 
     async def run(self) -> None:
@@ -109,6 +112,29 @@ async def crowd(settings: Settings, people: int, turns: int) -> list[Turn]:
     return [turn for found in await asyncio.gather(*tasks) for turn in found]
 
 
+async def listening(settings: Settings, people: int, seconds: float) -> float:
+    """Share of one core that the API takes while so many microphones send a quiet room, nobody speaking."""
+    note = note_of(settings)
+    assert note is not None
+    api = next(one for one in psutil.Process(note["pid"]).children(True) if "uvicorn" in " ".join(one.cmdline()))
+    room = np.random.default_rng(0).normal(0, 30, round(seconds * RATE_HZ)).astype("<i2").tobytes()
+    url = settings.url.replace("http", "ws", 1) + "/api/v1/conversation"
+    headers = {"Authorization": f"Bearer {settings.api_key}"}
+    async with AsyncExitStack() as stack:
+        microphones = []
+        for _ in range(people):
+            connection = await stack.enter_async_context(connect(url, additional_headers=headers, proxy=None))
+            microphones.append(Microphone(connection, room))
+        tasks = [asyncio.create_task(one.run()) for one in microphones]
+        await asyncio.sleep(1)
+        before, started = sum(api.cpu_times()[:2]), time.perf_counter()
+        await asyncio.sleep(seconds - 2)
+        share = (sum(api.cpu_times()[:2]) - before) / (time.perf_counter() - started)
+        for task in tasks:
+            task.cancel()
+    return share
+
+
 def summary(turns: list[Turn]) -> dict[str, Any]:
     """p50 and p95 of each stage, ms from the end of speech."""
     report: dict[str, Any] = {"turns": len(turns)}
@@ -129,6 +155,8 @@ def main() -> None:
         engines = {"stt": settings.stt_model, "chat": settings.chat_model, "tts": settings.tts_model}
         report: dict[str, Any] = {"machine": machine(), "engines": engines}
         report["silence_ms"] = round(settings.conversation_silence_s * 1000)
+        report["listening_50_cpu_share"] = share = round(asyncio.run(listening(settings, 50, 12)), 3)
+        print(f"50 microphones in a quiet room: {share:.0%} of a core in the API", flush=True)
         for people in asked.people:
             started = time.perf_counter()
             turns = asyncio.run(crowd(settings, people, max(2, asked.turns // people)))
