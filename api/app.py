@@ -33,6 +33,7 @@ from api.routes import (
     openai_audio,
     openai_chat,
     openai_models,
+    openai_speech,
     sessions,
     stt,
     translate,
@@ -66,7 +67,12 @@ ROUTES = (
     metrics,
     conversation,
 )
-AS_OPENAI = (openai_audio, openai_chat, openai_models)
+AS_OPENAI = (openai_audio, openai_speech, openai_chat, openai_models)
+EXPOSED = (
+    *("Location", "Content-Location", "Content-Disposition", "Retry-After", "X-Job-Id", "X-Milo-Job-Id"),
+    *("X-Audio-Duration-S", "X-Audio-Sample-Rate-Hz"),
+)
+"""Headers that a page of another origin may read."""
 LEFTOVER_S = 86_400
 DESCRIPTION = """
 Speech to text, text to speech, translation and chat for archives and bots, through one queue. Every path but
@@ -107,7 +113,7 @@ def create_app(settings: Settings) -> FastAPI:
             allow_origins=settings.cors_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["Location", "Content-Location", "Content-Disposition", "Retry-After", "X-Job-Id"],
+            expose_headers=EXPOSED,
         )
     app.add_middleware(Observe)
     return app

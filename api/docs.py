@@ -14,17 +14,19 @@ from starlette.responses import HTMLResponse
 
 from api.archives import BatchRequest
 from api.chats import ChatRequest
-from api.problems import Problem
+from api.problems import OpenAIError, Problem
 from api.routes.jobs import JobRequest
 from api.routes.keys import KeyRequest
-from api.routes.openai_audio import SpeechRequest, TranscriptionFields, TranslationFields
+from api.routes.openai_audio import TranscriptionFields, TranslationFields
 from api.routes.openai_chat import CompletionRequest
+from api.routes.openai_speech import SpeechRequest
 from api.submit import SttFields, SttOptions, SttRequest
 from api.texts import TranslateOptions, TranslateRequest, TtsOptions, TtsRequest
 
 ASSETS = "/docs/assets"
 BODIES = (
     Problem,
+    OpenAIError,
     SttFields,
     SttRequest,
     TtsRequest,

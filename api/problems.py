@@ -79,6 +79,23 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+class OpenAIError(BaseModel):
+    """What OpenAI's clients understand, for the documentation."""
+
+    error: dict[str, str | None] = {
+        "message": "`input`: the text is empty; send what is to be spoken",
+        "type": "invalid_request_error",
+        "param": "input",
+        "code": "empty_text",
+    }
+
+
+def documented_openai(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The same for OpenAI's paths."""
+    schema = {"application/json": {"schema": {"$ref": "#/components/schemas/OpenAIError"}}}
+    return {status: one | {"content": schema} for status, one in documented(*statuses).items()}
+
+
 def retry_after(seconds: float) -> str:
     return str(max(1, math.ceil(seconds)))
 

@@ -20,7 +20,6 @@ from api.deps import Context, in_thread
 from api.turns import cancel_job
 from api.waiting import PING_S, SAFETY_LOOK_S, SHUTDOWN_GRACE_S, next_change
 from milo.audio_formats import MEDIA_TYPES
-from milo.encode_stream import StreamEncoder, stream_encoder
 from milo.errors import MiloError
 from milo.jobs import Job
 from milo.streams import Said
@@ -176,10 +175,10 @@ class Events(_Closes, EventSourceResponse):
 class Audio(_Closes, StreamingResponse):
     """A file of audio that is written while it is spoken."""
 
-    def __init__(self, steps: Steps, rate_hz: int, format: str, media_type: str, headers: dict[str, str]) -> None:
+    def __init__(self, steps: Steps, rate_hz: int, media_type: str, headers: dict[str, str]) -> None:
         headers = {"X-Milo-Job-Id": steps.job_id, "X-Audio-Sample-Rate-Hz": str(rate_hz), **headers}
         headers |= {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        super().__init__(audio_pieces(steps, format), headers=headers, media_type=media_type)
+        super().__init__(audio_pieces(steps), headers=headers, media_type=media_type)
         self.close = steps.close
 
 
@@ -191,25 +190,13 @@ async def open_audio(context: Context, job: Job, wait_s: float, headers: dict[st
         if not isinstance(first, Said) or first.event != "audio":
             await steps.leave()
             return first if isinstance(first, Job) else await in_thread(context.ledger.get, job.id)
-        format = str(job.payload["format"])
-        return Audio(steps, int(first.data["sample_rate_hz"]), format, MEDIA_TYPES[format], headers)
+        return Audio(steps, int(first.data["sample_rate_hz"]), MEDIA_TYPES[str(job.payload["format"])], headers)
 
 
-async def audio_pieces(steps: Steps, format: str) -> AsyncIterator[bytes]:
-    """The file in pieces. Raises what the job failed with, once a piece is out: the connection is cut, and the client
-    knows. Speech is the same in every attempt, so a second attempt goes on where the first one was cut.
+async def audio_pieces(steps: Steps) -> AsyncIterator[bytes]:
+    """The file in pieces, each said once. Raises what the job failed with: the connection is cut, and the client knows.
+    A second attempt says the same, so it goes on where the first one was cut.
     """
-    encoder: StreamEncoder | None = None
-    async for rate_hz, pcm in _spoken(steps):
-        encoder = encoder or await in_thread(stream_encoder, rate_hz, format)
-        if piece := await in_thread(encoder.feed, pcm):
-            yield piece
-    if encoder and (piece := await in_thread(encoder.close)):
-        yield piece
-
-
-async def _spoken(steps: Steps) -> AsyncIterator[tuple[int, bytes]]:
-    """The samples of each sentence, int16 little endian, each said once, with their rate in Hz."""
     sent = again = 0
     async for item in steps:
         if isinstance(item, Job):
@@ -224,7 +211,7 @@ async def _spoken(steps: Steps) -> AsyncIterator[tuple[int, bytes]]:
             again = max(0, again - len(item.blob))
             sent += len(fresh)
             if fresh:
-                yield int(item.data["sample_rate_hz"]), fresh
+                yield fresh
 
 
 def failure(job: Job) -> MiloError:

@@ -68,6 +68,7 @@ class _Compressed:
 
         codec, rate_hz = codec_of(format, sample_rate_hz)
         options = {"flush_packets": "1", "write_xing": "0", "id3v2_version": "0", "page_duration": "100000"}
+        options |= {"fflags": "+bitexact"}  # no random stream number
         known = {"mp3": ("write_xing", "id3v2_version"), "ogg": ("page_duration",)}.get(codec.container, ())
         self._sink = _Sink()
         self._rate_hz = sample_rate_hz
@@ -76,7 +77,7 @@ class _Compressed:
             self._sink,
             "w",
             format=codec.container,
-            options={name: options[name] for name in ("flush_packets", *known)},
+            options={name: options[name] for name in ("flush_packets", "fflags", *known)},
             buffer_size=4096,
         )
         self._stream: Any = self._container.add_stream(codec.encoder, rate=rate_hz, layout="mono")

@@ -80,7 +80,7 @@ class TtsPayload(Frozen):
     """None: the engine's own."""
     format: Literal["wav", "flac", "ogg", "opus", "mp3", "aac", "pcm"] = "wav"
     stream: bool = False
-    """Each sentence is also said (`milo.streams`) as it is ready, as raw 16-bit PCM."""
+    """The file is also said (`milo.streams`) in pieces, each sentence as it is ready."""
     name: str | None = None
     """What people call it; also the stem of result files."""
 

@@ -34,6 +34,15 @@ def test_every_format_streams_and_its_pieces_are_one_file(format: str) -> None:
     assert decoded_s(pieces[0]) > 0.4, "the first piece can't be played by itself"
 
 
+@pytest.mark.parametrize("format", AUDIO_FORMATS)
+def test_a_second_encoder_writes_the_same_bytes(format: str) -> None:
+    def written() -> bytes:
+        encoder = stream_encoder(RATE_HZ, format)
+        return encoder.feed(tone(0.3)) + encoder.feed(tone(0.7)) + encoder.close()
+
+    assert written() == written()
+
+
 def test_pcm_is_passed_through() -> None:
     encoder = stream_encoder(RATE_HZ, "pcm")
     assert encoder.feed(tone(0.1)) + encoder.close() == tone(0.1)

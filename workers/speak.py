@@ -8,6 +8,7 @@ import numpy as np
 
 from milo import tts
 from milo.encode import encode, to_int16
+from milo.encode_stream import StreamEncoder, stream_encoder
 from milo.engines.base import Samples
 from milo.jobs import Progress, TtsPayload
 from milo.streams import Speaker
@@ -20,6 +21,7 @@ def run(held: Held) -> Generator[Progress, None, Done]:
     payload: TtsPayload = held.payload
     settings = held.settings
     speaker = Speaker(settings, held.id) if payload.stream else None
+    encoder: StreamEncoder | None = None
     with engines.synthesizer(settings, payload.model) as synth:
         engines.report(settings, held.claim.worker)
         rate_hz = payload.sample_rate_hz or synth.sample_rate_hz
@@ -36,7 +38,8 @@ def run(held: Held) -> Generator[Progress, None, Done]:
         ):
             chunks.append(chunk)
             if speaker:
-                speaker.say("audio", {"sample_rate_hz": rate_hz}, to_int16(chunk).tobytes())
+                encoder = encoder or stream_encoder(rate_hz, payload.format)
+                speaker.say("audio", {"sample_rate_hz": rate_hz}, encoder.feed(to_int16(chunk).tobytes()))
             yield Progress(done=len(chunks), unit="sentences")
         audio = np.concatenate(chunks)
         name = synth.name
@@ -45,5 +48,7 @@ def run(held: Held) -> Generator[Progress, None, Done]:
     result = {"format": payload.format, "sample_rate_hz": rate_hz, "duration_s": duration_s, "bytes": len(content)}
     file = held.files.write_result(held.id, held.claim.fence, content, payload.format)
     if speaker:
+        if encoder and (rest := encoder.close()):
+            speaker.say("audio", {"sample_rate_hz": rate_hz}, rest)
         speaker.say("end", result)
     return Done(result, file=file, audio_s=duration_s, models={"tts": name})

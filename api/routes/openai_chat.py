@@ -14,7 +14,7 @@ from api.aliases import default_of, resolve_model
 from api.answers import finished
 from api.chats import check_chat_model
 from api.deps import Context, Ctx, Writer, in_thread
-from api.problems import documented
+from api.problems import documented_openai
 from api.renderings import load
 from api.results import headers_of
 from api.routes.tts import body_of
@@ -106,7 +106,7 @@ IGNORED = frozenset(
 @router.post(
     "/chat/completions",
     summary="Answer a conversation, as OpenAI does",
-    responses={200: {"description": "a chat.completion, or its chunks"}, **documented(400, 404, 408, 413)},
+    responses={200: {"description": "a chat.completion, or its chunks"}, **documented_openai(400, 404, 408, 413)},
     openapi_extra=body_of("CompletionRequest"),
 )
 async def completions(request: Request, context: Ctx, key: Writer) -> Response:

@@ -8,19 +8,19 @@ from fastapi import APIRouter, Response
 
 from api.aliases import Use, default_of, known_models, no_model, use_of
 from api.deps import Context, Ctx, Reader, in_thread
-from api.problems import documented, json_response
+from api.problems import documented_openai, json_response
 
 router = APIRouter(tags=["as OpenAI"])
 
 
-@router.get("/models", summary="List models, as OpenAI does", responses={**documented()})
+@router.get("/models", summary="List models, as OpenAI does", responses={**documented_openai()})
 async def list_(context: Ctx, key: Reader) -> Response:
     """The models on this machine, and OpenAI's names that stand for the configured ones."""
     known = await in_thread(known_models, context)
     return json_response({"object": "list", "data": [_document(name, *known[name]) for name in sorted(known)]})
 
 
-@router.get("/models/{model:path}", summary="One model, as OpenAI does", responses={**documented(404)})
+@router.get("/models/{model:path}", summary="One model, as OpenAI does", responses={**documented_openai(404)})
 async def retrieve(model: str, context: Ctx, key: Reader) -> Response:
     """Any of OpenAI's names for speech, transcription and chat is known."""
     return json_response(await in_thread(_retrieve, context, model))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import pytest
 
 from milo.models import embedded_path
 from milo.settings import Settings
@@ -41,21 +41,15 @@ def open_house(folder: Path) -> Iterator[House]:
     """The embedded engines, and counters that all processes share."""
     counters = folder / "counters"
     counters.mkdir(parents=True)
-    before = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counters)  # the workers' environment is made of this one
-    try:
-        with ExitStack() as stack:
-            url = stack.enter_context(redis_server())
-            settings = Settings(home=folder / "home", redis_url=url, api_key=KEY, _env_file=None)
+    with ExitStack() as stack:
+        url = stack.enter_context(redis_server())
+        settings = Settings(home=folder / "home", redis_url=url, api_key=KEY, _env_file=None)
+        with pytest.MonkeyPatch.context() as patch:  # the workers' environment is made of this one
+            patch.setenv("PROMETHEUS_MULTIPROC_DIR", str(counters))
             api, _ = stack.enter_context(api_process(settings))
             stack.enter_context(celery_worker(settings, GPU))
             stack.enter_context(celery_worker(settings, "cpu,cpu.batch"))
-            yield House(api, settings)
-    finally:
-        if before is None:
-            del os.environ["PROMETHEUS_MULTIPROC_DIR"]
-        else:
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = before
+        yield House(api, settings)
 
 
 def has_model(name: str) -> bool:

@@ -331,7 +331,7 @@ def test_speech_that_cannot_be_is_a_bad_request(
 
 
 def test_the_longest_input_is_spoken(client: openai.OpenAI) -> None:
-    answer = client.audio.speech.create(**(SPEECH | {"input": ("Salama. " * 512)[:4096], "speed": 4.0}))
+    answer = client.audio.speech.create(**(SPEECH | {"input": ("mpamboly " * 512)[:4096], "speed": 4.0}))
     assert decoded_s(answer.content) > 20
 
 

@@ -173,7 +173,8 @@ def test_every_route_documents_its_problems_and_every_reference_resolves(setting
                 continue
             for status in ("401", "403", "429", "503"):
                 content = operation["responses"][status]["content"]
-                assert "application/problem+json" in content, (method, path, status)
+                kind = "application/json" if path.startswith("/v1/") else "application/problem+json"
+                assert kind in content, (method, path, status)
             if "{" in path:
                 assert "404" in operation["responses"], (method, path)
             if "requestBody" in operation:
@@ -201,6 +202,14 @@ def test_a_page_of_another_origin_may_ask_only_if_it_is_allowed(settings: Settin
             f"{base}/api/v1/jobs", headers=asked | {"Origin": "https://evil.example"}, trust_env=False
         )
         assert "access-control-allow-origin" not in other.headers
+
+
+def test_models_tell_what_they_are_for_and_which_voices_they_have(client: httpx.Client) -> None:
+    found = {one["name"]: one for one in client.get("/models").json()["items"]}
+    voice, chat, words = found["espeak"], found["smollm2-135m"], found["milo-tiny-nllb"]
+    assert voice["use"] == "tts" and voice["default"] and {"f1", "m1"} <= set(voice["voices"])
+    assert voice["languages"][:3] == ["mg", "fr", "en"] and voice["available"]
+    assert chat["use"] == "chat" and chat["default"] and words["use"] == "translate" and words["default"]
 
 
 # --- the process ------------------------------------------------------------------------------------------------------

@@ -273,7 +273,9 @@ def test_a_default_model_that_is_missing_is_a_503_with_what_to_do(settings: Sett
         answer = httpx.post(f"{base}/api/v1/stt", json={"audio": B64}, headers=headers, trust_env=False)
         problem(answer, 503, "model_unavailable")
         listed = httpx.get(f"{base}/api/v1/models", headers=headers, trust_env=False).json()["items"]
-        assert [(one["name"], one["available"]) for one in listed if one["default"]] == [("gone", False)]
+        assert [(one["name"], one["available"]) for one in listed if one["default"] and one["use"] == "stt"] == [
+            ("gone", False)
+        ]
 
 
 def test_models_are_listed_with_what_they_can_do(client: httpx.Client, settings: Settings) -> None:

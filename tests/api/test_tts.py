@@ -140,8 +140,8 @@ def test_what_a_second_attempt_says_again_is_not_sent_again(
         return hand.keep(tone(0.3))
 
     with worker(settings, ledger, play):
-        answer = client.post("/tts", json={"text": TEXT, "stream": True, "format": "wav"})
-    assert answer.content[:4] == b"RIFF" and answer.content[44:] == tone(0.2) + tone(0.1)
+        answer = client.post("/tts", json={"text": TEXT, "stream": True, "format": "pcm"})
+    assert answer.content == tone(0.2) + tone(0.1)
 
 
 def test_a_stream_that_fails_before_its_first_sentence_has_a_status(
