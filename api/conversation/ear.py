@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from milo.vad import FRAME, FRAME_S, SAMPLE_RATE_HZ, Segmenter, Vad, VadOptions
+from milo.silero import FRAME
+from milo.vad import FRAME_S, SAMPLE_RATE_HZ, Segmenter, Vad, VadOptions
 
 PRE_ROLL_S = 0.3
 """Kept before the first frame that counts as speech: a soft consonant begins before the detector hears it."""

@@ -47,8 +47,8 @@ class Socket:
             return None
         if message["type"] == "websocket.disconnect":
             return None
-        data = message.get("bytes")
-        return message.get("text", "") if data is None else data
+        frame: str | bytes | None = message.get("bytes")
+        return str(message.get("text") or "") if frame is None else frame
 
     async def send(self, event: str, **fields: Any) -> None:
         """Send one event. If that can't be done, the conversation is over: its scope is cancelled."""
