@@ -129,6 +129,22 @@ class Worker(threading.Thread):
         return self.ledger.finish(claim, result)
 
 
+@contextmanager
+def working(settings: Settings, ledger: Ledger) -> Iterator[Worker]:
+    """A worker for as long as the block lasts."""
+    worker = Worker(settings, ledger)
+    worker.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
+
+
+def without_partials(settings: Settings) -> Settings:
+    """No jobs but those that a test asks for."""
+    return settings.model_copy(update={"conversation_partials": False})
+
+
 # --- the client -------------------------------------------------------------------------------------------------------
 
 

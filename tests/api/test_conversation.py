@@ -19,21 +19,31 @@ from milo.ledger import Ledger
 from milo.sessions import Sessions
 from milo.settings import Settings
 from tests.api.conftest import KEY, People
-from tests.conversation_worker import RATE_HZ, REPLY, SENTENCE_S, Caller, Worker, address, calling, silence, speech
+from tests.conversation_worker import (
+    RATE_HZ,
+    REPLY,
+    SENTENCE_S,
+    Caller,
+    Worker,
+    address,
+    calling,
+    silence,
+    speech,
+    without_partials,
+    working,
+)
 from tests.servers import api_in_thread, api_process, wait_until
 
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"conversation_partials": False})
+    return without_partials(settings)
 
 
 @pytest.fixture
 def worker(settings: Settings, ledger: Ledger) -> Iterator[Worker]:
-    worker = Worker(settings, ledger)
-    worker.start()
-    yield worker
-    worker.stop()
+    with working(settings, ledger) as worker:
+        yield worker
 
 
 @pytest.fixture

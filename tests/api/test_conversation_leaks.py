@@ -21,7 +21,7 @@ from api.conversation import socket as socket_module
 from milo.ledger import Ledger
 from milo.settings import Settings
 from tests.api.conftest import KEY
-from tests.conversation_worker import Worker, address, calling, silence, speech
+from tests.conversation_worker import Worker, address, calling, silence, speech, without_partials, working
 from tests.servers import api_in_thread, api_process, wait_until
 
 SOCKETS = 50
@@ -31,15 +31,13 @@ UTTERANCE = silence(0.2) + speech(4) + silence(0.9)
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"conversation_partials": False})
+    return without_partials(settings)
 
 
 @pytest.fixture
 def worker(settings: Settings, ledger: Ledger) -> Iterator[Worker]:
-    worker = Worker(settings, ledger)
-    worker.start()
-    yield worker
-    worker.stop()
+    with working(settings, ledger) as worker:
+        yield worker
 
 
 async def _until(connection: ClientConnection, kind: str) -> None:
