@@ -15,6 +15,7 @@ def render(folder: Path, result: dict[str, Any]) -> str:
         for name, row in result["sets"].items()
     )
     silent = result["no speech"]
+    lengths = ", ".join(f"{length} s {wer:.1%}" for length, wer in result["wer by length in s"].items())
     return f"""---
 license: agpl-3.0
 language: [mg, fr, en]
@@ -47,6 +48,8 @@ A Whisper of 2.6 million parameters ({megabytes:.1f} MB in fp16) that writes dow
 
 Without speech ({silent["windows"]} windows of silence, noise, hum and knocks): {silent["empty_text"]:.1%} give an empty
 text; mean no-speech probability {silent["mean_no_speech_prob"]:.3f}.
+
+WER by the length of windows packed with several sentences (0: one sentence), own length: {lengths}.
 
 The held-out sentences are never spoken in training, the held-out voice (another base voice of eSpeak NG in six timbres)
 is never heard there. All sets are recorded as hard as the training is: noise down to 3 dB, rooms, telephone, codecs.
