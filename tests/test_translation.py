@@ -82,7 +82,8 @@ def test_every_flores_language_can_be_named_by_its_code() -> None:
 
 
 @pytest.mark.skipif(
-    embedded_path("milo-tiny-nllb") is None, reason="milo-tiny-nllb is not in the package yet: python -m trainer.tiny_nllb"
+    embedded_path("milo-tiny-nllb") is None,
+    reason="milo-tiny-nllb is not in the package yet: python -m trainer.tiny_nllb",
 )
 def test_the_languages_of_a_model_come_from_its_small_files(settings: Settings) -> None:
     assert translation.languages_of(models.resolve(settings, "milo-tiny-nllb")) == THREE
