@@ -13,7 +13,7 @@ from typing import Any
 from trainer import tokens
 
 MIN_WINDOW_S = 1.0
-PACK_WINDOW_S = 12.0
+PACK_WINDOW_S = 3.0
 
 
 def generation_config(tokenizer: Any, alignment_heads: list[list[int]]) -> Any:
