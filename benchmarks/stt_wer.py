@@ -32,6 +32,13 @@ SETS: dict[str, dict[str, Any]] = {
     "French": {"language": "fr", "share": 0.4},
     "English": {"language": "en", "share": 0.4},
 }
+LENGTHS: tuple[tuple[float, corpus.Kind], ...] = (
+    (0, "short"),
+    (5, "packed"),
+    (10, "packed"),
+    (18, "full"),
+    (26, "full"),
+)
 
 
 def word_errors(references: list[str], texts: list[str]) -> dict[str, float]:
@@ -55,6 +62,17 @@ def measure_set(listener: Listener, name: str, count: int, seed: int) -> dict[st
         "language_accuracy": round(sum(h.language == language for h in stock) / len(stock), 4),
         "mean_no_speech_prob": round(sum(h.no_speech_prob for h in stock) / len(stock), 4),
     }
+
+
+def measure_lengths(listener: Listener, count: int, seed: int) -> dict[str, float]:
+    """WER of packed windows by the seconds of speech and pauses in them: what `pack_window_s` is chosen from."""
+    found = {}
+    for length_s, kind in LENGTHS:
+        rng = random.Random(f"length/{seed}/{length_s}")
+        windows = [corpus.window(rng, kind, "heldout", length_s=length_s) for _ in range(count)]
+        heard = listener.hear([w.audio for w in windows], stock=False, batch=8)
+        found[f"{length_s:g}"] = word_errors([w.text for w in windows], [h.text for h in heard])["wer"]
+    return found
 
 
 def measure_no_speech(listener: Listener, count: int, seed: int) -> dict[str, Any]:
@@ -85,11 +103,14 @@ def main() -> None:
         print(f"{name:32} {row['audio_s']:7.0f}s {stock:17.1%} {own:16.1%} {row['language_accuracy']:9.1%}", flush=True)
     no_speech = measure_no_speech(listener, max(8, args.count // 4), args.seed)
     print(f"without speech: {no_speech['empty_text']:.1%} empty, no_speech_prob {no_speech['mean_no_speech_prob']:.3f}")
+    lengths = measure_lengths(listener, max(8, args.count // 8), args.seed)
+    print("WER by window length: " + ", ".join(f"{length} s {wer:.1%}" for length, wer in lengths.items()))
     result = {
         "command": f"python -m benchmarks.stt_wer --count {args.count} --seed {args.seed}",
         "scoring": SCORING_VERSION,
         "sets": sets,
         "no speech": no_speech,
+        "wer by length in s": lengths,
     }
     (args.model / "wer.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     (args.model / "README.md").write_text(card.render(args.model, result), encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import io
 import struct
 from collections.abc import Iterator
@@ -12,6 +11,9 @@ from typing import Any
 import av
 import numpy as np
 import numpy.typing as npt
+import soxr
+
+from milo.engines import espeak
 
 RATE_HZ = 16_000
 Signal = npt.NDArray[np.float32]
@@ -148,42 +150,11 @@ class EndlessWav(io.RawIOBase):
         return piece
 
 
-@lru_cache(maxsize=1)
-def _espeak() -> tuple[Any, Any]:
-    import espeakng_loader
-
-    library = ctypes.CDLL(espeakng_loader.get_library_path())
-    synchronous = 2
-    rate_hz = library.espeak_Initialize(synchronous, 0, espeakng_loader.get_data_path().encode(), 0)
-    assert rate_hz == 22050, "the rate that `say` resamples from"
-    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-    heard: list[bytes] = []
-
-    def take(samples: Any, count: int, _events: Any) -> int:
-        if samples and count:
-            heard.append(ctypes.string_at(samples, count * 2))
-        return 0
-
-    callback = kind(take)
-    library.espeak_SetSynthCallback(callback)
-    return library, (heard, callback)
-
-
 @lru_cache(maxsize=32)
 def say(text: str, voice: str = "en") -> npt.NDArray[np.int16]:
     """`text` spoken by eSpeak NG: int16 mono at 16 kHz, silence at both ends cut off."""
-    library, (heard, _) = _espeak()
-    heard.clear()
-    library.espeak_SetVoiceByName(voice.encode())
-    encoded = text.encode() + b"\0"
-    library.espeak_Synth(encoded, len(encoded), 0, 0, 0, 1, None, None)
-    library.espeak_Synchronize()
-    pcm = np.frombuffer(b"".join(heard), np.int16)
-    frame = av.AudioFrame.from_ndarray(pcm[None], format="s16", layout="mono")
-    frame.sample_rate = 22050
-    resampler = av.AudioResampler("s16", "mono", RATE_HZ)
-    parts = [out.to_ndarray()[0] for out in resampler.resample(frame) + resampler.resample(None)]
-    speech = np.concatenate(parts)
+    said = espeak.synthesize(text, voice=voice, rate_wpm=175, fresh=True)
+    speech = soxr.resample(said.samples, said.sample_rate, RATE_HZ)
     loud = np.flatnonzero(np.abs(speech.astype(np.int32)) > 200)
     return speech[loud[0] : loud[-1] + 1]
 

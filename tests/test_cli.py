@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from click.testing import CliRunner
 
 from milo.archive import Manifest, find_inputs
 from milo.archive.manifest import NAME
-from milo.cli import COMMANDS, cli
+from milo.cli import COMMANDS, cli, main
 from milo.client import Milo
 from milo.errors import MiloError
 from milo.ports import free_port
@@ -26,10 +30,31 @@ from tests.live import Live, live_settings, live_stack, processes_of
 # --- conventions ------------------------------------------------------------------------------------------------------
 
 
-def run(*words: str, **env: str) -> subprocess.CompletedProcess[str]:
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(*words: str, **env: str) -> Done:
+    """`milo WORDS` in this process, in an environment without other settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MILO_")}
-    command = [sys.executable, "-m", "milo.cli", *words]
-    return subprocess.run(command, env={**kept, **env}, capture_output=True, text=True, timeout=170)
+    out, err = io.StringIO(), io.StringIO()
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with (
+            mock.patch.dict(os.environ, {**kept, **env}, clear=True),
+            mock.patch.object(sys, "argv", ["milo", *words]),
+            redirect_stdout(out),
+            redirect_stderr(err),
+            pytest.raises(SystemExit) as ended,
+        ):
+            main()
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert isinstance(ended.value.code, int)
+    return Done(ended.value.code, out.getvalue(), err.getvalue())
 
 
 def test_help_loads_nothing_heavy() -> None:

@@ -121,7 +121,9 @@ def test_a_shard_that_is_missing_is_named(settings: Settings, tmp_path: Path) ->
         models.resolve(settings, str(folder))
 
 
-@pytest.mark.parametrize("name", ["", "  ", "a b", "x/../../etc", "ünïcode", "a" * 300, "/" + "a" * 5000, ".hidden", "nul\0"])
+@pytest.mark.parametrize(
+    "name", ["", "  ", "a b", "x/../../etc", "ünïcode", "a" * 300, "/" + "a" * 5000, ".hidden", "nul\0"]
+)
 def test_what_can_not_be_a_name_is_refused(settings: Settings, name: str) -> None:
     with pytest.raises((Invalid, ModelUnavailable)):
         models.resolve(settings, name)

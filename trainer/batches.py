@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import itertools
 import random
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -28,15 +29,17 @@ UNKNOWN: Frames = (-1, -1)
 Spoken = list[tuple[int, Frames]]
 """Tokens, each with the encoder frames in which it is spoken."""
 IGNORE = -100
-LANGUAGE_SHARE = {"mg": 0.78, "fr": 0.11, "en": 0.11}
+LANGUAGE_SHARE = {"mg": 0.88, "fr": 0.06, "en": 0.06}
 BATCH_SIZE: dict[Kind, int] = {"short": 16, "packed": 5, "full": 2}
 """Windows in a batch of each kind: 50 to 60 s of audio each."""
 SHORT_LENGTHS = ((range(1, 27), 22, 0.42), (range(27, 42), 16, 0.35), (range(42, 10_000), 10, 0.23))
 """Letters of the sentences in one batch of short windows, its size, its share: equally long ones need no padding."""
-NO_SPEECH_SHARE, TIMESTAMPS_SHARE, PROMPT_SHARE = 0.06, 0.3, 0.1
+NO_SPEECH_SHARE, TIMESTAMPS_SHARE, PROMPT_SHARE = 0.05, 0.2, 0.03
 EASY: dict[str, Any] = {"voices": "few", "clean": True}
-EASY_SHARE = (0.85, 0.08)
+EASY_SHARE = (0.95, 0.3)
 """of the windows while the model learns to align, and later"""
+POOL = 230
+"""Different batches of the polish: about 3000 windows."""
 CTC_LETTERS = "abcdefghijklmnopqrstuvwxyz' éèêàçûôîâù"
 
 
@@ -155,7 +158,7 @@ def spec_augment(mel: torch.Tensor, rng: random.Random) -> None:
             row[:, at : at + width] = row.mean()
 
 
-def collate(windows: list[Window], targets: Targets, rng: random.Random, *, full: bool, augment: bool) -> Batch:
+def collate(windows: list[Window], targets: Targets, rng: random.Random, *, full: bool) -> Batch:
     """full: every window padded with zeros to 30 s, as stock tools do; else to a little more than the longest."""
     longest = max(len(w.audio) for w in windows)
     padded = longest + int(rng.uniform(0, 0.6) * RATE_HZ) if rng.random() < 0.6 else longest
@@ -164,8 +167,6 @@ def collate(windows: list[Window], targets: Targets, rng: random.Random, *, full
     for row, window in zip(audio, windows, strict=True):
         row[: len(window.audio)] = torch.from_numpy(window.audio)
     mel = log_mel(audio)
-    if augment:
-        spec_augment(mel, rng)
     prompted = rng.random() < PROMPT_SHARE
     triples = [targets(window, rng, prompted) for window in windows]
     length = max(len(tokens) for tokens, _, _ in triples)
@@ -188,36 +189,77 @@ def collate(windows: list[Window], targets: Targets, rng: random.Random, *, full
     )
 
 
-def training_window(rng: random.Random, kind: Kind, letters: range, length_s: float | None, easy: bool) -> Window:
-    """One window as it is trained on: some language, or now and then nobody speaking. easy: few voices, clean."""
+def training_window(
+    rng: random.Random, kind: Kind, letters: range, length_s: float | None, options: dict[str, Any]
+) -> Window:
+    """One window as it is trained on: some language, or now and then nobody speaking."""
     if rng.random() < NO_SPEECH_SHARE:
         top_s = {"short": 4.0, "packed": 12.0, "full": 30.0}[kind]
         return corpus.no_speech_window(rng, rng.uniform(0.5, length_s or top_s))
     language = rng.choices(list(LANGUAGE_SHARE), list(LANGUAGE_SHARE.values()))[0]
-    return corpus.window(rng, kind, language=language, letters=letters, length_s=length_s, **EASY if easy else {})
+    return corpus.window(rng, kind, language=language, letters=letters, length_s=length_s, **options)
 
 
 class TrainingBatches(Dataset[Batch]):
-    """Batch `step` of `steps`. First mostly single sentences, then also long windows, as the model learns to align."""
+    """Batch `step` of `steps`. First mostly single sentences, then also long windows, as the model learns to align.
 
-    def __init__(self, tokenizer: Any, seed: int, steps: int, *, warm_up: int = 0, scale: float = 1.0) -> None:
+    From the first of `polish` on: a fixed pool of batches, half of them clean, that come round again, each time blanked
+    elsewhere; at each further step of `polish` another pool. A model this small learns more from hearing 3000 windows
+    often than endless ones once.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        seed: int,
+        steps: int,
+        *,
+        warm_up: int = 0,
+        polish: Sequence[int] = (),
+        scale: float = 1.0,
+    ) -> None:
         self.targets, self.seed, self.steps, self.warm_up, self.scale = Targets(tokenizer), seed, steps, warm_up, scale
+        self.polish = polish
+        self._pool: dict[int, Batch] = {}
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, step: int) -> Batch:
         torch.set_num_threads(1)
+        if pool := sum(step >= start for start in self.polish):
+            return self._polishing(step, pool - 1)
+        weights = (0.94, 0.04, 0.02) if step < self.warm_up else (0.62, 0.28, 0.1)
+        easy = EASY_SHARE[0] if step < self.warm_up else EASY_SHARE[1]
         rng = random.Random(f"{self.seed}/{step}")
-        weights = (0.92, 0.06, 0.02) if step < self.warm_up else (0.54, 0.32, 0.14)
+        batch = self._make(rng, weights, lambda: EASY if rng.random() < easy else {})
+        spec_augment(batch.mel, rng)
+        return batch
+
+    def _polishing(self, step: int, pool: int) -> Batch:
+        number = pool * POOL + step % POOL
+        if number not in self._pool:
+            rng = random.Random(f"{self.seed}/polish/{number}")
+            voices = ("several",) if pool == 0 else ("several", "all")
+
+            def options() -> dict[str, Any]:
+                clean = rng.random() < 0.5
+                return {"voices": voices[0] if len(voices) == 1 else rng.choice(voices), "clean": clean}
+
+            self._pool[number] = self._make(rng, (0.8, 0.15, 0.05), options)
+        batch = self._pool[number]
+        mel = batch.mel.clone()
+        spec_augment(mel, random.Random(f"{self.seed}/{step}"))
+        return replace(batch, mel=mel)
+
+    def _make(
+        self, rng: random.Random, weights: tuple[float, float, float], options: Callable[[], dict[str, Any]]
+    ) -> Batch:
         kind: Kind = rng.choices(("short", "packed", "full"), weights)[0]
         size, letters = BATCH_SIZE[kind], corpus.ANY_LENGTH
         if kind == "short":
             letters, size, _ = rng.choices(SHORT_LENGTHS, [share for *_, share in SHORT_LENGTHS])[0]
         length_s = rng.uniform(3, 12) if kind == "packed" else None
-        easy = EASY_SHARE[0] if step < self.warm_up else EASY_SHARE[1]
-        windows = [
-            training_window(rng, kind, letters, length_s, rng.random() < easy)
-            for _ in range(max(2, round(size * self.scale)))
-        ]
-        return collate(windows, self.targets, rng, full=kind == "full", augment=True)
+        count = max(2, round(size * self.scale))
+        windows = [training_window(rng, kind, letters, length_s, options()) for _ in range(count)]
+        return collate(windows, self.targets, rng, full=kind == "full")

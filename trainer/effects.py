@@ -165,7 +165,7 @@ def _noise(audio: Audio, rng: Rng) -> Audio:
     elif kind < 0.25:
         noise = noise * 0.1 + clicks(rng, n) * 3
     speech_rms = float(np.sqrt((audio**2).mean()) + 1e-6)
-    snr_db = rng.uniform(3, 45)
+    snr_db = rng.uniform(8, 45)
     return (audio + noise / (noise.std() + 1e-9) * speech_rms * 10 ** (-snr_db / 20)).astype(np.float32)
 
 
@@ -174,11 +174,11 @@ def recorded(audio: Audio, rng: Rng) -> Audio:
     if rng.random() < 0.5:
         size = fft_length(len(audio) + 256)
         audio = filtered(audio, equaliser(rng, size), size)
-    if rng.random() < 0.3:
+    if rng.random() < 0.2:
         audio = room(audio, rng)
-    if rng.random() < 0.6:
+    if rng.random() < 0.5:
         audio = _noise(audio, rng)
-    if rng.random() < 0.3:
+    if rng.random() < 0.25:
         audio = line(audio, rng)
     audio = audio / np.float32(np.abs(audio).max() + 1e-6)
     kind = rng.random()

@@ -13,7 +13,7 @@ from typing import Any
 from trainer import tokens
 
 MIN_WINDOW_S = 1.0
-PACK_WINDOW_S = 12.0
+PACK_WINDOW_S = 3.0
 
 
 def generation_config(tokenizer: Any, alignment_heads: list[list[int]]) -> Any:
@@ -44,16 +44,20 @@ def generation_config(tokenizer: Any, alignment_heads: list[list[int]]) -> Any:
 
 
 def write(whisper: Any, tokenizer: Any, folder: Path, alignment_heads: list[list[int]] | None = None) -> None:
-    """The model folder, whole: config.json carries a `milo` key with the windows it was trained for."""
+    """The model folder, whole: config.json carries a `milo` key with the windows it was trained for.
+
+    `alignment_heads`: measured by `trainer.align` when not given.
+    """
     import copy
 
     import torch
 
+    from trainer import align
+
     folder.mkdir(parents=True, exist_ok=True)
+    heads = alignment_heads or align.choose_heads(copy.deepcopy(whisper).cpu(), tokenizer)[0]
     half = copy.deepcopy(whisper).to("cpu", torch.float16)
-    layers, heads = half.config.decoder_layers, half.config.decoder_attention_heads
-    chosen = alignment_heads or [[layers - 1, head] for head in range(heads)]
-    half.generation_config = generation_config(tokenizer, chosen)
+    half.generation_config = generation_config(tokenizer, heads)
     half.config.dtype = "float16"
     half.save_pretrained(folder)
     tokens.save(tokenizer, folder)

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.nn import functional as F
@@ -56,6 +56,8 @@ class Recipe:
     evaluate_steps: int = 200
     patience: int = 5
     """Evaluations without a better score before training ends early; 0: never."""
+    keep: Literal["best", "last"] = "best"
+    """Which weights are the result: those with the best score on held-out pairs, or those at the end."""
 
 
 @dataclass(frozen=True)
@@ -137,15 +139,18 @@ def fit(
     log: Path,
     evaluate: Evaluate,
     keep: Callable[[Any], None],
+    best: float = -math.inf,
 ) -> float:
-    """Train `model` in place and leave the best weights in it; `keep` is called whenever they get better.
+    """Train `model` in place and leave the chosen weights in it; `keep` is called with each that is better than before.
 
-    Returns their score. Metrics go to `log`, a JSON object a line.
+    `best` is the score to beat. Returns the score of the chosen weights (with `keep="best"`, -inf: none beat it, and
+    the weights are those before training). Metrics go to `log`, a JSON object a line.
     """
     device = str(next(model.parameters()).device)
     pad, end = checkpoint.token_of["<pad>"], checkpoint.token_of["</s>"]
     optimizer = _optimizer(model, recipe)
-    best, best_state, worse, sums, began = -math.inf, None, 0, [0.0, 0], time.monotonic()
+    kept, last_score = {name: t.cpu().clone() for name, t in model.state_dict().items()}, -math.inf
+    worse, sums, began = 0, [0.0, 0], time.monotonic()
     mixed = torch.autocast(device.split(":")[0], dtype=torch.bfloat16, enabled=recipe.bfloat16)
     with log.open("a", encoding="utf-8") as metrics:
         for step, batch in zip(range(recipe.steps), batches, strict=False):
@@ -170,15 +175,15 @@ def fit(
             metrics.flush()
             print(row, file=sys.stderr, flush=True)
             sums, worse = [0.0, 0], 0 if score > best else worse + 1
-            if score > best:
-                best, best_state = score, {name: t.cpu().clone() for name, t in model.state_dict().items()}
+            if score > best or recipe.keep == "last":
+                best, last_score = max(best, score), score
+                kept = {name: t.cpu().clone() for name, t in model.state_dict().items()}
                 keep(model)
-            if recipe.patience and worse >= recipe.patience:
+            if recipe.patience and worse >= recipe.patience and recipe.keep == "best":
                 break
-    if best_state is not None:
-        model.load_state_dict(best_state)
+    model.load_state_dict(kept)
     model.eval()
-    return best
+    return last_score
 
 
 def directions(pairs: Sequence[TextPair], checkpoint: Checkpoint) -> list[Example]:
@@ -240,7 +245,8 @@ def finetune_nllb(
 ) -> dict[str, Any]:
     """Fine-tune `base` (a name, hub id or folder) on a file of pairs; the model goes to `out`. Returns the summary.
 
-    The summary, also in `out/summary.json`: chrF of each direction on the held-out pairs before and after. Raises
+    The summary, also in `out/summary.json`: chrF of each direction on the held-out pairs before and after. With
+    `keep="best"`, weights that are no better than the base's on those are not kept: `out` is the base then. Raises
     `Invalid` for a line of the file that is wrong, `ModelUnavailable` for a base that can't be loaded.
     """
     recipe, settings = recipe or Recipe(), settings or get_settings()
@@ -257,27 +263,34 @@ def finetune_nllb(
     before = score_pairs(translator, heldout)
 
     def evaluate(_: Any) -> float:
-        scores = score_pairs(translator, heldout)
-        return sum(scores.values()) / len(scores)
+        return _mean(score_pairs(translator, heldout))
 
     def keep(better: Any) -> None:
         save(better, checkpoint, settings, out)
 
     batches = batches_of(_endless(examples, recipe.seed), recipe.batch_tokens)
     try:
-        fit(model, checkpoint, batches, recipe, out / "metrics.jsonl", evaluate, keep)
+        fit(model, checkpoint, batches, recipe, out / "metrics.jsonl", evaluate, keep, _mean(before))
     except torch.cuda.OutOfMemoryError:
         raise Invalid(
             f"the GPU has not enough memory for batches of {recipe.batch_tokens} tokens; try --batch-tokens"
             f" {recipe.batch_tokens // 2}, or --freeze-embeddings"
         ) from None
+    after = score_pairs(translator, heldout)
+    if not (out / "model.safetensors").is_file():
+        save(model, checkpoint, settings, out)
     summary = {
         "base": checkpoint.resolved.label,
         "pairs": {"train": len(train), "heldout": len(heldout)},
-        "chrf": {"before": before, "after": score_pairs(translator, heldout)},
+        "chrf": {"before": before, "after": after},
+        "improved": _mean(after) > _mean(before),
     }
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return summary
+
+
+def _mean(scores: dict[str, float]) -> float:
+    return sum(scores.values()) / len(scores)
 
 
 def _load(checkpoint: Checkpoint, device: str) -> Any:
@@ -300,6 +313,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=Recipe.peak_rate, help="peak learning rate")
     parser.add_argument("--evaluate-steps", type=int, default=Recipe.evaluate_steps)
     parser.add_argument("--patience", type=int, default=Recipe.patience, help="0: train all the steps")
+    parser.add_argument("--keep", default="best", choices=("best", "last"), help="best on held-out pairs, or the last")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     parser.add_argument("--freeze-embeddings", action=argparse.BooleanOptionalAction, help="default: for large models")
@@ -311,6 +325,7 @@ def main() -> None:
         warm_up_steps=max(1, min(Recipe.warm_up_steps, args.steps // 10)),
         evaluate_steps=args.evaluate_steps,
         patience=args.patience,
+        keep=args.keep,
         seed=args.seed,
     )
     try:
@@ -320,6 +335,11 @@ def main() -> None:
     except MiloError as error:
         sys.exit(f"error: {error.detail}")
     print(json.dumps(summary, indent=2))
+    if not summary["improved"]:
+        sys.exit(
+            "The held-out pairs are translated no better than before: use more pairs, a lower --rate or fewer --steps;"
+            " or --keep last, if the pairs themselves are all that matters."
+        )
 
 
 if __name__ == "__main__":

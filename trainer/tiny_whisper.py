@@ -39,12 +39,12 @@ class Recipe:
     """One training. Each cycle is a one-cycle schedule of its own (warm-up, then cosine to zero)."""
 
     seed: int = 0
-    cycles: tuple[int, ...] = (2000, 6000)
-    """Steps of each cycle; the model is exported at the end of each."""
+    cycles: tuple[int, ...] = (4000, 2000, 1300)
+    """Steps of each cycle; those after the first polish (`TrainingBatches`). The model is exported after each."""
     peak_rate: float = 1.8e-3
     weight_decay: float = 0.02
     clip_norm: float = 1.0
-    align_steps: int = 1500
+    align_steps: int = 1400
     """Until this step mostly single sentences, clean, in few voices."""
     d_model: int = 160
     layers: tuple[int, int] = (4, 2)
@@ -131,6 +131,7 @@ def build(recipe: Recipe, tokenizer: Any) -> TinyWhisper:
         decoder_ffn_dim=d * 16 // 5,
         max_source_positions=1500,
         max_target_positions=448,
+        init_std=0.04,
         pad_token_id=end,
         bos_token_id=end,
         eos_token_id=end,
@@ -143,10 +144,10 @@ def build(recipe: Recipe, tokenizer: Any) -> TinyWhisper:
 
 
 def learning_rate(step: int, recipe: Recipe) -> float:
-    """One-cycle: a tenth of the cycle up to the peak, a cosine down to zero; later cycles start at 0.7 of the peak."""
+    """One-cycle: a tenth of the cycle up to the peak, a cosine down to zero; each cycle has 0.7 of the peak before."""
     for number, length in enumerate(recipe.cycles):
         if step < length:
-            peak = recipe.peak_rate * (1.0 if number == 0 else 0.7)
+            peak = recipe.peak_rate * 0.7**number
             rise = max(1, length // 10)
             if step < rise:
                 return peak * (step + 1) / rise
@@ -173,8 +174,15 @@ def train(recipe: Recipe, out: Path, device: str, first_step: int = 0, start_fro
     plain = [p for p in model.parameters() if p.requires_grad and p.dim() < 2]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), fused=True)
-    total = sum(recipe.cycles)
-    made = TrainingBatches(tokenizer, recipe.seed, total, warm_up=recipe.align_steps, scale=recipe.batch_scale)
+    total, ends = sum(recipe.cycles), np.cumsum(recipe.cycles)
+    made = TrainingBatches(
+        tokenizer,
+        recipe.seed,
+        total,
+        warm_up=recipe.align_steps,
+        polish=ends[:-1].tolist(),
+        scale=recipe.batch_scale,
+    )
     loader = torch.utils.data.DataLoader(
         made,
         batch_size=None,
@@ -182,7 +190,6 @@ def train(recipe: Recipe, out: Path, device: str, first_step: int = 0, start_fro
         num_workers=recipe.workers,
         prefetch_factor=4 if recipe.workers else None,
     )
-    ends = np.cumsum(recipe.cycles)
     began, sums = time.monotonic(), np.zeros(4)
     with (out / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
         for step, batch in enumerate(loader, first_step):

@@ -24,8 +24,10 @@ from workers.work import Done, Group, Held
 
 INLINE_BYTES = 64 * 1024
 """Results up to this size stand in the row; larger ones in a file."""
-LOOK_AHEAD = 4
-"""Batches' worth of windows to choose equal lengths from."""
+BATCHES_A_STEP = 4
+"""Engine batches that one step may hold: the engine sorts its windows by length, so more of them pad less."""
+LOOK_AHEAD = 2
+"""Steps' worth of windows to choose near lengths from."""
 STEP_S = 1.5
 """Engine time between two yield points that the batch size is steered to: how long a person may have to wait."""
 
@@ -100,7 +102,7 @@ class Table:
                 self._finish(recording)
 
     def fill(self) -> bool:
-        """Claim more jobs while the windows on the table don't fill a batch. False: there is nothing left to do."""
+        """Claim more jobs while the windows on the table don't fill a step. False: there is nothing left to do."""
         while len(self._queue) < self._batch:
             joined = self._group.more(self._batch - len(self._queue))
             if not joined:
@@ -109,7 +111,7 @@ class Table:
         return bool(self._queue)
 
     def step(self) -> None:
-        """One engine batch: the oldest window, and those nearest to it in length."""
+        """One call of the engine: the oldest window, and those nearest to it in length."""
         chosen = self._choose()
         windows = [self.open[job_id].windows[index] for job_id, index in chosen]
         audio = [
@@ -148,11 +150,11 @@ class Table:
         return window.end_s - window.start_s
 
     def _steer(self, count: int, took_s: float) -> None:
-        """Keep a batch near `STEP_S`, so that somebody who waits does not wait long."""
+        """Keep a step near `STEP_S`, so that somebody who waits does not wait long."""
         if took_s > 2 * STEP_S:
             self._batch = max(1, int(count * STEP_S / took_s))
         elif took_s < STEP_S / 2 and count >= self._batch:
-            self._batch = min(self._settings.batch_windows, self._batch * 2)
+            self._batch = min(self._settings.batch_windows * BATCHES_A_STEP, self._batch * 2)
 
     def _after(self, recording: Recording, indexes: Sequence[int]) -> None:
         held = recording.held

@@ -10,8 +10,8 @@ from milo.spoken.wording import Wording
 
 NUMBER = r"(?:\d{1,3}(?: \d{3})+(?!\d)|\d{1,3}(?:\.\d{3})+(?!\d)|\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:[.,]\d+(?![.,]?\d))?"
 """A number as it is written in Madagascar, France or England, without its sign."""
-MAX_DIGITS_IN_WORDS = 12
-"""A longer unbroken run of digits is an identifier, and is read digit by digit."""
+MAX_DIGITS_IN_WORDS = 9
+"""A longer unbroken run of digits is an identifier, and is read digit by digit; unless it is round."""
 LARGEST = 10**18
 _ROMAN = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
 
@@ -61,7 +61,7 @@ def _is_group(head: str, tail: str, mark: str, wording: Wording, money: bool) ->
 def in_words(figure: Figure, wording: Wording, order: NumberOrder, *, year: bool = False) -> str:
     """The number in words; digit by digit with a leading zero, or when it is too long to be a quantity."""
     whole, digits = figure.whole, wording.digits
-    longest = 18 if figure.grouped else MAX_DIGITS_IN_WORDS
+    longest = 18 if figure.grouped or whole.endswith("000") else MAX_DIGITS_IN_WORDS
     if (len(whole) > 1 and whole[0] == "0") or len(whole) > longest:
         said = " ".join(digits[int(c)] for c in whole)
     else:

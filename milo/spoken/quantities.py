@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
 from milo.malagasy import NumberOrder
 from milo.spoken.figures import NUMBER, Figure, in_words, read, roman
@@ -28,6 +29,7 @@ def amounts(w: Wording, order: NumberOrder) -> Rules:
 
     def amount(number: str, scaled: str | None, code: str, unit: str | None) -> str:
         money, figure = w.money[code], read(number, w, money=True)
+        figure = replace(figure, grouped=True)
         suffix = f" {w.per} {_unit_one(unit, w)}" if unit else ""
         if scaled:
             said = f"{in_words(figure, w, order)} {_scale(scaled, figure, w)} {money.many}{suffix}"
@@ -92,14 +94,15 @@ def measures(w: Wording, order: NumberOrder) -> Rules:
         return {"-": f"{w.minus} ", "+": f"{w.plus} "}.get(m[1] or "", "")
 
     def measure(m: Match) -> str:
-        return signed(m) + _count(read(m[2], w), m[3], w.units[m[3]], w, order)
+        said = signed(m) + _count(read(m[2], w), m[3], w.units[m[3]], w, order)
+        return f"{said} {w.per} {_unit_one(m[4], w)}" if m[4] else said
 
     def percent(m: Match) -> str:
         return f"{signed(m)}{in_words(read(m[2], w), w, order)} {w.percent if m[3] == '%' else w.per_mille}"
 
     return [
         (rf"{sign}({NUMBER}) ?([%‰])", percent),
-        (rf"{sign}({NUMBER}) ?({units})(?![\w/°]|'\w)", measure),
+        (rf"{sign}({NUMBER}) ?({units})(?:/({units}))?(?![\w/°]|'\w)", measure),
     ]
 
 
@@ -149,7 +152,6 @@ def sums(w: Wording, order: NumberOrder) -> Rules:
         (rf"(?<![\d.,]){grouped}\d{{1,18}}(?:,\d{{1,18}}){{2,}}(?!\d)", version),
         (r"(?<![\d/.,])(\d{1,6}) ?[/⁄] ?(\d{1,6})(?![\d/]|[.,]\d)", fraction),
         (r"(?<=\d) - (?=\d)", lambda m: f" {w.minus_sign} "),
-        (r"(?<=\d) ?[×xX*] ?(?=\d)", lambda m: f" {w.signs['×']} "),
         (r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", lambda m: " "),
         (rf"(?:(?<![\w.,)])([-+]))?({NUMBER})", plain),
     ]

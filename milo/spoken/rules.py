@@ -123,6 +123,8 @@ def _dates(w: Wording, order: NumberOrder) -> Rules:
     return [
         (r"(?<![\d-])(\d{4})-(\d{2})-(\d{2})(?:[T ](\d{2}:\d{2})(?::\d{2}(?:\.\d+)?)?Z?)?(?![\d-])", iso),
         (r"(?<![\d/.-])(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d{2})(?![\d/]|[.-]\d)", slashed),
+        (r"(?<![\d/.,-])(\d{1,2})(/)(0\d)()(?![\d/]|[.,-]\d)", slashed),
+        (r"(?<![\d/.,-])(0\d)(/)(1[0-2])()(?![\d/]|[.,-]\d)", slashed),
         (rf"(?i)(?<![\d/.,])(\d{{1,2}})(?:er|st|nd|rd|th)? ({names})\b\.?(?! *[({{])(?: (\d{{4}})\b)?", named),
         *(english if w.language == "en" else []),
     ]
@@ -137,9 +139,13 @@ def _full_year(year: str) -> int:
 
 
 def _ranges(w: Wording, order: NumberOrder) -> Rules:
-    """5-10, 8h-12h, 2020–2024; more than two parts are a code, not a range."""
+    """5-10, 8h-12h, 2020–2024; more than two parts, or a leading zero, are a code and not a range."""
     return [
+        (r"(?<=\d)'(?=\d{3}(?!\d))", lambda m: " "),
         (r"(?<![\w-])\d{1,18}(?:-\d{1,18}){2,20}(?![\w-])", lambda m: m[0].replace("-", " , ")),
+        (r"(?<=\d)-(?=0\d+(?![\d:hH]))", lambda m: ", "),
+        (r"(?<=\d) [-–—] (?=\d)(?![^\n]*=)", lambda m: f" {w.to} "),
+        (r"(?<=\d) ?[×xX*] ?(?=\d)", lambda m: f" {w.signs['×']} "),
         (r"(?<=\d)(?:-| ?[–—] ?)(?=\d)|(?<=\d[hH%])(?:-| ?[–—] ?)(?=\d)", lambda m: f" {w.to} "),
         (r"(?<=[^\W\d_])-(?=\d)", lambda m: " "),
         (r"(?<=\d) (?=\d{1,3}⁄\d)", lambda m: f" {w.signs['&']} "),

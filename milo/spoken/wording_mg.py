@@ -262,5 +262,7 @@ MG = Wording(
             r"\1 toko \2 andininy \3",
         ),
         (r"(?<!\S)@ ?ny\b", "amin'ny"),
+        (r"(?<!\S)@(?=[aeio]\w)", "amin'"),
+        (r"(?<!\S)@(?=\w)", "arobazy "),
     ),
 )

@@ -181,7 +181,17 @@ def raw(url: str, sent: bytes) -> bytes:
     host, port = url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall(sent)
-        return connection.recv(65536)
+        answer = connection.recv(65536)
+        while (length := _missing(answer)) > 0 and (more := connection.recv(length)):
+            answer += more
+        return answer
+
+
+def _missing(answer: bytes) -> int:
+    """Bytes of the body that its head announces and that are still to come."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    lengths = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    return int(lengths[0]) - len(body) if lengths else 0
 
 
 @pytest.fixture(scope="session")

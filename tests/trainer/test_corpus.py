@@ -15,7 +15,6 @@ from milo.engines import espeak
 from trainer import corpus, effects
 from trainer.corpus import Kind
 
-
 _HASH_WINDOWS = """
 import hashlib, random
 from trainer import corpus
