@@ -20,10 +20,12 @@ from tests.servers import ROOT, api_in_thread, environment
 
 
 def test_without_a_key_nothing_but_health_and_the_documentation_is_open(url: str) -> None:
-    for path in ("/api/v1/jobs", "/api/v1/models", "/metrics", "/api/v1/metrics", "/api/v1/nothing", "/v1/models"):
+    for path in ("/api/v1/jobs", "/api/v1/models", "/metrics", "/api/v1/metrics", "/api/v1/nothing"):
         answer = httpx.get(url + path, trust_env=False)
         problem(answer, 401, "no_key")
         assert answer.headers["www-authenticate"].startswith("Bearer")
+    models = httpx.get(f"{url}/v1/models", trust_env=False)
+    assert models.status_code == 401 and set(models.json()) == {"error"}, "OpenAI's shape on OpenAI's paths"
     assert httpx.get(f"{url}/api/v1/health", trust_env=False).status_code == 200
     assert httpx.get(f"{url}/docs", trust_env=False).status_code == 200
 
