@@ -30,6 +30,7 @@ from milo.engines.nllb_common import NllbTranslator
 from milo.engines.nllb_hf import HFBackend
 from milo.errors import Invalid, MiloError
 from milo.settings import Settings, get_settings
+from trainer import nllb_state
 from trainer.pairs import TextPair, chrf, read_pairs, split_pairs
 
 IGNORE = -100
@@ -140,20 +141,26 @@ def fit(
     evaluate: Evaluate,
     keep: Callable[[Any], None],
     best: float = -math.inf,
+    state: Path | None = None,
 ) -> float:
     """Train `model` in place and leave the chosen weights in it; `keep` is called with each that is better than before.
 
     `best` is the score to beat. Returns the score of the chosen weights (with `keep="best"`, -inf: none beat it, and
-    the weights are those before training). Metrics go to `log`, a JSON object a line.
+    the weights are those before training). Metrics go to `log`, a JSON object a line. `state`: a file from which
+    training goes on if it was killed, for `keep="last"`; the batches of the steps done are drawn and left out.
     """
     device = str(next(model.parameters()).device)
     pad, end = checkpoint.token_of["<pad>"], checkpoint.token_of["</s>"]
     optimizer = _optimizer(model, recipe)
     kept, last_score = {name: t.cpu().clone() for name, t in model.state_dict().items()}, -math.inf
-    worse, sums, began = 0, [0.0, 0], time.monotonic()
+    worse, sums, began, first = 0, [0.0, 0], time.monotonic(), 0
+    if state and state.is_file():
+        first = int(nllb_state.load(state, model, optimizer)["step"])
     mixed = torch.autocast(device.split(":")[0], dtype=torch.bfloat16, enabled=recipe.bfloat16)
     with log.open("a", encoding="utf-8") as metrics:
         for step, batch in zip(range(recipe.steps), batches, strict=False):
+            if step < first:
+                continue
             model.train()
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, recipe)
@@ -179,6 +186,8 @@ def fit(
                 best, last_score = max(best, score), score
                 kept = {name: t.cpu().clone() for name, t in model.state_dict().items()}
                 keep(model)
+            if state:
+                nllb_state.save(state, model, optimizer, step + 1)
             if recipe.patience and worse >= recipe.patience and recipe.keep == "best":
                 break
     model.load_state_dict(kept)

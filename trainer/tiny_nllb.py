@@ -27,7 +27,7 @@ from milo.engines.nllb_checkpoint import Checkpoint, load_checkpoint, tokenizer_
 from milo.engines.nllb_common import NllbTranslator
 from milo.engines.nllb_hf import HFBackend
 from milo.settings import Settings
-from trainer import nllb, phrasebook_pairs, tiny_nllb_card
+from trainer import nllb, nllb_state, phrasebook_pairs, tiny_nllb_card
 from trainer.nllb import Example, Recipe
 
 CODES = {"en": "eng_Latn", "fr": "fra_Latn", "mg": "plt_Latn"}
@@ -159,7 +159,10 @@ def examples(checkpoint: Checkpoint, seed: int) -> Iterator[Example]:
 
 
 def train(seed: int, out: Path, recipe: Recipe, shape: Shape | None = None) -> Path:
-    """Train, write the model to `out/model`, measure it and write its card. Returns the model's folder."""
+    """Train, write the model to `out/model`, measure it and write its card. Returns the model's folder.
+
+    A training that was killed goes on from `out/state.safetensors` when it is called again.
+    """
     folder = out / "model"
     model, checkpoint = build(seed, shape or Shape(), folder)
     heldout = list(itertools.islice(phrasebook_pairs.pairs(seed, "heldout"), 60))
@@ -182,7 +185,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=9000)
     parser.add_argument("--batch-tokens", type=int, default=2600)
     parser.add_argument("--rate", type=float, default=2.5e-3, help="peak learning rate")
-    parser.add_argument("--evaluate-steps", type=int, default=500)
+    parser.add_argument("--evaluate-steps", type=int, default=300)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--measure", type=Path, help="measure the model in this folder and write its card")
     args = parser.parse_args()
@@ -201,6 +204,7 @@ def main() -> None:
         weight_decay=0.01,
         evaluate_steps=args.evaluate_steps,
         patience=0,
+        keep="last",
         seed=args.seed,
     )
     print(train(args.seed, args.out, recipe))
