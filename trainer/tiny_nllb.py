@@ -173,7 +173,8 @@ def train(seed: int, out: Path, recipe: Recipe, shape: Shape | None = None) -> P
         return sum(scores) / len(scores)
 
     batches = nllb.batches_of(examples(checkpoint, seed), recipe.batch_tokens)
-    nllb.fit(model, checkpoint, batches, recipe, out / "metrics.jsonl", evaluate, keep=lambda m: write_model(m, folder))
+    log, state = out / "metrics.jsonl", out / nllb_state.STATE
+    nllb.fit(model, checkpoint, batches, recipe, log, evaluate, lambda m: write_model(m, folder), state=state)
     tiny_nllb_card.write(folder, seed)
     return folder
 
