@@ -53,7 +53,8 @@ def _under_hundred(n: int) -> str:
         return UNITS[unit]
     if unit == 0:
         return TENS[ten - 1]
-    return f"{'iraika' if unit == 1 else UNITS[unit]} amby {TENS[ten - 1]}"
+    one = "iraika" if unit == 1 else UNITS[unit]
+    return f"{one} ambin'ny {TENS[0]}" if ten == 1 else f"{one} amby {TENS[ten - 1]}"
 
 
 def _powers(n: int) -> list[str]:
@@ -88,7 +89,7 @@ def _traditional(n: int) -> str:
         parts.append(f"{_modern(n // 1_000_000)} {MILLION}")
     if parts[0] == "iray" and len(parts) > 1:
         parts[0] = "iraika"
-    return " sy ".join(parts).replace("iray amby", "iraika amby")
+    return " sy ".join(parts).replace("iray amb", "iraika amb")
 
 
 def number_words(n: int, order: NumberOrder = "modern") -> str:

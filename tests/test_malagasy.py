@@ -16,7 +16,7 @@ from milo.malagasy import normalise_for_scoring, number_words, parse_number, pho
     [
         (0, "aotra", "aotra"),
         (1, "iray", "iray"),
-        (11, "iraika amby folo", "iraika amby folo"),
+        (11, "iraika ambin'ny folo", "iraika ambin'ny folo"),
         (24, "efatra amby roapolo", "efatra amby roapolo"),
         (100, "zato", "zato"),
         (101, "zato iray", "iraika amby zato"),

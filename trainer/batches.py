@@ -38,8 +38,10 @@ NO_SPEECH_SHARE, TIMESTAMPS_SHARE, PROMPT_SHARE = 0.05, 0.2, 0.03
 EASY: dict[str, Any] = {"voices": "few", "clean": True}
 EASY_SHARE = (0.95, 0.3)
 """of the windows while the model learns to align, and later"""
-POOL = 230
-"""Different batches of the polish: about 3000 windows."""
+POOLS = (230, 230, 900)
+"""Different batches of each polish: about 3000 windows, at last 11,000."""
+KINDS = ((0.8, 0.15, 0.05), (0.8, 0.15, 0.05), (0.6, 0.29, 0.11))
+"""Share of short, packed and full batches in each polish."""
 CTC_LETTERS = "abcdefghijklmnopqrstuvwxyz' éèêàçûôîâù"
 
 
@@ -204,8 +206,8 @@ class TrainingBatches(Dataset[Batch]):
     """Batch `step` of `steps`. First mostly single sentences, then also long windows, as the model learns to align.
 
     From the first of `polish` on: a fixed pool of batches, half of them clean, that come round again, each time blanked
-    elsewhere; at each further step of `polish` another pool. A model this small learns more from hearing 3000 windows
-    often than endless ones once.
+    elsewhere; at each further step of `polish` another pool (`POOLS`). A model this small learns more from hearing 3000
+    windows often than endless ones once; what it has learnt then carries over to more.
     """
 
     def __init__(
@@ -237,7 +239,8 @@ class TrainingBatches(Dataset[Batch]):
         return batch
 
     def _polishing(self, step: int, pool: int) -> Batch:
-        number = pool * POOL + step % POOL
+        pool = min(pool, len(POOLS) - 1)
+        number = sum(POOLS[:pool]) + step % POOLS[pool]
         if number not in self._pool:
             rng = random.Random(f"{self.seed}/polish/{number}")
             voices = ("several",) if pool == 0 else ("several", "all")
@@ -246,7 +249,7 @@ class TrainingBatches(Dataset[Batch]):
                 clean = rng.random() < 0.5
                 return {"voices": voices[0] if len(voices) == 1 else rng.choice(voices), "clean": clean}
 
-            self._pool[number] = self._make(rng, (0.8, 0.15, 0.05), options)
+            self._pool[number] = self._make(rng, KINDS[pool], options)
         batch = self._pool[number]
         mel = batch.mel.clone()
         spec_augment(mel, random.Random(f"{self.seed}/{step}"))

@@ -27,7 +27,7 @@ from milo.engines.nllb_checkpoint import Checkpoint, load_checkpoint, tokenizer_
 from milo.engines.nllb_common import NllbTranslator
 from milo.engines.nllb_hf import HFBackend
 from milo.settings import Settings
-from trainer import nllb, phrasebook_pairs, tiny_nllb_card
+from trainer import nllb, nllb_state, phrasebook_pairs, tiny_nllb_card
 from trainer.nllb import Example, Recipe
 
 CODES = {"en": "eng_Latn", "fr": "fra_Latn", "mg": "plt_Latn"}

@@ -39,7 +39,7 @@ class Recipe:
     """One training. Each cycle is a one-cycle schedule of its own (warm-up, then cosine to zero)."""
 
     seed: int = 0
-    cycles: tuple[int, ...] = (4000, 2000, 1300)
+    cycles: tuple[int, ...] = (4000, 2000, 1300, 4500)
     """Steps of each cycle; those after the first polish (`TrainingBatches`). The model is exported after each."""
     peak_rate: float = 1.8e-3
     weight_decay: float = 0.02

@@ -3,7 +3,6 @@ https://mg.wikipedia.org and https://tenymalagasy.org."""
 
 from __future__ import annotations
 
-import re
 
 from milo.malagasy import MAX_NUMBER, UNITS, NumberOrder, number_words
 from milo.spoken.wording import Money, Wording
@@ -44,12 +43,12 @@ _OTHER_MONTHS = {
 
 
 def number(n: int, order: NumberOrder = "modern") -> str:
-    """0 <= n < 10^18 in words: 11 to 19 with "ambin'ny folo", thousands of millions as "lavitrisa"."""
+    """0 <= n < 10^18 in words: thousands of millions as "lavitrisa"."""
     if n > MAX_NUMBER:
         high, low = divmod(n, 10**9)
         parts = [f"{number(high)} lavitrisa"] + ([number(low, order)] if low else [])
         return " ".join(parts) if order == "modern" else " sy ".join(reversed(parts))
-    return re.sub(r"\bamby folo\b", "ambin'ny folo", number_words(n, order))
+    return number_words(n, order)
 
 
 def ordinal(n: int, order: NumberOrder = "modern", feminine: bool = False) -> str:
