@@ -85,7 +85,8 @@ def _number(kind: str, rng: random.Random) -> Value:
         figures = f"{n:,}".replace(",", " ") if n > 9999 and rng.random() < 0.5 else str(n)
         return Value(kind, figures, (n, figures), figures)
     other = number_words(n, rng.choice(("modern", "traditional")))
-    return Value(kind, number_words(n), (n, ""), other.replace("ambin'ny folo", rng.choice(("amby", "ambin'ny")) + " folo"))
+    link = rng.choice(("amby", "ambin'ny"))
+    return Value(kind, number_words(n), (n, ""), other.replace("ambin'ny folo", f"{link} folo"))
 
 
 def _new_name(rng: random.Random) -> str:

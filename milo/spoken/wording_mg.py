@@ -3,7 +3,6 @@ https://mg.wikipedia.org and https://tenymalagasy.org."""
 
 from __future__ import annotations
 
-
 from milo.malagasy import MAX_NUMBER, UNITS, NumberOrder, number_words
 from milo.spoken.wording import Money, Wording
 
