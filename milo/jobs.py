@@ -13,6 +13,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from milo.recipes import Data, Evaluation, Recipe, Task
+
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 STATES: tuple[State, ...] = get_args(State)
 FINAL: tuple[State, ...] = ("succeeded", "failed", "cancelled")
@@ -134,6 +136,31 @@ class ConversePayload(Frozen):
     max_tokens: int = Field(256, ge=1, le=8192)
 
 
+class TrainingPayload(Frozen):
+    """One training, by its recipe."""
+
+    recipe: Recipe
+    name: str | None = None
+    """What people call it: the recipe's name."""
+
+
+class EvaluationPayload(Frozen):
+    """One model judged on one split of one data set."""
+
+    model: str
+    data: Data
+    task: Task = "whisper"
+    evaluation: Evaluation = Evaluation()
+    name: str | None = None
+
+
+class PipelinePayload(Frozen):
+    """Baseline, training, evaluation of the best checkpoint, comparison, gated deploy, summary."""
+
+    recipe: Recipe
+    name: str | None = None
+
+
 class PingPayload(Frozen):
     """A job that does nothing: `milo doctor` and the queue benchmark send it through the whole system."""
 
@@ -160,6 +187,12 @@ KINDS: dict[str, Kind] = {
     "translate": Kind(TranslatePayload, (("translate", "gpu"),), inputs=("texts", "name")),
     "chat": Kind(ChatPayload, (("chat", "gpu"),)),
     "converse": Kind(ConversePayload, (("converse", "gpu"),)),
+    "training": Kind(TrainingPayload, (("train", "gpu"),)),
+    "evaluation": Kind(EvaluationPayload, (("evaluate", "gpu"),)),
+    "pipeline": Kind(
+        PipelinePayload,
+        (("baseline", "gpu"), ("train", "gpu"), ("judge", "gpu"), ("deploy", "gpu"), ("summary", "cpu")),
+    ),
     "ping": Kind(PingPayload, (("ping", "gpu"),)),
 }
 
