@@ -1,9 +1,9 @@
 """Run directories: `runs/<utc>_<name>_<id>/`, what is in them and how they are read. Written by one training at a time.
 
-    config.yaml     the recipe, resolved            metrics.jsonl   a row a logged step: step, time, train/loss, …
-    dataset.json    hashes and sizes of the splits  summary.json    state, best and last
-    cmd.txt git.json env.txt                        alerts.jsonl    what was seen, what was done about it
-    preds/step-N.jsonl                              checkpoint-N/   stock checkpoints; best and last link to two
+config.yaml     the recipe, resolved            metrics.jsonl   a row a logged step: step, time, train/loss, …
+dataset.json    hashes and sizes of the splits  summary.json    state, best and last
+cmd.txt git.json env.txt                        alerts.jsonl    what was seen, what was done about it
+preds/step-N.jsonl                              checkpoint-N/   stock checkpoints; best and last link to two
 """
 
 from __future__ import annotations
