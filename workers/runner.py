@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 RETRY_AFTER_S = (1.0, 10.0, 60.0)
 LOOK_EVERY_S = 0.02
 """How often the queues of higher priority are looked at, at most."""
+ASK_EVERY_S = 0.1
+"""How often it is asked whether a job was cancelled, at most: whoever speaks over a reply waits for its end."""
 WARM_JOBS = 4
 """Suspended generators kept alive in one worker child."""
 
@@ -63,10 +65,13 @@ class Runner:
 
     def _drive(self, group: Group, work: Work) -> str:
         steps = work.load()(group) if work.grouped else self._single(group, work)
-        start = looked = renewed = time.monotonic()
+        start = looked = asked = renewed = time.monotonic()
         for _ in steps:
             now = time.monotonic()
-            if now - renewed >= min(1.0, self.settings.lease_s / 3):
+            cancelled = False
+            if now - asked >= ASK_EVERY_S:
+                cancelled, asked = self.ledger.to_be_cancelled([held.claim for held in group.held.values()]), now
+            if cancelled or now - renewed >= min(1.0, self.settings.lease_s / 3):
                 self._renew(group)
                 renewed = now
             if self._stopping() or (work.sliced and now - start >= self.settings.slice_s):

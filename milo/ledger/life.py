@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import and_, case, func, or_, select, update
 
-from milo.database import writing
+from milo.database import reading, writing
 from milo.errors import LeaseLost, MiloError
 from milo.jobs import Job, Progress, queue_for
 from milo.ledger.store import Claim, Store, group_key, held, job_from
@@ -94,6 +94,13 @@ class Living(Store):
                     result.cancelled.append(claim.job.id)
         self.changed(known)
         return result
+
+    def to_be_cancelled(self, claims: Iterable[Claim]) -> bool:
+        """Whether somebody wants one of these jobs cancelled. Only reads, so it may be asked often."""
+        ids = [claim.job.id for claim in claims]
+        with reading(self.engine) as connection:
+            asked = select(jobs.c.id).where(jobs.c.id.in_(ids), jobs.c.cancel_requested.is_(True)).limit(1)
+            return connection.execute(asked).first() is not None
 
     def release(
         self,
