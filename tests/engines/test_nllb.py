@@ -17,7 +17,6 @@ from milo import models
 from milo.engines import nllb, nllb_checkpoint, nllb_hf
 from milo.engines.nllb_common import NllbTranslator
 from milo.errors import EngineError, Invalid, ModelUnavailable, OutOfMemory
-from milo.model_store import embedded_path
 from milo.settings import Settings
 from tests.engines.nllb_models import make_checkpoint
 
@@ -46,15 +45,9 @@ def folder(random_model: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(random_model, tmp_path / "random", ignore=shutil.ignore_patterns(".ct2*", "ct2*")))
 
 
-HERE = embedded_path("milo-tiny-nllb") is not None
-ABSENT = "milo-tiny-nllb is not in the package yet: python -m trainer.tiny_nllb makes it"
-
-
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NllbTranslator]:
     """The embedded model through CTranslate2."""
-    if not HERE:
-        pytest.skip(ABSENT)
     settings = _settings(tmp_path_factory.mktemp("home"))
     translator = nllb.load(settings, models.resolve(settings, "milo-tiny-nllb"))
     yield translator
@@ -143,7 +136,6 @@ def test_stock_transformers_loads_the_embedded_model_and_its_tokenizer(tiny: Nll
     assert model.config.vocab_size == len(checkpoint.vocabulary)
 
 
-@pytest.mark.skipif(not HERE, reason=ABSENT)
 def test_serving_imports_neither_torch_nor_transformers(tmp_path: Path) -> None:
     program = f"""
 import sys
