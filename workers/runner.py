@@ -41,6 +41,9 @@ class Runner:
         self.files = files
         self.worker = worker
         self._warm: dict[str, tuple[int, Held, Iterator[Any]]] = {}
+        self._beating = threading.Lock()
+        self._group: Group | None = None
+        self._pulse: threading.Thread | None = None
 
     def run(self, job_id: str) -> str:
         """Act on one wake-up. Returns a word for Celery's log: what became of it."""
@@ -150,22 +153,31 @@ class Runner:
     @contextmanager
     def _heartbeat(self, group: Group) -> Iterator[None]:
         """Renew from a thread while a single step takes long (loading a model); the hard limit ends a hang."""
-        stop = threading.Event()
-
-        def beat() -> None:
-            while not stop.wait(self.settings.lease_s / 3):
-                try:
-                    self.ledger.renew([held.claim for held in list(group.held.values())])
-                except MiloError as error:
-                    log.warning("leases were not renewed: %s", error)
-
-        thread = threading.Thread(target=beat, name="lease", daemon=True)
-        thread.start()
+        with self._beating:
+            self._group = group
+            if not (
+                self._pulse and self._pulse.is_alive()
+            ):  # one for many jobs: small ones end sooner than a thread starts
+                self._pulse = threading.Thread(target=self._beat, name="lease", daemon=True)
+                self._pulse.start()
         try:
             yield
         finally:
-            stop.set()
-            thread.join()
+            with self._beating:
+                self._group = None
+
+    def _beat(self) -> None:
+        while True:
+            time.sleep(self.settings.lease_s / 3)
+            with self._beating:
+                group = self._group
+                if group is None:
+                    self._pulse = None
+                    return
+            try:
+                self.ledger.renew([held.claim for held in list(group.held.values())])
+            except MiloError as error:
+                log.warning("leases were not renewed: %s", error)
 
     def claim_like(self, job: Job, most: int) -> list[Held]:
         claims = self.ledger.claim_like(job, self.worker, most)
