@@ -155,9 +155,8 @@ class Runner:
         """Renew from a thread while a single step takes long (loading a model); the hard limit ends a hang."""
         with self._beating:
             self._group = group
-            if not (
-                self._pulse and self._pulse.is_alive()
-            ):  # one for many jobs: small ones end sooner than a thread starts
+            # one thread for many jobs: a small one is done before a thread has started
+            if not (self._pulse and self._pulse.is_alive()):
                 self._pulse = threading.Thread(target=self._beat, name="lease", daemon=True)
                 self._pulse.start()
         try:
