@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ from milo.cli import COMMANDS, cli, main
 from milo.client import Milo
 from milo.errors import MiloError
 from milo.ports import free_port
+from milo.services import worker_pids
+from milo.settings import Settings
 from tests.audio_factory import say, silence, wav
 from tests.live import Live, live_settings, live_stack, processes_of
 
@@ -279,6 +281,20 @@ def test_the_doctor_sends_a_job_through_the_queue(live: Live) -> None:
     assert [one["state"] for one in found if one["check"] == "queue"] == ["ok"]
 
 
+@contextmanager
+def workers_stopped(settings: Settings) -> Iterator[None]:
+    """While nothing is worked on."""
+    pids = list(worker_pids(settings))
+    assert pids, "no worker is alive"
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
 def test_ctrl_c_stops_cleanly_and_cancels_what_is_queued(live: Live, folder: Path) -> None:
     many = folder / "many"
     many.mkdir()
@@ -290,10 +306,11 @@ def test_ctrl_c_stops_cleanly_and_cancels_what_is_queued(live: Live, folder: Pat
     process = subprocess.Popen(command, env=live.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with Milo(live.url, live.settings.api_key) as milo:
         newest = next((b.id for b in milo.batches(limit=1)), None)
-        while next((b.id for b in milo.batches(limit=1)), None) == newest and process.poll() is None:
-            pass
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        with workers_stopped(live.settings):
+            while next((b.id for b in milo.batches(limit=1)), None) == newest and process.poll() is None:
+                pass
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
         assert process.returncode == 130 and "Traceback" not in said, said
         for batch in milo.batches(limit=5):
             assert milo.batch_handle(batch.id).wait(timeout_s=60).final
