@@ -24,8 +24,6 @@ from milo.cli import COMMANDS, cli, main
 from milo.client import Milo
 from milo.errors import MiloError
 from milo.ports import free_port
-from milo.services import worker_pids
-from milo.settings import Settings
 from tests.audio_factory import say, silence, wav
 from tests.live import Live, live_settings, live_stack, processes_of
 
@@ -282,17 +280,17 @@ def test_the_doctor_sends_a_job_through_the_queue(live: Live) -> None:
 
 
 @contextmanager
-def workers_stopped(settings: Settings) -> Iterator[None]:
+def workers_stopped(home: Path) -> Iterator[None]:
     """While nothing is worked on."""
-    pids = list(worker_pids(settings))
-    assert pids, "no worker is alive"
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+    workers = [process for process in processes_of(home) if "worker" in process.cmdline()]
+    assert workers, "no worker is alive"
+    for worker in workers:
+        worker.suspend()
     try:
         yield
     finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+        for worker in workers:
+            worker.resume()
 
 
 def test_ctrl_c_stops_cleanly_and_cancels_what_is_queued(live: Live, folder: Path) -> None:
@@ -306,7 +304,7 @@ def test_ctrl_c_stops_cleanly_and_cancels_what_is_queued(live: Live, folder: Pat
     process = subprocess.Popen(command, env=live.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with Milo(live.url, live.settings.api_key) as milo:
         newest = next((b.id for b in milo.batches(limit=1)), None)
-        with workers_stopped(live.settings):
+        with workers_stopped(live.settings.home):
             while next((b.id for b in milo.batches(limit=1)), None) == newest and process.poll() is None:
                 pass
             process.send_signal(signal.SIGINT)
