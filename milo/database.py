@@ -1,7 +1,8 @@
 """The database under the ledger: connection, durability settings, schema migrations. Knows nothing of jobs.
 
 SQLite runs in WAL mode with `synchronous=FULL`: a commit that returned survives a power cut. Write transactions take
-the write lock at their start (`BEGIN IMMEDIATE`), so two writers queue up instead of failing half way.
+the write lock at their start (`BEGIN IMMEDIATE`), so two writers queue up instead of failing half way. Leases need less
+(`writing(…, durable=False)`): a power cut ends every worker of this machine, too.
 """
 
 from __future__ import annotations
@@ -36,16 +37,21 @@ def connect(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        options = connection.get_execution_options()
+        if options.get("isolation_level") != "AUTOCOMMIT":
+            connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if options.get('durable', True) else 'NORMAL'}")
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that holds the write lock. Raises `Unavailable` when the database can't be reached or written."""
-    with _sentences(), engine.begin() as connection:
+def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
+    """A transaction that holds the write lock. Raises `Unavailable` when the database can't be reached or written.
+
+    Not durable: the death of any process leaves it, a power cut may take it back; saves SQLite a sync of the disk.
+    """
+    with _sentences(), engine.execution_options(durable=durable).begin() as connection:
         yield connection
 
 

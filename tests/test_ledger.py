@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from milo import outbox
-from milo.database import connect, upgrade
+from milo.database import connect, upgrade, writing
 from milo.errors import Conflict, EngineError, Invalid, LeaseLost, NotFound, TooMany, Unavailable
 from milo.jobs import Batch, NewJob, Progress, new_id
 from milo.ledger import Ledger
@@ -404,3 +404,12 @@ def test_every_change_wakes_the_waiters_of_the_job_and_of_its_batch(ledger: Ledg
         woken.clear()
         act()
         assert set(woken) == {job.id, batch.id}
+
+
+def test_a_finished_job_is_on_disk_and_a_lease_need_not_be(tmp_path: Path) -> None:
+    engine = connect(f"sqlite:///{tmp_path}/x.sqlite3")
+    levels = {}
+    for durable in (True, False, True):
+        with writing(engine, durable=durable) as tx:
+            levels[durable] = tx.exec_driver_sql("PRAGMA synchronous").scalar_one()
+    assert levels == {True: 2, False: 1}, "FULL syncs at each commit, NORMAL at checkpoints"

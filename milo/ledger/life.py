@@ -68,7 +68,7 @@ class Living(Store):
             )
             .returning(jobs)
         )
-        with writing(self.engine) as tx:
+        with writing(self.engine, durable=False) as tx:
             taken = [job_from(row) for row in tx.execute(statement)]
         self.changed(taken)
         return [Claim(job, job.fence, worker) for job in sorted(taken, key=lambda job: job.id)]
@@ -78,7 +78,7 @@ class Living(Store):
         result = Renewal()
         known: list[Job] = []
         moved = progress or {}
-        with writing(self.engine) as tx:
+        with writing(self.engine, durable=False) as tx:
             for claim in claims:
                 values: dict[str, Any] = {"lease_expires_at": self.clock() + self.settings.lease_s}
                 if step := moved.get(claim.job.id):
