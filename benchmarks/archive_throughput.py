@@ -94,8 +94,10 @@ def run_faster_whisper(
     from faster_whisper import BatchedInferencePipeline, WhisperModel
 
     checkpoint = load_checkpoint(settings, models.resolve(settings, settings.stt_model))
-    with converted(settings, checkpoint) as folder:
-        model = WhisperModel(str(folder), device="cpu", compute_type="float32", cpu_threads=machine()["cores"])
+    with converted(settings, checkpoint) as folder, tempfile.TemporaryDirectory() as copy:
+        shutil.copytree(folder, copy, dirs_exist_ok=True)
+        (Path(copy) / "tokenizer.json").write_text(checkpoint.tokenizer.to_str(), encoding="utf-8")
+        model = WhisperModel(copy, device="cpu", compute_type="float32", cpu_threads=machine()["cores"])
     model.model = _Multilingual(model.model)
     pipeline = BatchedInferencePipeline(model)
     texts = {}
@@ -132,7 +134,7 @@ def run_milo(settings: Settings, folder: Path, out: Path, *, words: bool, base: 
     started = time.perf_counter()
     subprocess.run(command, check=True, env=env, stdout=subprocess.DEVNULL)
     took_s = time.perf_counter() - started
-    return took_s, {path.stem: json.loads(path.read_text())["text"] for path in out.glob("*.json")}
+    return took_s, {path.stem: json.loads(path.read_text())["text"] for path in out.glob("[!.]*.json")}
 
 
 def word_error_rate(texts: dict[str, str], references: dict[str, str]) -> float:
