@@ -105,9 +105,10 @@ def speaker(rng: random.Random, language: str, voices: Voices = "all") -> Speake
     return Speaker(base, variant, rate_wpm, rng.randint(25, 75), rng.randint(25, 75), stretch)
 
 
-def speak(sentence: Sentence, who: Speaker) -> tuple[Audio, Segment]:
-    """One sentence, dry, at 16 kHz; the segment's times are relative to it."""
+def speak(sentence: Sentence, who: Speaker, *, fresh: bool = False) -> tuple[Audio, Segment]:
+    """One sentence, dry, at 16 kHz; the segment's times are relative to it. fresh: whatever was spoken before."""
     options = {
+        "fresh": fresh,
         "voice": who.base,
         "variant": who.variant,
         "rate_wpm": who.rate_wpm,

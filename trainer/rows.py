@@ -1,0 +1,146 @@
+"""The rows of a speech set, wherever it lies, audio not opened yet: hub, folder, table. Grouped by split.
+
+Knows formats; does not know what is kept of the rows (`trainer.data`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from milo.archive.inputs import SUFFIXES
+from milo.datasets import FILE_NAME, METADATA, TABLES, kind_of, need_columns, rows_of, wanted_columns, wrong
+from milo.errors import Invalid
+from milo.recipes import Data
+from milo.settings import Settings
+
+LANGUAGE_COLUMNS = ("language", "locale", "lang")
+ALL = ""
+"""The split of rows that name none."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recording and what is said of it."""
+
+    id: str
+    text: str
+    speaker: str | None
+    language: str | None
+    open: Callable[[], Path | bytes]
+    """Where the audio is, or the file itself, encoded."""
+    state: str
+    """Changes when the audio does: the key under which its length and hash are remembered."""
+    at_s: float | None = None
+    """Length in seconds, where it is known without looking."""
+
+
+Splits = dict[str, list[Row]]
+
+
+def read(settings: Settings, data: Data) -> Splits:
+    """All rows by split; `ALL` when the source has no splits. Raises `Invalid` that names the field and the fix."""
+    kind = kind_of(data.source)
+    if kind == "synthetic":
+        from trainer import synthetic
+
+        return synthetic.rows(settings, data)
+    if kind == "hub":
+        from trainer import hub_rows
+
+        return hub_rows.from_hub(settings, data)
+    path = Path(data.source).expanduser().resolve()
+    return _from_folder(settings, path, data) if kind == "folder" else _from_file(settings, path, data)
+
+
+def file_state(path: Path) -> str:
+    stat = path.stat()
+    return f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
+
+
+def text_of(value: Any) -> str:
+    return " ".join(str(value).split()) if value is not None else ""
+
+
+def _from_file(settings: Settings, path: Path, data: Data) -> Splits:
+    if path.suffix.lower() == ".parquet":
+        from trainer import hub_rows
+
+        return hub_rows.from_parquet(settings, path, data)
+    found: Splits = {}
+    base = path.parent
+    column: str | None = None
+    for number, row in enumerate(rows_of(path)):
+        if column is None:
+            wanted = wanted_columns(data)
+            if FILE_NAME in row and data.columns.audio not in row:
+                wanted["audio"] = FILE_NAME
+            column = wanted["audio"]
+            need_columns(row, wanted, path.name)
+        name = text_of(row[column])
+        found.setdefault(text_of(row.get("split")) or ALL, []).append(_row(row, name, base / name, data, number))
+    if not found:
+        raise wrong("source", f"{path} has no rows")
+    return found
+
+
+def _row(row: dict[str, Any], name: str, audio: Path, data: Data, number: int) -> Row:
+    columns = data.columns
+    speaker = text_of(row.get(columns.speaker)) if columns.speaker else ""
+    language = next((text_of(row[key]) for key in LANGUAGE_COLUMNS if row.get(key)), "")
+    there = bool(name) and audio.is_file()
+    state = file_state(audio) if there else ""
+    own = text_of(row.get("id")) or name or f"row {number + 1}"
+    return Row(own, text_of(row.get(columns.text)), speaker or None, language or None, lambda: audio, state)
+
+
+def _from_folder(settings: Settings, folder: Path, data: Data) -> Splits:
+    """metadata.csv and the like; a table a split; what `datasets` can read (Parquet, a clone of a hub repository);
+    or audio files, each beside a .txt of the same name. Folders named like the splits are the splits."""
+    metadata = next((folder / name for name in METADATA if (folder / name).is_file()), None)
+    if metadata:
+        return _from_file(settings, metadata, data)
+    names = [name for name in (data.splits.train, data.splits.validation, data.splits.test) if name]
+    tables = {name: folder / f"{name}{end}" for name in names for end in TABLES if (folder / f"{name}{end}").is_file()}
+    tables = {n: p for n, p in tables.items() if p.suffix.lower() != ".parquet"} or tables
+    if tables:
+        return {
+            name: [r for rows in _from_file(settings, p, data).values() for r in rows] for name, p in tables.items()
+        }
+    if any(folder.rglob("*.parquet")):
+        from trainer import hub_rows
+
+        return hub_rows.from_folder(settings, folder, data)
+    found = {name: list(_with_texts(folder / name, folder)) for name in names if (folder / name).is_dir()}
+    if described := {name: folder / name / m for name in found for m in METADATA if (folder / name / m).is_file()}:
+        found |= {name: _from_file(settings, p, data).get(ALL, []) for name, p in described.items()}
+    if not any(found.values()):
+        found = {ALL: list(_with_texts(folder, folder))}
+    if not any(found.values()):
+        expected = f"{METADATA[0]}, a Parquet file, or audio files each with a .txt of the same name"
+        raise wrong("source", f"{folder} holds no data set: it needs {expected}")
+    return found
+
+
+def _with_texts(folder: Path, root: Path) -> Iterator[Row]:
+    for at, _, names in sorted(os.walk(folder)):
+        for name in sorted(names):
+            audio = Path(at) / name
+            text = audio.with_suffix(".txt")
+            if audio.suffix.lower() not in SUFFIXES or not text.is_file():
+                continue
+            words = text_of(text.read_text(encoding="utf-8", errors="replace"))
+            yield Row(str(audio.relative_to(root)), words, None, None, lambda audio=audio: audio, file_state(audio))
+
+
+def digest(*parts: object) -> str:
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
+
+
+def unreadable(source: str, error: Exception) -> Invalid:
+    first = str(error).strip().splitlines()
+    return wrong("source", f"{source} can't be read: {first[0] if first else type(error).__name__}")
