@@ -41,7 +41,7 @@ def fetch(settings: Settings, data: Data) -> Path:
         return Path(snapshot_download(name, **options))
     except GatedRepoError:
         raise ModelUnavailable(
-            f"the data set {name} is gated: accept its terms on its page, then set MILO_HF_TOKEN to a token of that account"
+            f"the data set {name} is gated: accept its terms on its page, and set MILO_HF_TOKEN to that account's token"
         ) from None
     except RepositoryNotFoundError:
         raise wrong(
