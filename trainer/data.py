@@ -111,10 +111,12 @@ def load_all(
     return {split: _filtered(settings, data, split, choose(parts, data, split), told) for split in splits}
 
 
-def write_document(path: Path, data: Data, splits: Iterable[Dataset]) -> None:
+def write_document(path: Path, data: Data, splits: Iterable[Dataset]) -> dict[str, Any]:
     """dataset.json: where the examples are from, and for each split its hash, counts, seconds and what was dropped."""
-    document = {"source": data.source, "config": data.config, "revision": data.revision}
-    write_durably(path, json.dumps({**document, "splits": {one.split: one.document() for one in splits}}, indent=1))
+    source = {"source": data.source, "config": data.config, "revision": data.revision}
+    document = {**source, "splits": {one.split: one.document() for one in splits}}
+    write_durably(path, json.dumps(document, indent=1))
+    return document
 
 
 # --- splits -----------------------------------------------------------------------------------------------------------
