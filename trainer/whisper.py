@@ -27,7 +27,7 @@ from milo.models import ResolvedModel
 from milo.recipes import Recipe
 from milo.runs import Run
 from milo.settings import Settings
-from trainer import checkpoints, data, record, whisper_model
+from trainer import data, record, whisper_checkpoints, whisper_model
 from trainer.data import Dataset
 from trainer.features import Batches, Labels
 from trainer.gate import Gate, Stopped
@@ -171,11 +171,11 @@ class Training:
     # --- one attempt ---
 
     def _attempt(self) -> None:
-        checkpoints.clear_leftovers(self.run)
-        resume = checkpoints.last_good(self.run)
+        whisper_checkpoints.clear_leftovers(self.run)
+        resume = whisper_checkpoints.last_good(self.run)
         if resume is None and self.recipe.resume:
-            resume = checkpoints.foreign(self.recipe.resume)
-        step = checkpoints.step_of(resume) if resume else 0
+            resume = whisper_checkpoints.foreign(self.recipe.resume)
+        step = whisper_checkpoints.step_of(resume) if resume else 0
         self.run.forget_after(step)
         self.tracker.close()
         self.tracker.first_step = step
@@ -200,7 +200,7 @@ class Training:
     def _trainer(self, resume: Path | None, step: int) -> WhisperTrainer:
         from transformers import PrinterCallback
 
-        kept = checkpoints.extras(resume) if resume else {}
+        kept = whisper_checkpoints.extras(resume) if resume else {}
         guard = LossGuard(self.fixes, kept.get("losses", []), step, self.schedule.log_steps)
         foreign = resume is not None and resume.parent != self.run.path
         follow = Follow(self.schedule.early_stop, foreign, self._report, self._links)
@@ -339,10 +339,10 @@ class Training:
         fields: dict[str, Any] = {}
         if found:
             last = max(found)
-            checkpoints.link(self.run, "last", found[last])
+            whisper_checkpoints.link(self.run, "last", found[last])
             fields["last"] = {"step": last, "path": str(found[last])}
         if best is not None:
-            checkpoints.link(self.run, "best", found[best])
+            whisper_checkpoints.link(self.run, "best", found[best])
             fields["best"] = {"step": best, "metric": "eval/wer", "value": scores[best], "path": str(found[best])}
         self.run.summarise(**fields)
 
@@ -361,5 +361,5 @@ class Training:
         final = self.run.path / f"merged-{checkpoint.name}"
         made = self.run.path / f".saving-{final.name}"
         whisper_model.merge(self.settings, self.prepared.base, self.schedule, checkpoint, made)
-        checkpoints.publish(made, final, self.settings, self.prepared.base)
+        whisper_checkpoints.publish(made, final, self.settings, self.prepared.base)
         return final

@@ -19,7 +19,7 @@ from transformers import Seq2SeqTrainer, TrainerCallback
 from milo.models import ResolvedModel
 from milo.runs import Run
 from milo.settings import Settings
-from trainer import checkpoints
+from trainer import whisper_checkpoints
 from trainer.features import IGNORE, Batches
 from trainer.gate import Gate
 from trainer.guards import Fixes, LossGuard
@@ -196,9 +196,9 @@ class WhisperTrainer(Seq2SeqTrainer):
         super()._save_checkpoint(model, trial)
         step = self.state.global_step
         made, final = Path(self._get_output_dir(None)) / f"checkpoint-{step}", self.run.path / f"checkpoint-{step}"
-        checkpoints.publish(made, final, self.settings, self.base, losses=list(self.guard.losses))
+        whisper_checkpoints.publish(made, final, self.settings, self.base, losses=list(self.guard.losses))
         self.guard.good_step = step
-        checkpoints.prune(self.run, self.scores(), *self.keep)
+        whisper_checkpoints.prune(self.run, self.scores(), *self.keep)
 
 
 class Follow(TrainerCallback):

@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from milo import metrics, queue
-from milo.errors import Cancelled, EngineError, LeaseLost, MiloError, OutOfMemory
+from milo.errors import Cancelled, EngineError, LeaseLost, MiloError, NotFound, OutOfMemory
 from milo.files import Files
 from milo.jobs import Job
 from milo.ledger import Ledger
 from milo.settings import Settings
-from workers.work import WORK, Done, Group, Held, Next, Work
+from workers.work import WORK, Done, Group, Held, Later, Next, Work
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +87,7 @@ class Runner:
 
     def _single(self, group: Group, work: Work) -> Iterator[None]:
         """Drive a `single` generator as if it were grouped; it stays warm when this one is dropped."""
+        self._drop_stale()
         held = group.first
         warm = self._warm.pop(held.id, None)
         if warm and warm[0] == held.claim.fence - 1:
@@ -99,8 +100,11 @@ class Runner:
             try:
                 held.progress = next(steps)
             except StopIteration as end:
-                outcome: Done | Next = end.value
+                outcome: Done | Next | Later = end.value
                 break
+            except BaseException:
+                self._warm.pop(held.id, None)  # a generator that raised is at its end: another attempt needs a new one
+                raise
             self._keep_warm(held, steps)
             yield
             if held.cancelled or not group.active(held.id):
@@ -111,6 +115,10 @@ class Runner:
         if isinstance(outcome, Next):
             group.held.pop(held.id, None)
             self._pass_on(held, outcome)
+        elif isinstance(outcome, Later):
+            group.held.pop(held.id, None)
+            with _lost_is_fine(held):
+                self.ledger.release(held.claim, due_in_s=outcome.in_s, compute_s=held.spent_s())
         else:
             group.finish(held, outcome)
 
@@ -121,6 +129,18 @@ class Runner:
             if oldest == held.id:
                 break
             self._warm.pop(oldest)[2].close()  # type: ignore[attr-defined]
+
+    def _drop_stale(self) -> None:
+        """Let go of warm work whose job has ended meanwhile, or has gone on in another worker."""
+        for job_id, (fence, _, steps) in list(self._warm.items()):
+            try:
+                job = self.ledger.get(job_id)
+                stale = job.final or job.fence > fence + 1
+            except NotFound:
+                stale = True
+            if stale:
+                del self._warm[job_id]
+                steps.close()  # type: ignore[attr-defined]
 
     def _give_way(self, group: Group, steps: Iterator[Any], word: str) -> str:
         if WORK[group.first.job.kind, group.first.job.stage].grouped:

@@ -3,7 +3,7 @@
 Work is a generator: between two yields the runner renews leases, publishes progress, stops what was cancelled, and
 gives way to work of a higher priority. There are two shapes:
 
-- `single`: `run(job: Held) -> Generator[Progress, None, Done | Next]`. Its generator stays alive in the worker
+- `single`: `run(job: Held) -> Generator[Progress, None, Done | Next | Later]`. Its generator stays alive in the worker
   when the job gives way, so going on costs a queue round trip and not a reload.
 - `grouped`: `run(group: Group) -> Iterator[None]`: several jobs in one engine batch. It finishes each by
   `group.finish(...)`; when it gives way, unfinished jobs go on from what they have saved.
@@ -46,6 +46,13 @@ class Next:
     audio_s: float | None = None
 
 
+@dataclass(frozen=True)
+class Later:
+    """Not now: what the job needs is taken. It goes back to its queue and is due again after so many seconds."""
+
+    in_s: float
+
+
 @dataclass
 class Held:
     """A job that this worker holds: what its work needs, and nothing of Celery."""
@@ -59,6 +66,11 @@ class Held:
     compute_s: float = 0
     """Engine time spent on this job, its share of shared batches; 0: the time it was held counts."""
     started: float = field(default_factory=time.monotonic)
+
+    def saved(self) -> None:
+        """What was done so far is durable: attempts count from here. A job of days may lose more workers than
+        `max_attempts`, as long as each of them gets it further."""
+        self.claim = self.ledger.saved(self.claim)
 
     def spent_s(self) -> float:
         return self.compute_s or time.monotonic() - self.started
@@ -136,5 +148,6 @@ WORK: dict[tuple[str, str], Work] = {
     ("translate", "translate"): Work("workers.translate:run", grouped=True),
     ("chat", "chat"): Work("workers.chat:run"),
     ("converse", "converse"): Work("workers.converse:run"),
+    ("training", "train"): Work("workers.train:run"),
     ("ping", "ping"): Work("workers.ping:run", grouped=True),
 }

@@ -144,6 +144,14 @@ class Living(Store):
         self.changed([released])
         return released
 
+    def saved(self, claim: Claim) -> Claim:
+        """The job has saved durable progress: lost workers are counted anew from here. Raises `LeaseLost`."""
+        with writing(self.engine) as tx:
+            row = tx.execute(update(jobs).where(*held(claim)).values(attempt=1).returning(jobs)).one_or_none()
+        if row is None:
+            raise LeaseLost(f"job {claim.job.id}: fence {claim.fence} is outdated, another attempt owns it")
+        return Claim(job_from(row), claim.fence, claim.worker)
+
     def finish(
         self,
         claim: Claim,

@@ -1,0 +1,75 @@
+"""Training jobs: a trainer's generator, driven as a job's. One training at a time in a worker child.
+
+The generator stays warm while the job gives way; started anew, it goes on from the run's last good checkpoint.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Generator
+from typing import Any
+
+from milo import runs
+from milo.errors import Invalid, MiloError
+from milo.jobs import Progress
+from milo.recipes import Recipe
+from milo.runs import Run
+from milo.settings import Settings
+from trainer.steps import Step
+from workers.work import Done, Held, Later
+
+TRAINERS = {"whisper": "trainer.whisper:train", "vits": "trainer.vits:train"}
+"""Task of a recipe -> the generator function that trains it, imported on first use."""
+LATER_S = 5.0
+Train = Callable[[Settings, Recipe, Run], Generator[Step, None, dict[str, Any]]]
+_training: set[str] = set()
+"""The job whose training this process holds in memory; no other is begun until it has ended."""
+
+
+def run(job: Held) -> Generator[Progress, None, Done | Later]:
+    """Train by the job's recipe. The result is the run's summary."""
+    recipe: Recipe = job.payload.recipe
+    if _training - {job.id}:
+        return Later(LATER_S)
+    summary = yield from train(job, recipe)
+    return Done({"run": runs.folder_for(job.settings, recipe.name, job.id, job.job.created_at).id, **summary})
+
+
+def train(job: Held, recipe: Recipe) -> Generator[Progress, None, dict[str, Any]]:
+    """The training of a job (a pipeline's, too), in the run folder that is the job's. Returns the run's summary."""
+    folder = runs.folder_for(job.settings, recipe.name, job.id, job.job.created_at)
+    saved = max(folder.checkpoints(), default=0)
+    _training.add(job.id)
+    steps = trainer_of(recipe)(job.settings, recipe, folder)
+    try:
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                summary: dict[str, Any] = end.value
+                return summary
+            if job.job.attempt > 1 and max(folder.checkpoints(), default=0) > saved:
+                job.saved()
+            yield Progress(done=step.step, total=step.total or None, unit="steps")
+    except GeneratorExit:
+        steps.close()
+        if job.ledger.get(job.id).state == "cancelled":
+            folder.summarise(state="paused")
+        raise
+    finally:
+        _training.discard(job.id)
+
+
+def trainer_of(recipe: Recipe) -> Train:
+    """The trainer of a task. Raises `MiloError` when this installation lacks what it needs."""
+    if recipe.task not in TRAINERS:
+        raise Invalid(f"task: there is no trainer for {recipe.task} here; {', '.join(TRAINERS)}", code="bad_recipe")
+    module, name = TRAINERS[recipe.task].split(":")
+    try:
+        found: Train = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("trainer"):
+            raise Invalid(f"task: there is no trainer for {recipe.task} here", code="bad_recipe") from None
+        detail = f"training needs the package {error.name}; install milo with the extra `train`"
+        raise MiloError(detail, code="not_installed") from None
+    return found
