@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse
 from api.archives import BatchRequest
 from api.chats import ChatRequest
 from api.problems import OpenAIError, Problem
+from api.recipes import TrainingRequest
 from api.routes.jobs import JobRequest
 from api.routes.keys import KeyRequest
 from api.routes.openai_audio import TranscriptionFields, TranslationFields
@@ -37,6 +38,7 @@ BODIES = (
     SpeechRequest,
     CompletionRequest,
     BatchRequest,
+    TrainingRequest,
     SttOptions,
     TtsOptions,
     TranslateOptions,

@@ -155,6 +155,18 @@ class Milo:
         """Jobs, newest first, page by page. Filters: kind, state, batch_id."""
         return _pages(self.http, "/jobs", Job, limit, "before", filters)
 
+    # --- trainings ---
+
+    def train(self, recipe: Mapping[str, Any], *, callback_url: str | None = None) -> Job:
+        """Queue a training. Raises what is wrong with the recipe, its model or its data."""
+        request = {"recipe": dict(recipe), **_given({"callback_url": callback_url})}
+        return Job.model_validate(self.http.post("/trainings", request))
+
+    def training(self, job_id: str) -> dict[str, Any]:
+        """The job of a training, and `run`: its id, summary and latest alerts; None before it begins."""
+        document: dict[str, Any] = self.http.get(f"/trainings/{job_id}")
+        return document
+
     # --- batches ---
 
     def batch(

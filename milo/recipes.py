@@ -180,7 +180,9 @@ def check(document: object) -> Recipe:
         return Recipe.model_validate(document)
     except ValidationError as error:
         said = [f"{'.'.join(map(str, one['loc'])) or 'recipe'}: {_plain(one)}" for one in error.errors()]
-        raise Invalid(f"the recipe can't be used: {'; '.join(said)}", code="bad_recipe") from None
+        pointers = ["#/" + "/".join(map(str, one["loc"])) for one in error.errors()]
+        errors = [{"detail": text, "pointer": to} for text, to in zip(said, pointers, strict=True)]
+        raise Invalid(f"the recipe can't be used: {'; '.join(said)}", code="bad_recipe", errors=errors) from None
 
 
 def _plain(one: Any) -> str:

@@ -20,6 +20,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "transcribe": ("milo.cli.transcribe:transcribe", "Transcribe files and folders into subtitles and text."),
     "jobs": ("milo.cli.jobs:jobs", "Look at jobs, fetch results, cancel, retry."),
     "batches": ("milo.cli.batches:batches", "Look at batches, fetch results, cancel."),
+    "train": ("milo.cli.train:train", "Train a model by a recipe."),
+    "runs": ("milo.cli.runs:runs", "List, show and compare trainings."),
     "models": ("milo.cli.models:models", "List, fetch, verify and roll back models."),
     "keys": ("milo.cli.keys:keys", "Make and revoke API keys."),
     "doctor": ("milo.cli.doctor:doctor", "Check this machine and the running server."),

@@ -1,0 +1,177 @@
+"""Trainings: submit a recipe, list, look, watch the steps, cancel."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import anyio
+from fastapi import APIRouter, Query, Request, Response
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from api import recipes
+from api.deps import Context, Ctx, Reader, Writer, in_thread
+from api.documents import PREFIX, JobDocument, job_document, job_with_queue
+from api.problems import documented, json_response
+from api.routes.jobs import find
+from api.submit import check_callback, idempotency_key, new_job, submit
+from api.turns import cancel_job
+from api.waiting import PING_S, RETRY_MS, SHUTDOWN_GRACE_S, next_change
+from milo import runs
+from milo.errors import NotFound
+from milo.jobs import Job, State
+from milo.keys import Key
+from milo.run_events import Mark, rows_after
+from milo.runs import Run
+
+router = APIRouter(tags=["training"])
+
+KINDS = ("training", "pipeline")
+"""Kinds of jobs that have a run."""
+LOOK_S = 1.0
+END = "end"
+
+
+def training_url(job_id: str) -> str:
+    return f"{PREFIX}/trainings/{job_id}"
+
+
+def run_of(context: Context, job: Job) -> Run | None:
+    """The run of a job, when it has begun on this machine."""
+    return runs.find(context.settings, job.id)
+
+
+def document_of(context: Context, job: Job, queue: bool = False) -> dict[str, Any]:
+    """The job, and `run`: its id, summary and the latest alerts."""
+    document = job_with_queue(context, job) if queue else job_document(job)
+    run = run_of(context, job)
+    about = {"id": run.id, "summary": run.summary(), "alerts": run.alerts()[-20:]} if run else None
+    return {**document, "run": about, "url": training_url(job.id)}
+
+
+def _body() -> dict[str, Any]:
+    schema = {"schema": {"$ref": "#/components/schemas/TrainingRequest"}}
+    return {"requestBody": {"required": True, "content": {"application/json": schema, "application/yaml": schema}}}
+
+
+@router.post(
+    "/trainings",
+    summary="Train by a recipe",
+    status_code=202,
+    responses={202: {"model": JobDocument}, **documented(400, 403, 408, 409, 413, 415, 422)},
+    openapi_extra=_body(),
+)
+async def create(request: Request, context: Ctx, key: Writer) -> Response:
+    """The recipe as JSON or YAML, alone or as `recipe` beside a `callback_url`. It is checked first: fields, base
+    model, data. Paths of the server's disk must lie under MILO_AUDIO_ROOTS, unless the key is an operator's."""
+    idempotency_key(request)
+    document = await recipes.read_document(request)
+    job = await in_thread(_create, request, context, key, document)
+    return json_response(job_document(job), 202, {"Location": training_url(job.id)})
+
+
+def _create(request: Request, context: Context, key: Key, document: dict[str, Any]) -> Job:
+    recipe, callback_url = recipes.parse(document)
+    check_callback(context.settings, callback_url)
+    recipes.check_recipe(context, key, recipe)
+    payload = {"recipe": recipe.model_dump(mode="json"), "name": recipe.name}
+    return submit(context, new_job(request, key, "training", payload, callback_url, None, "background"))
+
+
+@router.get("/trainings", summary="List trainings", responses={**documented(422)})
+async def list_(
+    context: Ctx,
+    key: Reader,
+    state: State | None = None,
+    before: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+) -> Response:
+    """Newest first, each with the summary of its run. `next` is the `before` of the following page."""
+    if before and not before.isprintable():
+        return json_response({"items": [], "next": None})
+    found = await in_thread(
+        context.ledger.jobs, owner=key.owner, kind="training", state=state, before=before, limit=limit
+    )
+    items = [await in_thread(document_of, context, job) for job in found]
+    return json_response({"items": items, "next": found[-1].id if len(found) == limit else None})
+
+
+async def find_training(context: Context, key: Key, job_id: str) -> Job:
+    """The job, if it trains and this key may see it. `NotFound` otherwise."""
+    job = await find(context, key, job_id)
+    if job.kind not in KINDS:
+        raise NotFound(f"job {job_id} is no training, but of kind {job.kind}", code="unknown_job")
+    return job
+
+
+@router.get("/trainings/{job_id}", summary="One training", responses={**documented(404)})
+async def look(job_id: str, context: Ctx, key: Reader) -> Response:
+    """The job, and `run`: its id, summary and alerts; null before it begins."""
+    job = await find_training(context, key, job_id)
+    return json_response(await in_thread(document_of, context, job, True))
+
+
+@router.get(
+    "/trainings/{job_id}/events",
+    summary="Watch a training",
+    responses={
+        200: {"description": "events `metrics` and `alert`, at last `job`", "content": {"text/event-stream": {}}},
+        204: {"description": "it has ended, and Last-Event-ID says the client knows"},
+        **documented(404),
+    },
+)
+async def events(job_id: str, request: Request, context: Ctx, key: Reader) -> Response:
+    """Server-sent events: `metrics` for each logged step so far and to come, `alert` for what was mended, and `job`
+    when it has ended. `Last-Event-ID` leaves out what the client has seen. Steps that a training makes again after
+    it went back to a checkpoint come again."""
+    await find_training(context, key, job_id)
+    seen = request.headers.get("last-event-id", "")
+    if seen == END:
+        return Response(status_code=204)
+    stopping = anyio.Event()
+    return EventSourceResponse(
+        _follow(context, job_id, Mark.parse(seen)),
+        ping=PING_S,
+        shutdown_event=stopping,
+        shutdown_grace_period=SHUTDOWN_GRACE_S,
+    )
+
+
+async def _follow(context: Context, job_id: str, mark: Mark) -> AsyncIterator[ServerSentEvent]:
+    async with context.hub.watching(job_id) as event:
+        while True:
+            event.clear()
+            try:
+                job = await in_thread(context.ledger.get, job_id)
+            except NotFound:  # cleaned away meanwhile
+                return
+            for kind, row, mark in await in_thread(_news, context, job, mark):  # noqa: B020
+                yield ServerSentEvent(json.dumps(row, ensure_ascii=False), event=kind, id=str(mark), retry=RETRY_MS)
+            if job.final:
+                document = await in_thread(document_of, context, job)
+                yield ServerSentEvent(json.dumps(document, ensure_ascii=False), event="job", id=END)
+                return
+            if not await next_change(context, event, LOOK_S):
+                return
+
+
+def _news(context: Context, job: Job, mark: Mark) -> list[tuple[str, dict[str, Any], Mark]]:
+    run = run_of(context, job)
+    return list(rows_after(run, mark)) if run else []
+
+
+@router.delete(
+    "/trainings/{job_id}",
+    summary="Cancel a training",
+    responses={
+        200: {"model": JobDocument, "description": "it has ended"},
+        202: {"model": JobDocument, "description": "it runs, and stops after the step in hand"},
+        **documented(404),
+    },
+)
+async def cancel(job_id: str, context: Ctx, key: Writer) -> Response:
+    """Its run and checkpoints stay; POST /jobs/{id}/retry goes on from the last one."""
+    await find_training(context, key, job_id)
+    job = await in_thread(cancel_job, context, job_id)
+    return json_response(job_document(job), 200 if job.final else 202)
