@@ -55,6 +55,12 @@ def _sibling(name: str, content: bytes) -> dict[str, Any]:
     return sibling
 
 
+def _entry(name: str, content: bytes) -> dict[str, Any]:
+    """One line of a repository's tree."""
+    sibling = _sibling(name, content)
+    return {"type": "file", "path": name, "size": len(content), "oid": sibling["blobId"]}
+
+
 class _Handler(BaseHTTPRequestHandler):
     hub: Hub
     protocol_version = "HTTP/1.1"
@@ -78,9 +84,10 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
         self.hub.requests.append((self.command, path, self.headers.get("Range", "")))
-        info = re.fullmatch(r"/api/models/([^/]+/[^/]+?)(?:/revision/(.+))?", path)
-        file = re.fullmatch(r"(?:/cdn)?/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
-        match = info or file
+        info = re.fullmatch(r"/api/(?:models|datasets)/([^/]+/[^/]+?)(?:/revision/(.+))?", path)
+        file = re.fullmatch(r"(?:/cdn)?(?:/datasets)?/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
+        tree = re.fullmatch(r"/api/(?:models|datasets)/([^/]+/[^/]+)/tree/(.+)", path)
+        match = tree or info or file
         if not match or match[1] not in self.hub.repositories:
             return self._refuse(401, "RepoNotFound")  # what the hub tells strangers of names it does not know
         if match[1] in self.hub.gated and self.headers.get("Authorization") != "Bearer good-token":
@@ -89,6 +96,8 @@ class _Handler(BaseHTTPRequestHandler):
         if commit is None:
             return self._refuse(404, "RevisionNotFound")
         files = self.hub.repositories[match[1]][commit]
+        if tree:
+            return self._json([_entry(name, content) for name, content in files.items()])
         if info:
             return self._info(commit, files)
         if file and file[3] not in files:
@@ -102,7 +111,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _info(self, commit: str, files: dict[str, bytes]) -> None:
         siblings = [_sibling(name, content) for name, content in files.items()]
-        body = json.dumps({"sha": commit, "siblings": siblings}).encode()
+        self._json({"id": "some/name", "sha": commit, "siblings": siblings})
+
+    def _json(self, document: Any) -> None:
+        body = json.dumps(document).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

@@ -37,7 +37,7 @@ def fetch(settings: Settings, data: Data) -> Path:
         api = HfApi(endpoint=options["endpoint"], token=options["token"])
         info = api.dataset_info(name, revision=data.revision)
         files = [one.rfilename for one in info.siblings or []]
-        options |= {"revision": info.sha, "allow_patterns": _of_config(files, data.config)}
+        options["allow_patterns"] = _of_config(files, data.config)
         return Path(snapshot_download(name, **options))
     except GatedRepoError:
         raise ModelUnavailable(

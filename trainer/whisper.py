@@ -133,6 +133,14 @@ def _that_fit(found: Dataset, labels: Labels) -> tuple[Dataset, list[int]]:
     return found, counts
 
 
+def _checkpointing(wanted: bool) -> dict[str, bool]:
+    """The argument's name depends on the version of transformers."""
+    from transformers import TrainingArguments
+
+    new = "activation_checkpointing"
+    return {new if hasattr(TrainingArguments, new) else "gradient_checkpointing": True} if wanted else {}
+
+
 class Training:
     """One training in its thread: attempts, reports, the end."""
 
@@ -254,7 +262,7 @@ class Training:
             seed=schedule.seed,
             bf16=schedule.precision == "bf16",
             fp16=schedule.precision == "fp16",
-            gradient_checkpointing=schedule.gradient_checkpointing or None,
+            **_checkpointing(schedule.gradient_checkpointing),
             logging_strategy="no",
             logging_nan_inf_filter=False,
             eval_strategy="steps",
@@ -353,7 +361,7 @@ class Training:
             self.run.summarise(best=best)
         record.curves(self.run)
         record.card(self.run, self.recipe, self.recipe.model, self.prepared.document)
-        self.run.summarise(state="done", eta_s=0, updated_at=time.time())
+        self.run.summarise(state="done", step=self.last.step, eta_s=0, updated_at=time.time())
         return self.run.summary()
 
     def _merged(self, checkpoint: Path) -> Path:

@@ -18,14 +18,14 @@ from milo.settings import Settings
 WORDS = "manao ahoana tompoko roa amby folo misaotra betsaka veloma vary iray kilao tsena andro".split()
 
 
-def make_model(folder: Path, **options: Any) -> Path:
+def make_model(folder: Path, dropout: float = 0.1, **options: Any) -> Path:
     """A random Whisper with dropout, so that the random states matter."""
     from tests.engines.whisper_models import make_checkpoint
 
     settings: dict[str, Any] = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "heads": 2}
     make_checkpoint(folder, milo={"min_window_s": 1.0, "pack_window_s": 4.0}, **{**settings, **options})
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    (folder / "config.json").write_text(json.dumps({**config, "dropout": 0.1}), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps({**config, "dropout": dropout}), encoding="utf-8")
     return folder
 
 
