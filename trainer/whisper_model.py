@@ -18,10 +18,12 @@ from milo.settings import Settings
 def build(settings: Settings, base: ResolvedModel, schedule: Schedule) -> Any:
     """The base model in float32, ready to train. What is drawn (LoRA) follows from the seed."""
     from transformers import WhisperForConditionalGeneration, set_seed
+    from transformers.utils.logging import disable_progress_bar
 
     if schedule.precision == "fp16" and (settings.device == "cpu" or not torch.cuda.is_available()):
         raise Invalid("training.precision: fp16 needs a GPU; write bf16 or fp32", code="bad_recipe")
     set_seed(schedule.seed)
+    disable_progress_bar()
     try:
         model = WhisperForConditionalGeneration.from_pretrained(
             str(base.path), use_safetensors=True, local_files_only=True, dtype=torch.float32
