@@ -122,7 +122,7 @@ def test_a_sliced_training_computes_what_an_undisturbed_one_does(
     assert judged(run) == judged(undisturbed)
 
 
-@pytest.mark.parametrize("step", [1, 2, 4, 6])
+@pytest.mark.parametrize("step", [1, 5])
 def test_a_training_closed_at_any_step_goes_on_to_the_same_losses(
     local: Settings, hard: Recipe, undisturbed: Run, step: int
 ) -> None:
@@ -160,7 +160,7 @@ def test_a_training_begins_where_its_checkpoint_is_and_not_before(local: Setting
     assert [step for step in said if step] and min(step for step in said if step) == 4
 
 
-@pytest.mark.parametrize("damage", ["weights cut", "optimizer cut", "optimizer changed", "state missing"])
+@pytest.mark.parametrize("damage", ["weights cut", "optimizer changed", "state missing"])
 def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(
     local: Settings, hard: Recipe, undisturbed: Run, damage: str
 ) -> None:
