@@ -27,7 +27,7 @@ from milo.models import ResolvedModel
 from milo.recipes import Recipe
 from milo.runs import Run
 from milo.settings import Settings
-from trainer import data, record, whisper_checkpoints, whisper_model
+from trainer import data, record, warm, whisper_checkpoints, whisper_model
 from trainer.data import Dataset
 from trainer.features import Batches, Labels
 from trainer.gate import Gate, Stopped
@@ -141,6 +141,13 @@ def _checkpointing(wanted: bool) -> dict[str, bool]:
     return {new if hasattr(TrainingArguments, new) else "gradient_checkpointing": True} if wanted else {}
 
 
+def _give_back_memory() -> None:
+    """The stock trainer is full of cycles; without this the next model is loaded beside the last."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 class Training:
     """One training in its thread: attempts, reports, the end."""
 
@@ -155,6 +162,7 @@ class Training:
         self._counted = [0.0, 0.0, 0, time.perf_counter()]
         """Since the last log: seconds of audio, with padding, steps, and when that was."""
         self._written = 0.0
+        self.trainer: WhisperTrainer | None = None
 
     def run_all(self) -> dict[str, Any]:
         """Attempts until one gets through; each begins at the last good checkpoint."""
@@ -164,17 +172,18 @@ class Training:
                     self._attempt()
                     break
                 except RollBack:
-                    gc.collect()
-                    if torch.cuda.is_available():
-                        torch.cuda.empty_cache()
+                    _give_back_memory()
             return self._finish()
         finally:
             self.tracker.close()
+            _give_back_memory()
 
     def pause(self) -> None:
         """Stand still, and say what has been done since."""
         step, self.last = self.last, Step(self.last.step, self.total)
         self.gate.pause(step)
+        if self.trainer is not None:
+            self.trainer.come_back()
 
     # --- one attempt ---
 
@@ -197,13 +206,17 @@ class Training:
         self.run.summarise(state="training", step=step, total_steps=self.total, run=self.run.id, updated_at=time.time())
         trainer = self._trainer(resume, step)
         self._counted = [0.0, 0.0, 0, self._now()]
+        self.trainer = trainer
         try:
-            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+            with warm.held(trainer):
+                trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+                self.pause()
         except ValueError as error:
             if resume is None:
                 raise
             raise Invalid(f"resume: {resume} does not fit the recipe: {error}", code="bad_checkpoint") from error
-        self.pause()
+        finally:
+            self.trainer = None
 
     def _trainer(self, resume: Path | None, step: int) -> WhisperTrainer:
         from transformers import PrinterCallback

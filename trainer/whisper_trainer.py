@@ -19,7 +19,7 @@ from transformers import Seq2SeqTrainer, TrainerCallback
 from milo.models import ResolvedModel
 from milo.runs import Run
 from milo.settings import Settings
-from trainer import whisper_checkpoints
+from trainer import warm, whisper_checkpoints
 from trainer.features import IGNORE, Batches
 from trainer.gate import Gate
 from trainer.guards import Fixes, LossGuard
@@ -64,11 +64,28 @@ class WhisperTrainer(Seq2SeqTrainer):
         self.guard, self.fixes, self.gate, self.pause, self.keep = guard, fixes, gate, pause, keep
         self.model_accepts_loss_kwargs = True  # so that the labels of all micro-batches of a step are counted
         self.loss_is_scaled_for_ga = True  # `compute_loss` divides by that count
+        self.away = False
+        """Its tensors are in RAM while it stands still."""
         self.taken: list[dict[str, Any]] = []
         """Micro-batches of the step in hand."""
         self.step_loss = 0.0
         self.bad = False
         """The loss of a micro-batch of this step is no number."""
+
+    # --- where it is ---
+
+    def offload(self) -> bool:
+        """See `trainer.warm`: off the card, until it goes on."""
+        if self.args.device.type == "cpu" or self.away or self.optimizer is None:
+            return False
+        warm.move(self.model, self.optimizer, "cpu")
+        self.away = True
+        return True
+
+    def come_back(self) -> None:
+        if self.away:
+            warm.move(self.model, self.optimizer, self.args.device)
+            self.away = False
 
     # --- batches ---
 
@@ -92,8 +109,11 @@ class WhisperTrainer(Seq2SeqTrainer):
         return loss
 
     def _again_smaller(self, model: Any, counted: Any, detail: str) -> torch.Tensor:
+        crowded = warm.ask_for_room()
         while True:
-            self.fixes.split_more(self.state.global_step + 1, detail)
+            if not crowded:
+                self.fixes.split_more(self.state.global_step + 1, detail)
+            crowded = False
             model.zero_grad()
             gc.collect()
             if torch.cuda.is_available():

@@ -16,6 +16,7 @@ from milo.recipes import Recipe
 from milo.runs import Run
 from milo.settings import Settings
 from trainer.steps import Step
+from workers import engines
 from workers.work import Done, Held, Later
 
 TRAINERS = {"whisper": "trainer.whisper:train", "vits": "trainer.vits:train"}
@@ -41,10 +42,11 @@ def train(job: Held, recipe: Recipe) -> Generator[Progress, None, dict[str, Any]
     saved = max(folder.checkpoints(), default=0)
     _training.add(job.id)
     steps = trainer_of(recipe)(job.settings, recipe, folder)
+    engines.residency().relief = _leave_the_card
     try:
         while True:
             try:
-                step = next(steps)
+                step = _next(steps)
             except StopIteration as end:
                 summary: dict[str, Any] = end.value
                 return summary
@@ -58,6 +60,29 @@ def train(job: Held, recipe: Recipe) -> Generator[Progress, None, dict[str, Any]
         raise
     finally:
         _training.discard(job.id)
+
+
+def _next(steps: Generator[Step, None, dict[str, Any]]) -> Step:
+    """One step, for which idle engines leave the card if there is no room beside them."""
+    from trainer import warm
+
+    if warm.away():
+        _unload_engines()
+    with warm.beside(_unload_engines):
+        return next(steps)
+
+
+def _unload_engines() -> bool:
+    there = len(engines.residency().loaded())
+    engines.residency().close()
+    return len(engines.residency().loaded()) < there
+
+
+def _leave_the_card() -> bool:
+    """The training that stands still makes room for an engine that finds no memory."""
+    from trainer import warm
+
+    return warm.offload()
 
 
 def trainer_of(recipe: Recipe) -> Train:

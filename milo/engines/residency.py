@@ -77,6 +77,8 @@ class Residency:
         self._loading: set[str] = set()
         self._failures: dict[str, _Failure] = {}
         self._changed = threading.Condition(threading.RLock())
+        self.relief: Callable[[], bool] = lambda: False
+        """Gives back memory that is not an engine's, when a load finds too little; False: there was none."""
 
     @contextmanager
     def use(self, key: str, loader: Callable[[], Engine], expected_bytes: int = 0) -> Iterator[Engine]:
@@ -147,6 +149,8 @@ class Residency:
                 raise
             with self._changed:
                 freed = [other for other in list(self._entries) if self._evict(other)]
+            if self.relief():
+                freed.append("a training")
             if not freed:
                 raise
             log.warning("no memory to load %s; unloaded %s and try again", key, ", ".join(freed))

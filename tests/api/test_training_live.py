@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 from pathlib import Path
 
 import psutil
+import pytest
+import soundfile
 import yaml
 
 from milo import runs
@@ -16,11 +19,8 @@ from tests.speech_factory import spoken
 from tests.trainer.whisper_runs import losses, make_data, make_model, recipe
 
 
+@pytest.mark.timeout(600)
 def test_a_training_gives_way_to_a_person_and_survives_its_worker(house: House, tmp_path: Path) -> None:
-    import io
-
-    import soundfile
-
     made = recipe(make_model(tmp_path / "model"), make_data(tmp_path / "data"), max_steps=120, eval_steps=120)
     made = made.model_copy(update={"training": made.training.model_copy(update={"save_steps": 20, "keep_last": 2})})
     wav = io.BytesIO()

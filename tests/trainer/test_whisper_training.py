@@ -23,7 +23,7 @@ from milo.runs import Run
 from milo.settings import Settings
 from tests.servers import ROOT, environment
 from tests.trainer.whisper_runs import losses, make_data, make_model, recipe, run_in
-from trainer import whisper_trainer
+from trainer import warm, whisper_trainer
 from trainer.guards import Fixes, LossGuard, RollBack
 from trainer.whisper import train
 
@@ -134,6 +134,7 @@ def test_a_training_closed_at_any_step_goes_on_to_the_same_losses(
     assert judged(run) == judged(undisturbed)
 
 
+@pytest.mark.timeout(600)
 def test_a_training_killed_by_sigkill_goes_on_in_another_process_to_the_same_losses(
     local: Settings, hard: Recipe, undisturbed: Run
 ) -> None:
@@ -437,3 +438,54 @@ def test_an_undisturbed_step_equals_stock_seq2seqtrainer_where_windows_are_30_s(
     theirs = [row["loss"] for row in trainer.state.log_history if "loss" in row]
     assert list(losses(run).values()) == pytest.approx(theirs, rel=1e-4)
     assert next(row for row in run.metrics())["perf/padding_ratio"] > 0.9
+
+
+def test_a_training_that_leaves_the_card_at_every_step_computes_the_same(
+    local: Settings, hard: Recipe, undisturbed: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a card both places are RAM; what is tested is that nothing is lost on the way there and back."""
+    moved: list[str] = []
+    stock = warm.move
+
+    def move(model: Any, optimizer: Any, device: Any) -> None:
+        moved.append(str(device))
+        for parameter in model.parameters():
+            parameter.data = parameter.data.clone()
+        for state in optimizer.state.values():
+            state.update({name: value.clone() for name, value in state.items() if torch.is_tensor(value)})
+        stock(model, optimizer, device)
+
+    def offload(self: Any) -> bool:
+        move(self.model, self.optimizer, "cpu")
+        self.away = True
+        return True
+
+    monkeypatch.setattr(warm, "move", move)
+    monkeypatch.setattr(whisper_trainer.WhisperTrainer, "offload", offload)
+    run = run_in(local, "moved")
+    for said in train(local, hard, run):
+        if said.step:
+            assert warm.offload() or said.step == 7
+            assert warm.away() or said.step == 7
+    assert losses(run) == losses(undisturbed) and len(moved) > 14
+
+
+def test_out_of_memory_asks_the_neighbours_before_it_cuts_the_batch(
+    local: Settings, model: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowded = [True]
+
+    def full(trainer: Any, loss: torch.Tensor) -> torch.Tensor:
+        if crowded[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return loss
+
+    def give_back() -> bool:
+        crowded[0] = False
+        return True
+
+    spoil(monkeypatch, full)
+    run = run_in(local, "crowded")
+    with warm.beside(give_back):
+        finish(local, recipe(model, source, max_steps=2), run)
+    assert run.alerts() == [] and list(losses(run)) == [1, 2]
