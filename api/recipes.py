@@ -87,11 +87,10 @@ def check_recipe(context: Context, key: Key, recipe: Recipe) -> None:
 
 def check_data(data: Data, task: Task) -> None:
     """The source is there and has the columns, where that is cheap to tell."""
-    if data.source == "synthetic" or datasets.kind_of(data.source) in ("file", "folder"):
-        try:
-            datasets.check(data, task)
-        except OSError as error:
-            raise pointed(f"data.source: {data.source} can't be read: {error.strerror}", "data/source") from None
+    try:
+        datasets.check(data, task)
+    except OSError as error:
+        raise pointed(f"data.source: {data.source} can't be read: {error.strerror}", "data/source") from None
 
 
 def _check_model(context: Context, recipe: Recipe) -> None:
