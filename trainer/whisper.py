@@ -10,47 +10,28 @@ from __future__ import annotations
 
 import gc
 import math
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from milo import models
-from milo.engines.whisper_checkpoint import load_checkpoint
 from milo.errors import Invalid, MiloError
-from milo.models import ResolvedModel
 from milo.recipes import Recipe
 from milo.runs import Run
 from milo.settings import Settings
-from trainer import data, record, warm, whisper_checkpoints, whisper_model
-from trainer.data import Dataset
-from trainer.features import Batches, Labels
-from trainer.gate import Gate, Stopped
+from trainer import record, warm, whisper_checkpoints, whisper_model
+from trainer.features import Batches
+from trainer.gate import Gate
 from trainer.guards import Fixes, LossGuard, RollBack
-from trainer.plan import Plan, Windows
 from trainer.steps import Step
 from trainer.whisper_eval import Judge
+from trainer.whisper_prepare import Prepared, in_background, prepare
 from trainer.whisper_trainer import METRIC, Follow, WhisperTrainer
 
 SUMMARY_EVERY_S = 1.0
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """All that a training needs before it loads a model."""
-
-    base: ResolvedModel
-    labels: Labels
-    plan: Plan
-    windows: Windows
-    validation: Dataset
-    document: dict[str, Any]
-    """dataset.json"""
 
 
 def train(settings: Settings, recipe: Recipe, run: Run) -> Generator[Step, None, dict[str, Any]]:
@@ -62,75 +43,16 @@ def train(settings: Settings, recipe: Recipe, run: Run) -> Generator[Step, None,
         model=recipe.model,
         started_at=run.summary().get("started_at") or time.time(),
         updated_at=time.time(),
+        error=None,
     )
     try:
-        prepared = yield from _in_background(lambda told: prepare(settings, recipe, run, told))
+        prepared = yield from in_background(lambda told: prepare(settings, recipe, run, told))
         gate = Gate()
         return (yield from gate.drive(lambda: Training(settings, recipe, run, prepared, gate).run_all()))
     except Exception as error:
         detail = error.detail if isinstance(error, MiloError) else f"{type(error).__name__}: {error}"
         run.summarise(state="failed", error=detail, updated_at=time.time())
         raise
-
-
-def _in_background(work: Callable[[data.Told], Prepared]) -> Generator[Step, None, Prepared]:
-    """Run `work` in a thread, which uses no GPU, and yield meanwhile."""
-    found: list[Any] = []
-    left = threading.Event()
-    done = threading.Event()
-
-    def told(_done: int, _total: int) -> None:
-        if left.is_set():
-            raise Stopped
-
-    def run() -> None:
-        try:
-            found.append(work(told))
-        except BaseException as error:
-            found.append(error)
-        done.set()
-
-    threading.Thread(target=run, name="preparing", daemon=True).start()
-    try:
-        while not done.wait(0.1):
-            yield Step(0, 0)
-    finally:
-        left.set()
-    if isinstance(found[0], BaseException):
-        raise found[0]
-    prepared: Prepared = found[0]
-    return prepared
-
-
-def prepare(settings: Settings, recipe: Recipe, run: Run, told: data.Told | None = None) -> Prepared:
-    """Find the base model, read the data, plan the batches, and write down where all of it came from."""
-    base = models.ensure(settings, recipe.model)
-    checkpoint = load_checkpoint(settings, base)
-    info = checkpoint.info
-    labels = Labels(checkpoint, recipe.data.language)
-    windows = Windows(info.min_window_s, info.max_window_s, info.pack_window_s)
-    if recipe.data.max_audio_s > windows.longest_s:
-        limits = recipe.data.model_copy(update={"max_audio_s": windows.longest_s})
-        recipe = recipe.model_copy(update={"data": limits})
-    found = data.load_all(settings, recipe.data, ("train", "validation"), told)
-    fitting, tokens = _that_fit(found["train"], labels)
-    plan = Plan(fitting, recipe.training, windows, tokens, labels.limit)
-    record.describe(run, recipe)
-    document = data.write_document(run.path / "dataset.json", recipe.data, [fitting, found["validation"]])
-    return Prepared(base, labels, plan, windows, found["validation"], document)
-
-
-def _that_fit(found: Dataset, labels: Labels) -> tuple[Dataset, list[int]]:
-    """Examples whose text the decoder has room for, and the tokens of each text."""
-    counts = [len(labels.text(item.text)) for item in found]
-    long = [item.id for item, count in zip(found, counts, strict=True) if count > labels.limit]
-    if long:
-        dropped = {**found.dropped, f"with more than {labels.limit} tokens of text": long}
-        found = Dataset(found.split, [item for item in found if item.id not in set(long)], dropped)
-        counts = [count for count in counts if count <= labels.limit]
-    if not counts:
-        raise Invalid("every text of the training split is too long for the model's decoder", code="bad_data")
-    return found, counts
 
 
 def _checkpointing(wanted: bool) -> dict[str, bool]:

@@ -21,7 +21,7 @@ from milo.ledger import Ledger
 from milo.settings import Settings
 from workers import work
 from workers.runner import Runner
-from workers.work import Done, Group, Held, Next, Work
+from workers.work import Done, Group, Held, Later, Next, Work
 
 
 @pytest.fixture
@@ -356,3 +356,58 @@ def test_work_folders_are_gone_when_the_job_has_ended(
     runs(run)
     runner.run(new_job(ledger).id)
     assert not folders[0].exists()
+
+
+def test_a_generator_that_raised_is_begun_anew_in_the_same_worker(runner: Runner, ledger: Ledger, runs: Any) -> None:
+    starts: list[int] = []
+
+    def run(held: Held) -> Iterator[Progress]:
+        starts.append(held.job.attempt)
+        yield Progress(done=1)
+        if len(starts) == 1:
+            raise EngineError("a hiccup")
+        return Done({"starts": len(starts)})
+
+    runs(run)
+    job = new_job(ledger)
+    assert runner.run(job.id) == "engine_error"
+    due_at = ledger.get(job.id).due_at
+    ledger.clock = lambda: due_at or 0.0
+    assert runner.run(job.id) == "done"
+    assert ledger.get(job.id).result == {"starts": 2} and starts == [1, 2]
+
+
+def test_a_job_that_comes_too_early_goes_back_without_losing_an_attempt(
+    runner: Runner, ledger: Ledger, runs: Any
+) -> None:
+    def run(held: Held) -> Iterator[Progress]:
+        return Later(30)
+        yield Progress()
+
+    runs(run)
+    job = new_job(ledger)
+    runner.run(job.id)
+    after = ledger.get(job.id)
+    assert (after.state, after.attempt) == ("queued", 1)
+    assert after.due_at is not None and after.due_at > ledger.clock() + 20
+
+
+def test_warm_work_is_let_go_when_its_job_has_been_cancelled(
+    runner: Runner, ledger: Ledger, settings: Settings, runs: Any
+) -> None:
+    closed: list[str] = []
+
+    def run(held: Held) -> Iterator[Progress]:
+        try:
+            yield Progress()
+        finally:
+            closed.append(held.id)
+        return Done({})
+
+    runs(run)
+    runner.settings = settings.model_copy(update={"slice_s": 0})
+    first, second = new_job(ledger), new_job(ledger)
+    assert runner.run(first.id) == "slice ended"
+    ledger.cancel(first.id)
+    runner.run(second.id)
+    assert closed == [first.id]

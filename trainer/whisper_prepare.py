@@ -1,0 +1,95 @@
+"""What a Whisper training needs before it loads a model: base, data, plan. Done in a thread, without a GPU."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+from milo import models
+from milo.engines.whisper_checkpoint import load_checkpoint
+from milo.errors import Invalid
+from milo.models import ResolvedModel
+from milo.recipes import Recipe
+from milo.runs import Run
+from milo.settings import Settings
+from trainer import data, record
+from trainer.data import Dataset
+from trainer.features import Labels
+from trainer.gate import Stopped
+from trainer.plan import Plan, Windows
+from trainer.steps import Step
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a training needs before it loads a model."""
+
+    base: ResolvedModel
+    labels: Labels
+    plan: Plan
+    windows: Windows
+    validation: Dataset
+    document: dict[str, Any]
+    """dataset.json"""
+
+
+def in_background(work: Callable[[data.Told], Prepared]) -> Generator[Step, None, Prepared]:
+    """Run `work` in a thread, which uses no GPU, and yield meanwhile."""
+    found: list[Any] = []
+    left = threading.Event()
+    done = threading.Event()
+
+    def told(_done: int, _total: int) -> None:
+        if left.is_set():
+            raise Stopped
+
+    def run() -> None:
+        try:
+            found.append(work(told))
+        except BaseException as error:
+            found.append(error)
+        done.set()
+
+    threading.Thread(target=run, name="preparing", daemon=True).start()
+    try:
+        while not done.wait(0.1):
+            yield Step(0, 0)
+    finally:
+        left.set()
+    if isinstance(found[0], BaseException):
+        raise found[0]
+    prepared: Prepared = found[0]
+    return prepared
+
+
+def prepare(settings: Settings, recipe: Recipe, run: Run, told: data.Told | None = None) -> Prepared:
+    """Find the base model, read the data, plan the batches, and write down where all of it came from."""
+    base = models.ensure(settings, recipe.model)
+    checkpoint = load_checkpoint(settings, base)
+    info = checkpoint.info
+    labels = Labels(checkpoint, recipe.data.language)
+    windows = Windows(info.min_window_s, info.max_window_s, info.pack_window_s)
+    if recipe.data.max_audio_s > windows.longest_s:
+        limits = recipe.data.model_copy(update={"max_audio_s": windows.longest_s})
+        recipe = recipe.model_copy(update={"data": limits})
+    found = data.load_all(settings, recipe.data, ("train", "validation"), told)
+    fitting, tokens = _that_fit(found["train"], labels)
+    plan = Plan(fitting, recipe.training, windows, tokens, labels.limit)
+    record.describe(run, recipe)
+    document = data.write_document(run.path / "dataset.json", recipe.data, [fitting, found["validation"]])
+    return Prepared(base, labels, plan, windows, found["validation"], document)
+
+
+def _that_fit(found: Dataset, labels: Labels) -> tuple[Dataset, list[int]]:
+    """Examples whose text the decoder has room for, and the tokens of each text."""
+    counts = [len(labels.text(item.text)) for item in found]
+    long = [item.id for item, count in zip(found, counts, strict=True) if count > labels.limit]
+    if long:
+        dropped = {**found.dropped, f"with more than {labels.limit} tokens of text": long}
+        found = Dataset(found.split, [item for item in found if item.id not in set(long)], dropped)
+        counts = [count for count in counts if count <= labels.limit]
+    if not counts:
+        raise Invalid("every text of the training split is too long for the model's decoder", code="bad_data")
+    return found, counts
