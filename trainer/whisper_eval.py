@@ -98,13 +98,12 @@ class Judge:
         start = [checkpoint.sot, *self.labels.head]
         backend = HFBackend(model, checkpoint, features.size)
         own, model.generation_config = model.generation_config, GenerationConfig()
-        cached, model.config.use_cache = model.config.use_cache, True
         try:
             encoded = backend.encode(features)
             most = min(checkpoint.max_tokens, most)
             found = backend.generate(encoded, [start] * len(features), most, self.beam_size, 0.0)
         finally:
-            model.generation_config, model.config.use_cache = own, cached
+            model.generation_config = own
         return [checkpoint.decode(checkpoint.text_tokens(one.tokens)).strip() for one in found]
 
     def _write(self, step: int, rows: list[dict[str, Any]]) -> None:

@@ -30,7 +30,6 @@ def build(settings: Settings, base: ResolvedModel, schedule: Schedule) -> Any:
         )
     except (OSError, ValueError) as error:
         raise ModelUnavailable(f"transformers can't load {base.label}: {error}") from error
-    model.config.use_cache = False
     model.config.apply_spec_augment = False  # ours follows from (seed, epoch, item); transformers' from the process
     take_any_window(model)
     if schedule.freeze_encoder:
@@ -86,7 +85,7 @@ def logits_of(model: Any, features: torch.Tensor, labels: torch.Tensor) -> torch
 
     config = bare(model).config
     given = shift_tokens_right(labels, config.pad_token_id, config.decoder_start_token_id)
-    return model(input_features=features, decoder_input_ids=given).logits.float()
+    return model(input_features=features, decoder_input_ids=given, use_cache=False).logits.float()
 
 
 def merge(settings: Settings, base: ResolvedModel, schedule: Schedule, checkpoint: Path, out: Path) -> Path:

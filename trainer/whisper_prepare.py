@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -9,7 +10,8 @@ from typing import Any
 
 from milo import models
 from milo.engines.whisper_checkpoint import load_checkpoint
-from milo.errors import Invalid
+from milo.errors import Invalid, ModelUnavailable
+from milo.model_files import read_json, write_durably
 from milo.models import ResolvedModel
 from milo.recipes import Recipe
 from milo.runs import Run
@@ -66,7 +68,7 @@ def in_background(work: Callable[[data.Told], Prepared]) -> Generator[Step, None
 
 def prepare(settings: Settings, recipe: Recipe, run: Run, told: data.Told | None = None) -> Prepared:
     """Find the base model, read the data, plan the batches, and write down where all of it came from."""
-    base = models.ensure(settings, recipe.model)
+    base = pinned(settings, recipe.model, run)
     checkpoint = load_checkpoint(settings, base)
     info = checkpoint.info
     labels = Labels(checkpoint, recipe.data.language)
@@ -80,6 +82,27 @@ def prepare(settings: Settings, recipe: Recipe, run: Run, told: data.Told | None
     record.describe(run, recipe)
     document = data.write_document(run.path / "dataset.json", recipe.data, [fitting, found["validation"]])
     return Prepared(base, labels, plan, windows, found["validation"], document)
+
+
+def pinned(settings: Settings, name: str, run: Run) -> ResolvedModel:
+    """The base model, the same one however often the run starts: a deploy under its name meanwhile changes nothing.
+
+    Raises `ModelUnavailable` when it is not here any more, or has been changed.
+    """
+    path = run.path / "base.json"
+    if not path.is_file():
+        base = models.ensure(settings, name)
+        write_durably(path, json.dumps({"name": base.name, "version": base.version, "kind": base.kind}))
+        return base
+    kept = read_json(path)
+    begun = f"{kept['name']} {kept['version']}"
+    try:
+        base = models.resolve(settings, name if kept["kind"] == "folder" else f"{kept['name']}@{kept['version']}")
+    except ModelUnavailable as error:
+        raise ModelUnavailable(f"run {run.id} began with {begun}, which is not here: {error.detail}") from None
+    if base.version != kept["version"]:
+        raise ModelUnavailable(f"run {run.id} began with {begun}, and its files have been changed; begin a new run")
+    return base
 
 
 def _that_fit(found: Dataset, labels: Labels) -> tuple[Dataset, list[int]]:

@@ -29,7 +29,7 @@ def make_model(folder: Path, dropout: float = 0.1, **options: Any) -> Path:
     return folder
 
 
-def make_data(folder: Path, count: int = 24, held_out: int = 4) -> Path:
+def make_data(folder: Path, count: int = 24, held_out: int = 2) -> Path:
     """metadata.csv with a split column, wav files of 0.5 to 2 s beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
