@@ -22,6 +22,7 @@ from api.routes.openai_chat import CompletionRequest
 from api.routes.openai_speech import SpeechRequest
 from api.submit import SttFields, SttOptions, SttRequest
 from api.texts import TranslateOptions, TranslateRequest, TtsOptions, TtsRequest
+from milo.fix import FixRequest
 
 ASSETS = "/docs/assets"
 BODIES = (
@@ -42,6 +43,7 @@ BODIES = (
     TranslateOptions,
     JobRequest,
     KeyRequest,
+    FixRequest,
 )
 """Models that routes read by hand, or answer with, and FastAPI does not see."""
 

@@ -7,7 +7,7 @@ import time
 
 from sqlalchemy import delete, select
 
-from milo import queue, webhooks
+from milo import queue, watchdog, webhooks
 from milo.database import reading, writing
 from milo.errors import Unavailable
 from milo.files import Files
@@ -23,6 +23,7 @@ CLEAN_AT_ONCE = 500
 def reconcile(settings: Settings, ledger: Ledger) -> int:
     """Re-queue jobs whose lease ran out and publish again those that no message will wake. Returns how many."""
     woken = ledger.reap()
+    watchdog.lost(settings, woken)
     try:
         woken += ledger.unpublished(queue.depths(settings))
     except Unavailable:
