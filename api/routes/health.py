@@ -10,6 +10,7 @@ from fastapi import APIRouter, Response
 from api.deps import Context, Ctx, in_thread
 from api.problems import json_response
 from milo import health
+from milo.status import alerts
 
 router = APIRouter(tags=["operation"])
 
@@ -32,6 +33,7 @@ def _document(context: Context) -> dict[str, Any]:
     at, document = context.notes.get("health", (0.0, None))
     if document is None or time.monotonic() - at > CACHE_S:
         document = health.check(context.settings, context.ledger, context.files)
+        document["alerts"] = alerts.active(context.board.look().document)
         context.notes["health"] = (time.monotonic(), document)
     found: dict[str, Any] = document
     return found

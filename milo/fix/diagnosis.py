@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from milo.status.alerts import sentence
+
 Context = dict[str, Any]
 Level = Literal["critical", "warning", "note"]
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -43,8 +45,8 @@ def _health(context: Context) -> Iterator[Finding]:
         if not check["ok"]:
             level: Level = "critical" if name in ("redis", "database", "storage") else "warning"
             yield Finding(level, f"{name}: {check['detail']}", advice.get(name, "look at the logs"))
-        for sentence in check.get("warnings", ()):
-            yield Finding("note", sentence, "change the configuration of Redis")
+        for warning in check.get("warnings", ()):
+            yield Finding("note", warning, "change the configuration of Redis")
 
 
 def _orchestrator(context: Context) -> Iterator[Finding]:
@@ -56,10 +58,7 @@ def _orchestrator(context: Context) -> Iterator[Finding]:
 def _alerts(context: Context) -> Iterator[Finding]:
     for alert in context["status"]["alerts"]:
         if alert["active"] and alert["name"] != "orchestrator_down":
-            seen = (
-                f"{alert['name']}: {alert['field']} is {alert['value']} ({alert['threshold']}) since {alert['since']}"
-            )
-            yield Finding(alert["level"], seen, alert["means"])
+            yield Finding(alert["level"], sentence(alert), alert["means"])
 
 
 def _paused(context: Context) -> Iterator[Finding]:

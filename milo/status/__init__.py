@@ -52,7 +52,7 @@ def build(settings: Settings, ledger: Ledger, before: dict[str, Any] | None = No
         "orchestrator": orchestrator,
         "orchestrator_reason": why,
         "auto_fixes": training.fixes_of(current.run),
-        "fixes": store.rows(settings, "fixes")[-FIXES:],
+        "fixes": store.tail(settings.home / "status" / "fixes.jsonl")[-FIXES:],
         "checkpoints": [path.name for path in current.run.checkpoints().values()] if current.run else [],
         "eval": evaluation,
         "paused": [{"rule": one.rule, "seen": one.seen, "since": iso(one.since)} for one in seen.pauses],
@@ -174,7 +174,7 @@ def _disk(settings: Settings, run: Run | None) -> dict[str, Any]:
         total: int | None = shutil.disk_usage(settings.home).total
     except OSError:
         free = total = None
-    return {"free_bytes": free, "total_bytes": total, "needed_bytes": needed_bytes(run), "home": str(settings.home)}
+    return {"free_bytes": free, "total_bytes": total, "needed_bytes": needed_bytes(run)}
 
 
 def _evaluation(settings: Settings) -> dict[str, Any]:

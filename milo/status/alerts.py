@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal
 
-from milo.jobs import iso
 from milo.runs import Run
 from milo.status.store import tail
 
@@ -100,10 +99,11 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and value == value and abs(value) != float("inf")
 
 
+def sentence(alert: dict[str, Any]) -> str:
+    """What is on, its value, its threshold, since when."""
+    return "{name}: {field} is {value} ({threshold}) since {since}".format(**alert)
+
+
 def active(document: dict[str, Any]) -> list[str]:
     """Names of the alerts that are on."""
     return [one["name"] for one in document.get("alerts", []) if one["active"]]
-
-
-def stamp(unix_s: float) -> str:
-    return iso(unix_s) or ""
