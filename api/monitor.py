@@ -125,9 +125,13 @@ async def _part(part: Part, request: Request) -> Response:
 async def _fix(request: Request) -> Response:
     key = await _may(request, "admin")
     asked = await _asked(request)
-    record = await anyio.to_thread.run_sync(request.app.state.parts.desk.take, asked, key.name)
-    link = f"/fix/{record['id']}"
-    return JSONResponse(record | {"url": link}, 202, {"Location": link})
+    record = _here(await anyio.to_thread.run_sync(request.app.state.parts.desk.take, asked, key.name))
+    return JSONResponse(record, 202, {"Location": record["url"]})
+
+
+def _here(record: dict[str, Any]) -> dict[str, Any]:
+    """A record whose link leads to this port."""
+    return record | {"url": f"/fix/{record['id']}"}
 
 
 async def _asked(request: Request) -> FixRequest:
@@ -147,13 +151,14 @@ async def _asked(request: Request) -> FixRequest:
 
 async def _history(request: Request) -> Response:
     await _may(request, "admin")
-    return JSONResponse({"items": await anyio.to_thread.run_sync(request.app.state.parts.desk.history)})
+    found = await anyio.to_thread.run_sync(request.app.state.parts.desk.history)
+    return JSONResponse({"items": [_here(record) for record in found]})
 
 
 async def _one(request: Request) -> Response:
     await _may(request, "admin")
     desk: Desk = request.app.state.parts.desk
-    return JSONResponse(await anyio.to_thread.run_sync(desk.get, request.path_params["fix_id"]))
+    return JSONResponse(_here(await anyio.to_thread.run_sync(desk.get, request.path_params["fix_id"])))
 
 
 # --- what can go wrong ------------------------------------------------------------------------------------------------

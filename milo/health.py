@@ -24,7 +24,7 @@ from milo.redis_server import warnings_about
 from milo.schema import webhooks
 from milo.settings import Settings
 from milo.status import signs
-from milo.status.alerts import TOO_HOT_C
+from milo.watchdog.rules import TOO_HOT_C
 
 log = logging.getLogger(__name__)
 

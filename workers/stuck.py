@@ -15,7 +15,7 @@ from milo.database import connect
 from milo.ledger import Ledger
 from milo.queue import redis_client
 from milo.settings import Settings
-from milo.watchdog import kill_key
+from milo.watchdog.patrol import kill_key
 
 log = logging.getLogger(__name__)
 

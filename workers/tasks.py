@@ -18,7 +18,7 @@ from billiard import current_process
 from celery import Task
 from celery.signals import worker_process_init, worker_ready, worker_shutting_down
 
-from milo import events, gpu, queue, watchdog
+from milo import events, gpu, queue
 from milo.errors import MiloError
 from milo.files import Files
 from milo.jobs import GPU_QUEUES, KINDS
@@ -26,6 +26,7 @@ from milo.ledger import Ledger
 from milo.logs import configure_logging
 from milo.queue import app
 from milo.settings import Settings, get_settings
+from milo.watchdog import patrol
 from workers.runner import Runner
 from workers.stuck import end_children
 
@@ -71,7 +72,7 @@ def _child_starts(**_: Any) -> None:
     taken_back = runner.ledger.reap(worker=runner.worker)
     for job in taken_back:
         queue.submit(job)
-    watchdog.lost(runner.settings, taken_back)
+    patrol.lost(runner.settings, taken_back)
 
 
 @worker_ready.connect

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from milo import health, queue, recipes, runs, status, watchdog
+from milo import health, queue, recipes, runs, status
 from milo.database import reading
 from milo.errors import MiloError
 from milo.files import Files
@@ -21,6 +21,7 @@ from milo.runs import Run
 from milo.schema import jobs
 from milo.settings import Settings
 from milo.status import alerts, store
+from milo.watchdog import patrol
 from milo.webhooks import OPERATOR
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ NOT_JUDGED = ("vits",)
 
 def watch(settings: Settings, ledger: Ledger) -> int:
     """Let the watchdog look, then write the status document and a row of its history. Returns the number of fixes."""
-    fixes = watchdog.look(settings, ledger)
+    fixes = patrol.look(settings, ledger)
     for fix in fixes:
         log.warning("watchdog: %s, %s: %s; %s", fix.rule, fix.about, fix.seen, fix.done)
     document = status.build(settings, ledger, store.read(settings, "status"))

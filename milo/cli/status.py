@@ -78,7 +78,8 @@ def render(document: dict[str, Any], source: str) -> Table:
 
     from milo.status.alerts import sentence
 
-    table = Table(show_header=False, box=None, pad_edge=False)
+    table = Table("", "", show_header=False, box=None, pad_edge=False)
+    table.columns[1].overflow = "fold"
     for name, text in _lines(document):
         table.add_row(name, escape(text))
     for alert in document["alerts"]:

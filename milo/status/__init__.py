@@ -52,6 +52,7 @@ def build(settings: Settings, ledger: Ledger, before: dict[str, Any] | None = No
         "orchestrator": orchestrator,
         "orchestrator_reason": why,
         "auto_fixes": training.fixes_of(current.run),
+        "run_alerts": store.tail(current.run.path / "alerts.jsonl")[-FIXES:] if current.run else [],
         "fixes": store.tail(settings.home / "status" / "fixes.jsonl")[-FIXES:],
         "checkpoints": [path.name for path in current.run.checkpoints().values()] if current.run else [],
         "eval": evaluation,

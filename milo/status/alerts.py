@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from milo.runs import Run
 from milo.status.store import tail
+from milo.watchdog.rules import HOT_C
 
-HOT_C, TOO_HOT_C, COOL_C = 85, 90, 80
 RISING = 1.5
 RECENT, WINDOW = 5, 200
 """Logged losses that are "the last ones", and how many of them are looked at."""

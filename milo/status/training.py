@@ -15,6 +15,7 @@ from milo.ledger.store import job_from
 from milo.runs import Run
 from milo.schema import jobs
 from milo.settings import Settings
+from milo.watchdog.rules import BY_NAME
 
 Phase = Literal["idle", "preprocessing", "training", "training_done", "evaluating", "evaluation_done"]
 KINDS = ("training", "evaluation", "pipeline")
@@ -114,5 +115,7 @@ def _clock(seconds: float | None) -> str | None:
 
 
 def fixes_of(run: Run | None) -> int:
-    """Corrections that were made in a run by themselves: its alerts, but those that only tell."""
-    return sum(1 for alert in run.alerts() if alert.get("done") and alert.get("action") != "alert") if run else 0
+    """Corrections that were made in a run by themselves: its alerts by one of the watchdog's rules that did not only
+    tell."""
+    found = run.alerts() if run else []
+    return sum(1 for alert in found if alert.get("kind") in BY_NAME and alert.get("action") != "alert")

@@ -1,7 +1,7 @@
 """The watchdog's rules in one table. `docs/operations.md` shows the same table; a test compares the two.
 
 Those of the trainer are acted on inside the training loop, which alone has the weights in hand, and come out as alerts
-of its run. The others are acted on by beat's tick (`milo.watchdog.look`) and by the reconciler.
+of its run. The others are acted on by beat's tick (`milo.patrol.look`) and by the reconciler.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from milo.status.alerts import COOL_C, HOT_C, TOO_HOT_C
-
+HOT_C, TOO_HOT_C, COOL_C = 85, 90, 80
 FLOOR_S = 120.0
 FACTOR = 5.0
 """Steps that take this many times the median, and longer than the floor, are taken for a hang (NVIDIA's NVRx)."""
@@ -71,15 +70,16 @@ RULES: tuple[Rule, ...] = (
         f"pause training and evaluation until it is below {COOL_C} C",
         limit=None,
     ),
+    Rule("nan", "loss", "not finite", "skip the batch, and name it", limit=None, by="trainer"),
     Rule(
-        "loss_nan",
-        "loss or gradient",
-        "not finite",
-        "skip the batch and name it; three in a row: back to the last good checkpoint, half the learning rate",
+        "nan_rollback",
+        "loss",
+        "not finite three times in a row",
+        "back to the last good checkpoint, half the learning rate, the batches named",
         by="trainer",
     ),
     Rule(
-        "loss_spike",
+        "spike_rollback",
         "loss",
         "> 5 x rolling median for 3 steps",
         "back to the last good checkpoint, half the learning rate, the batches named",
@@ -92,6 +92,6 @@ RULES: tuple[Rule, ...] = (
         "half the batch, twice the accumulation",
         by="trainer",
     ),
-    Rule("bad_checkpoint", "checkpoint to go on from", "can't be read", "take the one before", by="trainer"),
+    Rule("corrupt_checkpoint", "checkpoint to go on from", "can't be read", "take the one before", by="trainer"),
 )
 BY_NAME: dict[str, Rule] = {rule.name: rule for rule in RULES}

@@ -15,7 +15,7 @@ import redis
 from celery import signals
 
 import celery_config
-from milo import health, model_health, models, watchdog
+from milo import health, model_health, models
 from milo.files import Files
 from milo.jobs import Job
 from milo.ledger import Ledger
@@ -23,6 +23,7 @@ from milo.queue import app
 from milo.queue import redis_client as client_of
 from milo.settings import Settings
 from milo.status import signs, store
+from milo.watchdog import patrol
 from tests.servers import ROOT, celery_worker, environment, wait_until
 from tests.watching.conftest import RECIPE, alive, checkpoint, new_training, run_of
 from workers import slots, stuck, watch
@@ -214,6 +215,7 @@ HANGING = """
 import threading
 from milo import runs
 from milo.jobs import Progress
+from milo.watchdog import patrol
 from workers.work import WORK, Done, Work
 
 def run(held):
@@ -241,13 +243,13 @@ def test_a_training_that_hangs_in_a_real_worker_is_ended_and_goes_on(
         wait_until(lambda: ledger.get(job.id).progress.done >= 2 or _step(settings, job) >= 2, "it did not start", 60)
         seen = signs.read(settings)
         assert [worker["gpu"]["gpus"] for worker in seen.workers] == [[]]  # and says so
-        watchdog.look(settings, ledger, seen)
+        patrol.look(settings, ledger, seen)
         fixes = []
 
         def is_seen() -> bool:
             moment = signs.read(settings)
             later = signs.Signs(**moment.__dict__ | {"at": time.time() + settings.hard_limit_s + 10})
-            fixes.extend(watchdog.look(settings, ledger, later))
+            fixes.extend(patrol.look(settings, ledger, later))
             return bool(fixes)
 
         wait_until(is_seen, "the watchdog sees nothing")
@@ -278,11 +280,11 @@ def test_a_child_that_has_moved_on_is_not_ended(settings: Settings, ledger: Ledg
     job = new_training(ledger)
     claim = ledger.claim(job.id, "gpu@here/0")
     assert claim
-    watchdog.end_child(settings, claim.job)
+    patrol.end_child(settings, claim.job)
     ledger.release(claim)
     assert ledger.claim(job.id, "gpu@here/0")  # another fence
     assert stuck.end_children(settings, "gpu@here", Pool()) == 0
-    assert client_of(settings.redis_url).llen(watchdog.kill_key("gpu@here")) == 0
+    assert client_of(settings.redis_url).llen(patrol.kill_key("gpu@here")) == 0
 
 
 def test_signals_of_the_worker_are_connected() -> None:

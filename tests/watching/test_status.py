@@ -120,6 +120,7 @@ def test_corrections_are_counted_and_what_only_told_is_not(settings: Settings, l
     run = run_of(settings, new_training(ledger), 4)
     run.alert("out_of_memory", "8 x 30 s", "half the batch, twice the accumulation", 3)
     run.alert("gpu_hot", "87 C", "told", 3, action="alert")
+    run.alert("tracker", "no room", "training goes on without it", 3)
     assert build(settings, ledger)["auto_fixes"] == 1
 
 
@@ -214,7 +215,7 @@ def test_each_alert_of_the_monitor_goes_on_past_its_threshold(
     redis_client.delete("milo:worker:gpu@here")
     for step in range(41, 47):
         run.log(step, **{"train/loss": 0.5})
-    run.alert("loss_nan", "nan", "the batch was skipped", 41)
+    run.alert("nan", "nan", "the batch was skipped", 41)
     watched = {"fence": claim.fence, "step": 40, "since": time.time() - 500, "limit_s": 120, "first": False}
     redis_client.hset(signs.STEPS_KEY, job.id, json.dumps(watched))
     found = build(settings, ledger)

@@ -35,6 +35,7 @@ def training(
 
 def milo(settings: Settings, url: str, *words: str) -> Result:
     env = {"MILO_HOME": str(settings.home), "MILO_URL": url, "MILO_API_KEY": KEY, "MILO_REDIS_URL": settings.redis_url}
+    env["COLUMNS"] = "400"
     return CliRunner().invoke(cli, ["status", *words], env=env, standalone_mode=False)
 
 
@@ -48,7 +49,7 @@ def test_the_api_is_asked(training: Settings) -> None:
         "phase training",
         "step 20/100 (20.0 %), 1.00 s/it, 3:25:10 to go, loss 0.2500",
         "checkpoint-15",
-        "97 %, 15800/16303 MB, 71.0 C",
+        "97 %, 15800/16303 MB, 71 C",
         "orchestrator runs",
         "gpu@here",
         url,

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 import redis
 
-from milo import gpu, pause, runs, status, watchdog
+from milo import gpu, pause, runs, status
 from milo.jobs import Job, NewJob
 from milo.ledger import Claim, Ledger
 from milo.settings import Settings
 from milo.status import signs, store
-from milo.watchdog import record, space, steps
+from milo.watchdog import patrol, record, space, steps
 from milo.watchdog.record import STOPPED, Fix
 from milo.watchdog.rules import BY_NAME, RULES
 from tests.watching.conftest import alive, checkpoint, new_training, run_of
@@ -31,7 +31,7 @@ def look(settings: Settings, ledger: Ledger, redis_client: redis.Redis) -> Calla
 
     def at(seconds: float = 0) -> list[Fix]:
         seen = signs.read(settings)
-        return watchdog.look(settings, ledger, signs.Signs(**seen.__dict__ | {"at": time.time() + seconds}))
+        return patrol.look(settings, ledger, signs.Signs(**seen.__dict__ | {"at": time.time() + seconds}))
 
     return at
 
@@ -43,7 +43,7 @@ def claimed(ledger: Ledger, job: Job, worker: str = "gpu@here/0") -> Claim:
 
 
 def asked_to_end(client: redis.Redis) -> list[dict[str, Any]]:
-    return [json.loads(row) for row in client.lrange(watchdog.kill_key("gpu@here"), 0, -1)]
+    return [json.loads(row) for row in client.lrange(patrol.kill_key("gpu@here"), 0, -1)]
 
 
 # --- a step that does not move ----------------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ def test_a_disk_too_full_to_write_on_keeps_no_job_from_being_queued_again(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(store, "append", full)
-    watchdog.lost(settings, [new_training(ledger)])
+    patrol.lost(settings, [new_training(ledger)])
 
 
 def test_a_job_whose_child_the_watchdog_ended_is_one_fix_and_not_two(
@@ -186,7 +186,7 @@ def test_a_job_whose_child_the_watchdog_ended_is_one_fix_and_not_two(
     run.summarise(step=21)
     look(1)
     assert len(look(200)) == 1
-    watchdog.lost(settings, ledger.reap(worker="gpu@here/0"))
+    patrol.lost(settings, ledger.reap(worker="gpu@here/0"))
     assert [row["rule"] for row in store.rows(settings, "fixes")] == ["step_not_moving"]
 
 
@@ -214,7 +214,7 @@ def test_a_warm_card_is_told_of_and_a_hot_one_rests_until_it_is_cool(
     heat(79)
     (fix,) = look(40)
     assert "go on" in fix.done and fix.action == "alert" and pause.active(settings) == []
-    ledger.clock = lambda: time.time() + watchdog.PAUSE_S + 1
+    ledger.clock = lambda: time.time() + patrol.PAUSE_S + 1
     assert ledger.claim(job.id, "gpu@here/0")
 
 
@@ -362,7 +362,7 @@ def test_a_run_of_an_unknown_hand_keeps_its_newest_checkpoint(settings: Settings
 
 
 def test_without_redis_it_does_nothing_and_says_nothing(settings: Settings, ledger: Ledger) -> None:
-    assert watchdog.look(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"}), ledger) == []
+    assert patrol.look(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"}), ledger) == []
 
 
 def test_rules_have_names_of_their_own(tmp_path: Path) -> None:
