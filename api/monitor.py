@@ -23,7 +23,6 @@ from starlette.routing import Route
 
 from api import boards
 from api.hosts import is_loopback
-from milo import queue
 from milo.database import connect
 from milo.errors import BadRequest, Forbidden, Invalid, MiloError, NotFound, TooLarge, Unauthorized
 from milo.files import Files
@@ -68,7 +67,6 @@ def create_monitor(settings: Settings) -> Starlette:
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
-    queue.configure(settings)
     ledger = Ledger(connect(settings.ledger_url), settings)
     parts = Parts(
         settings, Board(settings, ledger), Desk(settings, ledger, Files(settings)), Keys(ledger.engine, settings)
