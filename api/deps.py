@@ -52,7 +52,7 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     return await anyio.to_thread.run_sync(partial(function, *args, **kwargs))
 
 
-def _context(request: Request) -> Context:
+async def _context(request: Request) -> Context:  # async: one that is not costs a thread for each request
     context: Context = request.app.state.context
     return context
 
@@ -61,7 +61,7 @@ _bearer = HTTPBearer(auto_error=False, description="A key made by `milo keys cre
 
 
 def _require(scope: Scope) -> Any:
-    def check(request: Request, _documented: Annotated[Any, Security(_bearer)]) -> Key:
+    async def check(request: Request, _documented: Annotated[Any, Security(_bearer)]) -> Key:
         key: Key | None = request.scope.get("milo.key")
         if key is None:
             raise Unauthorized("this path needs an API key")

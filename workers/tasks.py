@@ -19,7 +19,6 @@ from celery import Task
 from celery.signals import worker_process_init, worker_ready, worker_shutting_down
 
 from milo import events, gpu, queue
-from milo.errors import MiloError
 from milo.files import Files
 from milo.jobs import GPU_QUEUES, KINDS
 from milo.ledger import Ledger
@@ -99,7 +98,7 @@ def _show_alive(settings: Settings, node: str, queues: list[str], pool: Any) -> 
             queue.redis_client(settings.redis_url).set(f"milo:worker:{node}", json.dumps(document), ex=ALIVE_TTL_S)
         try:
             end_children(settings, node, pool)
-        except (redis.RedisError, MiloError) as error:
+        except Exception as error:  # this thread is the sign of life, and goes on
             log.warning("children that hang are not looked after: %s", error)
         time.sleep(ALIVE_TTL_S / 4)
 

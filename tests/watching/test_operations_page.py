@@ -11,6 +11,7 @@ from milo.ledger import Ledger
 from milo.settings import Settings
 from milo.status import alerts, build
 from milo.watchdog.rules import RULES
+from tests.watching.test_monitor import JQ
 
 PAGE = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(encoding="utf-8")
 
@@ -59,6 +60,10 @@ def test_every_field_that_is_told_of_is_there(settings: Settings, ledger: Ledger
             assert leaf in document[group], name
         elif "." not in name:
             assert name in document, name
+
+
+def test_the_monitors_line_is_there_to_the_letter() -> None:
+    assert f'/status | jq "{JQ}"\'' in PAGE
 
 
 def test_the_commands_environment_is_told() -> None:
