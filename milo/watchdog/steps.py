@@ -40,14 +40,21 @@ def look(settings: Settings, running: list[Job], known: dict[str, dict[str, Any]
     sights = []
     for job in running:
         run = runs.find(settings, job.id)
-        step = _step(job, run)
+        step, mark = _step(job, run)
         before = known.get(job.id)
         same_claim = before is not None and before["fence"] == job.fence
-        moved = before is None or not same_claim or before["step"] != step
+        moved = before is None or not same_claim or before["mark"] != mark
         first_of_claim = not same_claim or (bool(before and before["first"]) and not moved)
         since = now if before is None or moved else float(before["since"])
         limit_s = _limit_s(settings, job, run, step, first_of_claim)
-        row = {"fence": job.fence, "step": step, "since": since, "limit_s": limit_s, "first": first_of_claim}
+        row = {
+            "fence": job.fence,
+            "mark": mark,
+            "step": step,
+            "since": since,
+            "limit_s": limit_s,
+            "first": first_of_claim,
+        }
         client.hset(STEPS_KEY, job.id, json.dumps(row))
         sights.append(Sight(job, step, since, limit_s))
     gone = set(known) - {job.id for job in running}
@@ -56,9 +63,11 @@ def look(settings: Settings, running: list[Job], known: dict[str, dict[str, Any]
     return sights
 
 
-def _step(job: Job, run: Run | None) -> int | None:
-    step = run.summary().get("step") if run else None
-    return max(int(step or 0), int(job.progress.done)) if step is not None or job.progress.done else None
+def _step(job: Job, run: Run | None) -> tuple[int | None, list[float | None]]:
+    """The step, and a mark that changes when it moves: the job's row is written every second, the run when it logs."""
+    logged = run.summary().get("step") if run else None
+    known = [int(number) for number in (logged, job.progress.done) if number]
+    return max(known, default=None), [job.progress.done, logged]
 
 
 def _limit_s(settings: Settings, job: Job, run: Run | None, step: int | None, first: bool) -> float:
