@@ -162,8 +162,8 @@ class Desk:
             record |= {"state": "failed", "error": f"{type(error).__name__}: {error}"}
         finally:
             record["finished_at"] = iso(time.time())
-            self._write(record)
             self._audit(record, "ended", state=record["state"])
+            self._write(record)
             if lock:
                 lock.release()
             self._forget_old()
