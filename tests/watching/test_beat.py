@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import redis
-from celery import signals
 
 import celery_config
 from milo import health, model_health, models
@@ -285,7 +284,3 @@ def test_a_child_that_has_moved_on_is_not_ended(settings: Settings, ledger: Ledg
     assert ledger.claim(job.id, "gpu@here/0")  # another fence
     assert stuck.end_children(settings, "gpu@here", Pool()) == 0
     assert client_of(settings.redis_url).llen(patrol.kill_key("gpu@here")) == 0
-
-
-def test_signals_of_the_worker_are_connected() -> None:
-    assert signals.worker_ready.receivers and signals.worker_process_init.receivers

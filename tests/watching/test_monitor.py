@@ -21,7 +21,7 @@ from api.monitor import create_monitor, is_open
 from milo.keys import Keys
 from milo.ledger import Ledger
 from milo.ports import free_port
-from milo.settings import DEFAULT_API_KEY, Settings
+from milo.settings import Settings
 from tests.servers import ROOT, api_in_thread, environment, wait_until
 from tests.watching.conftest import alive, new_training, run_of
 
@@ -186,8 +186,3 @@ def test_the_process_is_small_and_holds_no_engine(keyed: Settings, ledger: Ledge
     finally:
         process.terminate()
         process.wait(20)
-
-
-def test_the_default_key_is_the_developers_alone() -> None:
-    assert DEFAULT_API_KEY == "change-me-in-production"
-    assert is_open(Settings(_env_file=None))
