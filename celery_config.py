@@ -59,20 +59,25 @@ broker_transport_options = {
     "retry_on_timeout": True,
 }
 
-# --- beat: every tick is idempotent, and expires before the next one, so that none pile up ---
+# --- beat: every tick is idempotent, expires before the next one, so that none pile up, and knows its period, so that
+# of two beats only one has its slot ---
 beat_max_loop_interval = 1
 beat_schedule_filename = str(_settings.home / "beat-schedule")
+_every_s = {
+    "reconcile": _settings.reconcile_s,
+    "webhooks": 5.0,
+    "watch": _settings.watch_s,  # the watchdog and the status file
+    "health": 60.0,
+    "checkpoints": 60.0,
+    "unload": 60.0,
+    "clean": 3600.0,
+}
 beat_schedule = {
-    "reconcile": {
-        "task": "milo.tick.reconcile",
-        "schedule": _settings.reconcile_s,
-        "options": {"expires": _settings.reconcile_s},
-    },
-    "webhooks": {"task": "milo.tick.webhooks", "schedule": 5.0, "options": {"expires": 5.0}},
-    "unload": {
-        "task": "milo.tick.unload",
-        "schedule": 60.0,
-        "options": {"expires": 60.0, "queue": "gpu.background"},
-    },
-    "clean": {"task": "milo.tick.clean", "schedule": 3600.0, "options": {"expires": 3600.0}},
+    name: {
+        "task": f"milo.tick.{name}",
+        "schedule": every_s,
+        "kwargs": {"every_s": every_s},
+        "options": {"expires": every_s, **({"queue": "gpu.background"} if name == "unload" else {})},
+    }
+    for name, every_s in _every_s.items()
 }

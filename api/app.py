@@ -17,7 +17,7 @@ from starlette.middleware.cors import CORSMiddleware
 from api import docs, problems
 from api.auth import Authentication, refuse_insecure
 from api.conversation.secrets import keep_keys_out_of_logs
-from api.deps import Context
+from api.deps import Context, in_thread
 from api.limits import BodyLimit, RateLimit, rate_of
 from api.observe import Observe
 from api.routes import (
@@ -25,6 +25,7 @@ from api.routes import (
     blobs,
     chat,
     conversation,
+    fix,
     health,
     jobs,
     keys,
@@ -35,6 +36,7 @@ from api.routes import (
     openai_models,
     openai_speech,
     sessions,
+    status,
     stt,
     trainings,
     translate,
@@ -44,10 +46,12 @@ from api.routes import (
 from milo import __version__, events, queue
 from milo.errors import MiloError
 from milo.files import Files
+from milo.fix import Desk
 from milo.keys import Keys
 from milo.ledger import Ledger
 from milo.logs import configure_logging
 from milo.settings import Settings, get_settings
+from milo.status.board import Board
 from milo.streams import Listener
 
 log = logging.getLogger(__name__)
@@ -67,6 +71,8 @@ ROUTES = (
     keys,
     health,
     metrics,
+    status,
+    fix,
     conversation,
 )
 AS_OPENAI = (openai_audio, openai_speech, openai_chat, openai_models)
@@ -103,7 +109,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(module.router, prefix="/api/v1")
     for as_openai in AS_OPENAI:
         app.include_router(as_openai.router, prefix="/v1")
-    app.include_router(metrics.router, include_in_schema=False)
+    for at_root in (metrics, status, fix):
+        app.include_router(at_root.router, include_in_schema=False)
     docs.install(app)
     # the last one added is the first to see a request
     app.add_middleware(BodyLimit, settings=settings)
@@ -128,7 +135,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     ledger = Ledger.open(settings, events.publisher(settings))
     _drop_leftovers(settings)
     keys = Keys(ledger.engine, settings)
-    context = Context(settings, ledger, Files(settings), events.Hub(settings), keys, Listener(settings))
+    files = Files(settings)
+    board, desk = Board(settings, ledger), Desk(settings, ledger, files)
+    context = Context(settings, ledger, files, events.Hub(settings), keys, Listener(settings), board, desk)
     app.state.context = context
     await context.hub.start()
     try:
@@ -137,6 +146,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await context.hub.stop()
         await context.listener.close()
         context.background.shutdown(wait=False, cancel_futures=True)
+        board.close()
+        await in_thread(desk.close)
         ledger.engine.dispose()
 
 

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.conversation import secrets
 from api.deps import in_thread
+from api.hosts import is_loopback
 from api.problems import send_problem
 from milo.errors import Forbidden, MiloError, Unauthorized
 from milo.keys import Keys
 from milo.settings import DEFAULT_API_KEY, Settings
 
-PROTECTED = ("/api/", "/v1/", "/metrics")
+PROTECTED = ("/api/", "/v1/", "/metrics", "/status", "/gpu", "/training", "/eval", "/fix")
 OPEN = ("/api/v1/health",)
 
 
 class InsecureSettings(MiloError):
     code, status, title = "insecure_settings", 500, "Milo would be open to everybody"
-
-
-def is_loopback(host: str | None) -> bool:
-    """Whether an address or name is this machine alone. A Unix socket (None) is."""
-    if host is None or host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
 
 
 def refuse_insecure(settings: Settings) -> None:

@@ -15,9 +15,11 @@ from fastapi.security import HTTPBearer
 from milo.errors import Forbidden, Unauthorized
 from milo.events import Hub
 from milo.files import Files
+from milo.fix import Desk
 from milo.keys import Key, Keys, Scope
 from milo.ledger import Ledger
 from milo.settings import Settings
+from milo.status.board import Board
 from milo.streams import Listener
 
 P = ParamSpec("P")
@@ -35,6 +37,10 @@ class Context:
     keys: Keys
     listener: Listener
     """Hears what running jobs say."""
+    board: Board
+    """The status document, at most a second old."""
+    desk: Desk
+    """Takes problems, diagnoses them, and runs the operator's command if there is one."""
     background: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "publish"))
     """One thread for what may come after the answer: the wake-ups of a large batch."""
     notes: dict[str, Any] = field(default_factory=dict)
@@ -46,7 +52,7 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     return await anyio.to_thread.run_sync(partial(function, *args, **kwargs))
 
 
-def _context(request: Request) -> Context:
+async def _context(request: Request) -> Context:  # async: one that is not costs a thread for each request
     context: Context = request.app.state.context
     return context
 
@@ -55,7 +61,7 @@ _bearer = HTTPBearer(auto_error=False, description="A key made by `milo keys cre
 
 
 def _require(scope: Scope) -> Any:
-    def check(request: Request, _documented: Annotated[Any, Security(_bearer)]) -> Key:
+    async def check(request: Request, _documented: Annotated[Any, Security(_bearer)]) -> Key:
         key: Key | None = request.scope.get("milo.key")
         if key is None:
             raise Unauthorized("this path needs an API key")

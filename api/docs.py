@@ -23,6 +23,7 @@ from api.routes.openai_chat import CompletionRequest
 from api.routes.openai_speech import SpeechRequest
 from api.submit import SttFields, SttOptions, SttRequest
 from api.texts import TranslateOptions, TranslateRequest, TtsOptions, TtsRequest
+from milo.fix import FixRequest
 
 ASSETS = "/docs/assets"
 BODIES = (
@@ -44,6 +45,7 @@ BODIES = (
     TranslateOptions,
     JobRequest,
     KeyRequest,
+    FixRequest,
 )
 """Models that routes read by hand, or answer with, and FastAPI does not see."""
 

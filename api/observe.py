@@ -73,6 +73,36 @@ class Installation(Collector):
         yield from self._queues()
         yield from self._ledger()
         yield from self._cards()
+        yield from self._watched()
+
+    def _watched(self) -> Iterable[Metric]:
+        """The status document's alerts and figures: what is null there is left out here."""
+        document = self.context.board.look().document
+        alerts = GaugeMetricFamily("milo_alerts", "1 while the alert is on", labels=["alert", "level"])
+        for alert in document["alerts"]:
+            alerts.add_metric([alert["name"], alert["level"]], float(alert["active"]))
+        yield alerts
+        oldest = GaugeMetricFamily("milo_queue_oldest_job_seconds", "Age of the first waiting job", labels=["queue"])
+        for name, queue_ in document["queues"].items():
+            oldest.add_metric([name], queue_["oldest_s"] or 0)
+        yield oldest
+        training, disk = document["training"], document["disk"]
+        figures = {
+            "milo_orchestrator_up": (document["orchestrator"], "Whether a training would go on by itself"),
+            "milo_auto_fixes": (document["auto_fixes"], "Corrections made in the training that is shown"),
+            "milo_background_paused": (bool(document["paused"]), "Whether training and evaluation are held back"),
+            "milo_beat_age_seconds": (document["beat_age_s"], "Time since beat ticked"),
+            "milo_training_step": (training["step"], "Optimizer step of the training that is shown"),
+            "milo_training_total_steps": (training["total_steps"], "Steps it will have"),
+            "milo_training_loss": (training["last_loss"], "Its last logged loss"),
+            "milo_training_step_seconds": (training["speed"], "Time of one step"),
+            "milo_disk_free_bytes": (disk["free_bytes"], "Room where MILO_HOME is"),
+        }
+        for name, (value, text) in figures.items():
+            if value is not None:
+                family = GaugeMetricFamily(name, text)
+                family.add_metric([], float(value))
+                yield family
 
     def _queues(self) -> Iterable[Metric]:
         depth = GaugeMetricFamily("milo_queue_depth", "Messages that wait in a queue", labels=["queue"])

@@ -38,7 +38,7 @@ def memory_mb(pid: int) -> dict[str, float]:
 
 def _name(words: list[str]) -> str:
     line = " ".join(words)
-    known = ("redis-server", "uvicorn", "flower", "beat", "resource_tracker")
+    known = ("redis-server", "api.app", "api.monitor", "flower", "beat", "resource_tracker")
     return next((name for name in known if name in line), words[0].rsplit("/", 1)[-1] if words else "?")
 
 

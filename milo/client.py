@@ -63,6 +63,11 @@ class Milo:
                 return document
         raise Unavailable(f"what answers at {self.http.url} is not Milo", code="not_milo")
 
+    def status(self, patience_s: float | None = None) -> dict[str, Any]:
+        """The status document: phase, training, GPU, queues, alerts."""
+        document: dict[str, Any] = self.http.send("GET", "/status", patience_s=patience_s).json()
+        return document
+
     def models(self) -> list[dict[str, Any]]:
         document = self.http.get("/models")
         items: list[dict[str, Any]] = document if isinstance(document, list) else document["items"]

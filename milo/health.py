@@ -1,4 +1,4 @@
-"""Is everything there that a job needs? Redis, the database, workers, webhooks, room on the disk."""
+"""Is everything there that a job needs? Redis, the database, workers, webhooks, room on the disk, the card, models."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import redis
 from sqlalchemy import func, select
 
-from milo import __version__, database, gpu, outbox
+from milo import __version__, database, gpu, model_health, outbox
 from milo.database import reading
 from milo.errors import MiloError, Unavailable
 from milo.files import Files
@@ -23,6 +23,8 @@ from milo.queue import redis_client
 from milo.redis_server import warnings_about
 from milo.schema import webhooks
 from milo.settings import Settings
+from milo.status import signs
+from milo.watchdog.rules import TOO_HOT_C
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,8 @@ def check(settings: Settings, ledger: Ledger, files: Files) -> dict[str, Any]:
         "workers": _guarded(lambda: _workers(settings)),
         "webhooks": _guarded(lambda: _webhooks(ledger)),
         "storage": _guarded(lambda: _storage(settings, files)),
+        "gpu": _guarded(lambda: _gpu(settings)),
+        "models": _guarded(lambda: _models(settings)),
     }
     vital = all(checks[name]["ok"] for name in ("redis", "database", "storage"))
     whole = all(one["ok"] for one in checks.values())
@@ -140,3 +144,28 @@ def _storage(settings: Settings, files: Files) -> Check:
         return {"ok": False, "detail": f"{settings.home} is not writable"}
     detail = f"{free / 1e9:.1f} GB free at {where}"
     return {"ok": free >= LOW_DISK_BYTES, "detail": detail if free >= LOW_DISK_BYTES else f"{detail}: too little"}
+
+
+def _gpu(settings: Settings) -> Check:
+    """Fine without a card, unless the settings ask for one; a GPU worker may see it where this process does not."""
+    cards = signs.cards(_notes(settings))
+    if not cards.gpus:
+        return {"ok": settings.device != "cuda", "detail": cards.reason or "no GPU"}
+    hot = [card for card in cards.gpus if card.temperature_c is not None and card.temperature_c >= TOO_HOT_C]
+    names = ", ".join(f"{card.name} at {card.temperature_c or 0:.0f} C" for card in cards.gpus)
+    return {"ok": not hot, "detail": f"{names}: too hot, background work rests" if hot else names}
+
+
+def _notes(settings: Settings) -> list[dict[str, Any]]:
+    try:
+        return workers_alive(settings)
+    except Unavailable:
+        return []
+
+
+def _models(settings: Settings) -> Check:
+    damaged = model_health.damage(settings)
+    if damaged:
+        said = "; ".join(f"{label}: {', '.join(wrong[:3])}" for label, wrong in sorted(damaged.items()))
+        return {"ok": False, "detail": f"{said}. `milo models rollback NAME` goes back to the version before"}
+    return {"ok": True, "detail": f"{len(model_health.serving(settings))} of the registry, all whole"}

@@ -24,7 +24,9 @@ TRIES = 3
 
 
 @contextmanager
-def own_stack(settings: Settings, roots: Sequence[Path] = (), without: Sequence[str] = ("flower",)) -> Iterator[str]:
+def own_stack(
+    settings: Settings, roots: Sequence[Path] = (), without: Sequence[str] = ("flower", "status")
+) -> Iterator[str]:
     """The URL of a stack on the home of `settings`, with a Redis of its own, whose server may read below `roots`.
 
     Raises `Unavailable` with the reason when it does not come up.
@@ -57,6 +59,8 @@ def _start(settings: Settings, roots: Sequence[Path], without: Sequence[str], co
         "MILO_PORT": str(free_port()),
         "MILO_REDIS_PORT": str(free_port()),
         "MILO_FLOWER_PORT": str(free_port()),
+        "MILO_STATUS_HOST": "127.0.0.1",
+        "MILO_STATUS_PORT": str(free_port()),
         "MILO_REDIS_URL": "",
         "MILO_AUDIO_ROOTS": ",".join(readable),
     }

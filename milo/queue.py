@@ -20,7 +20,7 @@ from milo.settings import Settings, get_settings
 PIPELINE = 500
 """Wake-ups in one round trip."""
 
-app = Celery("milo", include=["workers.tasks"])
+app = Celery("milo", include=["workers.tasks", "workers.ticks"])
 app.config_from_object("celery_config")
 
 

@@ -58,6 +58,7 @@ def all_services(settings: Settings, hostname: str | None = None) -> tuple[Servi
     return (
         _redis(settings),
         _api(settings),
+        _status(settings),
         _worker(settings, "gpu", node, ",".join(GPU_QUEUES), "1", {}),
         _worker(settings, "cpu", node, "cpu", cpu, ONE_THREAD),
         # archives are decoded apart: they never delay a single request, a webhook or maintenance
@@ -89,6 +90,19 @@ def _api(settings: Settings) -> Service:
     )
     return Service(
         "api", command, api_answers, ONE_THREAD, host=settings.host, port=settings.port, port_setting="MILO_PORT"
+    )
+
+
+def _status(settings: Settings) -> Service:
+    """What monitors poll: a process of its own, so that it answers whatever the API is busy with."""
+    command = (
+        *("uvicorn", "api.monitor:app", "--host", settings.status_host, "--port", str(settings.status_port)),
+        *("--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "5", "--ws", "none"),
+        *("--log-level", settings.log_level.lower()),
+    )
+    return Service(
+        *("status", command, _status_answers, ONE_THREAD, settings.status_host, settings.status_port),
+        port_setting="MILO_STATUS_PORT",
     )
 
 
@@ -192,6 +206,10 @@ def _touched_at(path: Path) -> float:
 
 def _port_answers(running: Running) -> bool:
     return listens(running.settings.flower_host, running.settings.flower_port)
+
+
+def _status_answers(running: Running) -> bool:
+    return listens(running.settings.status_host, running.settings.status_port)
 
 
 def wait_until(check: Callable[[], bool], timeout_s: float, every_s: float = 0.05) -> bool:

@@ -182,6 +182,22 @@ class Settings(BaseSettings):
     first_token_s: float = Field(2, gt=0)
     """Claude has this long to begin; then the local model answers."""
 
+    # --- watching ---
+    status_host: str = "127.0.0.1"
+    """Where the status API listens: `GET /status /gpu /training /eval` for monitors."""
+    status_port: int = 5555
+    status_open: Literal["auto", "yes", "no"] = "auto"
+    """Whether the status API answers without a key. `auto`: only while `status_host` is this machine alone."""
+    watch_s: float = Field(10, ge=1)
+    """Beat: how often the watchdog looks and the status file is written."""
+    evaluate_checkpoints: bool = True
+    """Beat queues an evaluation of each new checkpoint that the recipe's own evaluations leave out."""
+    fix_command: str = ""
+    """What `POST /fix` with mode `fix` runs, such as `claude -p`: a program and its arguments, no shell. It gets the
+    diagnosis as JSON on stdin. Empty: diagnosis only."""
+    fix_timeout_s: float = Field(600, gt=0)
+    """The command and all it started are killed after this."""
+
     log_level: str = "INFO"
 
     @property

@@ -166,6 +166,8 @@ def _write_note(settings: Settings, services: Sequence[Service]) -> dict[str, An
     }
     if "flower" in note["services"]:
         note["flower_url"] = url_of(settings.flower_host, settings.flower_port)
+    if "status" in note["services"]:
+        note["status_url"] = f"{url_of(settings.status_host, settings.status_port)}/status"
     path = _note_path(settings)
     path.with_suffix(".tmp").write_text(json.dumps(note))
     os.replace(path.with_suffix(".tmp"), path)

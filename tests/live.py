@@ -44,7 +44,9 @@ def live_settings(folder: Path) -> Settings:
 
 
 @contextmanager
-def live_stack(folder: Path, roots: Sequence[Path] = (), without: Sequence[str] = ("flower",)) -> Iterator[Live]:
+def live_stack(
+    folder: Path, roots: Sequence[Path] = (), without: Sequence[str] = ("flower", "status")
+) -> Iterator[Live]:
     settings = live_settings(folder)
     with own_stack(settings, roots, without) as url:
         yield Live(url, settings)

@@ -15,7 +15,9 @@ from milo.settings import Settings
 ROOT = Path(__file__).parent.parent
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 SERVICES: dict[str, Any] = COMPOSE["services"]
-SETTINGS = Settings(home=Path("/data"), host="0.0.0.0", flower_host="0.0.0.0", redis_port=6379, _env_file=None)
+SETTINGS = Settings(
+    home=Path("/data"), host="0.0.0.0", flower_host="0.0.0.0", status_host="0.0.0.0", redis_port=6379, _env_file=None
+)
 NAMES = [service.name for service in all_services(SETTINGS)]
 
 
@@ -72,7 +74,7 @@ def test_production_needs_a_real_key(name: str) -> None:
 def test_only_the_api_is_reachable_from_outside() -> None:
     published = {name: port for name, service in SERVICES.items() for port in service.get("ports", [])}
     outside = [name for name, port in published.items() if not port.startswith("127.0.0.1:")]
-    assert outside == ["api"] and set(published) == {"api", "flower"}
+    assert outside == ["api"] and set(published) == {"api", "flower", "status"}
 
 
 def test_the_worker_with_the_gpu_reserves_one() -> None:

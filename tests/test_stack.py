@@ -40,7 +40,7 @@ def taken_port() -> Iterator[int]:
 
 
 def settings_on_free_ports(home: Path, **changes: object) -> Settings:
-    ports = {"port": free_port(), "redis_port": free_port(), "flower_port": free_port()}
+    ports = {name: free_port() for name in ("port", "redis_port", "flower_port", "status_port")}
     return Settings(_env_file=None, **{"home": home, **ports, **changes})  # type: ignore[arg-type]
 
 
@@ -52,7 +52,10 @@ def refusal(settings: Settings) -> str:
     return caught.value.detail
 
 
-@pytest.mark.parametrize(("setting", "service"), [("port", "api"), ("redis_port", "redis"), ("flower_port", "flower")])
+@pytest.mark.parametrize(
+    ("setting", "service"),
+    [("port", "api"), ("redis_port", "redis"), ("flower_port", "flower"), ("status_port", "status")],
+)
 def test_a_taken_port_is_named_with_its_service_and_setting(setting: str, service: str, tmp_path: Path) -> None:
     with taken_port() as port:
         said = refusal(settings_on_free_ports(tmp_path, **{setting: port}))
@@ -258,7 +261,7 @@ def milo(live: Live, *words: str, timeout_s: float = 60) -> subprocess.Completed
 def test_the_stack_shows_where_it_listens(live: Live) -> None:
     note = note_of(live.settings)
     assert note and note["url"] == live.url and is_up(live.settings)
-    assert note["services"] == ["redis", "api", "gpu", "cpu", "archive", "beat", "flower"]
+    assert note["services"] == ["redis", "api", "status", "gpu", "cpu", "archive", "beat", "flower"]
     client = redis.Redis.from_url(redis_url(live), decode_responses=True)
     wanted = {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction", "bind": "127.0.0.1"}
     assert {name: client.config_get(name)[name] for name in wanted} == wanted
@@ -301,7 +304,7 @@ def start_stack(tmp_path: Path, *words: str) -> tuple[subprocess.Popen[str], Pat
     """A stack in the background, ready."""
     home = tmp_path / "home"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MILO_")}
-    ports = {f"MILO_{name}PORT": str(free_port()) for name in ("", "REDIS_", "FLOWER_")}
+    ports = {f"MILO_{name}PORT": str(free_port()) for name in ("", "REDIS_", "FLOWER_", "STATUS_")}
     command = [sys.executable, "-m", "milo.cli", "up", "--json", *words]
     process = subprocess.Popen(
         command,
@@ -320,7 +323,7 @@ def gone(home: Path) -> Callable[[], bool]:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGKILL, -9)])
 def test_nothing_is_left_after(number: signal.Signals, code: int, tmp_path: Path) -> None:
-    process, home = start_stack(tmp_path, "--without", "archive,cpu,flower")
+    process, home = start_stack(tmp_path, "--without", "archive,cpu,flower,status")
     assert len(processes_of(home)) >= 5  # the stack, redis, api, gpu and its child, beat
     process.send_signal(number)
     assert process.wait(60) == code

@@ -16,6 +16,7 @@ from milo.ledger import Ledger
 from milo.schema import batches, idempotency, jobs
 from milo.schema import webhooks as webhook_rows
 from milo.settings import Settings
+from milo.watchdog import patrol
 
 CLEAN_AT_ONCE = 500
 
@@ -23,6 +24,7 @@ CLEAN_AT_ONCE = 500
 def reconcile(settings: Settings, ledger: Ledger) -> int:
     """Re-queue jobs whose lease ran out and publish again those that no message will wake. Returns how many."""
     woken = ledger.reap()
+    patrol.lost(settings, woken)
     try:
         woken += ledger.unpublished(queue.depths(settings))
     except Unavailable:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from milo import metrics, queue
+from milo import metrics, pause, queue
 from milo.errors import Cancelled, EngineError, LeaseLost, MiloError, NotFound, OutOfMemory
 from milo.files import Files
 from milo.jobs import Job
@@ -77,6 +77,8 @@ class Runner:
             if cancelled or now - renewed >= min(1.0, self.settings.lease_s / 3):
                 self._renew(group)
                 renewed = now
+                if group.first.job.queue == pause.QUEUE and (held_back := pause.active(self.settings)):
+                    return self._give_way(group, steps, "paused", max(one.until for one in held_back) - time.time())
             if self._stopping() or (work.sliced and now - start >= self.settings.slice_s):
                 return self._give_way(group, steps, "slice ended")
             if now - looked >= LOOK_EVERY_S:
@@ -142,14 +144,17 @@ class Runner:
                 del self._warm[job_id]
                 steps.close()  # type: ignore[attr-defined]
 
-    def _give_way(self, group: Group, steps: Iterator[Any], word: str) -> str:
+    def _give_way(self, group: Group, steps: Iterator[Any], word: str, due_in_s: float | None = None) -> str:
         if WORK[group.first.job.kind, group.first.job.stage].grouped:
             steps.close()  # type: ignore[attr-defined]
         for held in list(group.held.values()):
             group.held.pop(held.id)
             with _lost_is_fine(held):
-                released = self.ledger.release(held.claim, compute_s=held.spent_s(), progress=held.progress)
-                queue.submit(released)
+                released = self.ledger.release(
+                    held.claim, compute_s=held.spent_s(), progress=held.progress, due_in_s=due_in_s
+                )
+                if due_in_s is None:
+                    queue.submit(released)
         return word
 
     # --- leases -----------------------------------------------------------------------------------------------------

@@ -1,13 +1,15 @@
-"""The Celery side: one task a kind of job, the ticks of beat, and what happens when a worker child starts and stops."""
+"""The Celery side: one task a kind of job, and what happens when a worker starts and stops. Beat: `ticks.py`."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import socket
 import threading
 import time
+from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
@@ -16,14 +18,18 @@ from billiard import current_process
 from celery import Task
 from celery.signals import worker_process_init, worker_ready, worker_shutting_down
 
-from milo import events, queue
+from milo import events, gpu, queue
 from milo.files import Files
-from milo.jobs import KINDS
+from milo.jobs import GPU_QUEUES, KINDS
 from milo.ledger import Ledger
 from milo.logs import configure_logging
 from milo.queue import app
 from milo.settings import Settings, get_settings
+from milo.watchdog import patrol
 from workers.runner import Runner
+from workers.stuck import end_children
+
+log = logging.getLogger(__name__)
 
 ALIVE_TTL_S = 20
 
@@ -53,39 +59,6 @@ for _kind in KINDS:
     _register(_kind)
 
 
-@app.task(name="milo.tick.reconcile")
-def reconcile() -> int:
-    """Compare rows with messages: re-queue what its worker lost, publish again what no message will wake."""
-    from workers.maintenance import reconcile as work
-
-    return work(get_runner().settings, get_runner().ledger)
-
-
-@app.task(name="milo.tick.webhooks")
-def deliver_webhooks() -> int:
-    """Send the webhooks that are due."""
-    from workers.maintenance import deliver_webhooks as work
-
-    return work(get_runner().settings, get_runner().ledger)
-
-
-@app.task(name="milo.tick.clean")
-def clean() -> int:
-    """Remove what is older than the retention time."""
-    from workers.maintenance import clean as work
-
-    return work(get_runner().settings, get_runner().ledger, get_runner().files)
-
-
-@app.task(name="milo.tick.unload")
-def unload() -> None:
-    """On the GPU worker: give back the memory of models that nobody has used for a while."""
-    from workers import engines
-
-    engines.residency().sweep()
-    engines.report(get_runner().settings, get_runner().worker)
-
-
 def _stop_note(pid: int) -> Any:
     return get_settings().home / "run" / f"stop-{pid}"
 
@@ -95,8 +68,10 @@ def _child_starts(**_: Any) -> None:
     """The slot's last child is dead if there was one: take back what it held, without waiting for its leases."""
     configure_logging(get_settings())
     runner = get_runner()
-    for job in runner.ledger.reap(worker=runner.worker):
+    taken_back = runner.ledger.reap(worker=runner.worker)
+    for job in taken_back:
         queue.submit(job)
+    patrol.lost(runner.settings, taken_back)
 
 
 @worker_ready.connect
@@ -105,18 +80,26 @@ def _ready(sender: Any, **_: Any) -> None:
     settings = get_settings()
     node = os.environ.get("MILO_WORKER_NODE") or sender.hostname
     queues = [queue.name for queue in sender.task_consumer.queues]
-    threading.Thread(target=_show_alive, args=(settings, node, queues), name="alive", daemon=True).start()
+    arguments = (settings, node, queues, sender.pool)
+    threading.Thread(target=_show_alive, args=arguments, name="alive", daemon=True).start()
     note = _stop_note(os.getpid())
     note.parent.mkdir(parents=True, exist_ok=True)
     note.unlink(missing_ok=True)
 
 
-def _show_alive(settings: Settings, node: str, queues: list[str]) -> None:
+def _show_alive(settings: Settings, node: str, queues: list[str], pool: Any) -> None:
     about = {"node": node, "queues": queues, "pid": os.getpid()}
+    has_gpu = any(name in GPU_QUEUES for name in queues)
     while True:
-        document = json.dumps(about | {"at": time.time()})
+        document = about | {"at": time.time()}
+        if has_gpu:
+            document["gpu"] = asdict(gpu.read())  # NVML is no CUDA: the parent may ask it
         with contextlib.suppress(redis.RedisError):
-            queue.redis_client(settings.redis_url).set(f"milo:worker:{node}", document, ex=ALIVE_TTL_S)
+            queue.redis_client(settings.redis_url).set(f"milo:worker:{node}", json.dumps(document), ex=ALIVE_TTL_S)
+        try:
+            end_children(settings, node, pool)
+        except Exception as error:  # this thread is the sign of life, and goes on
+            log.warning("children that hang are not looked after: %s", error)
         time.sleep(ALIVE_TTL_S / 4)
 
 

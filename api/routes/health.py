@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -10,7 +11,9 @@ from fastapi import APIRouter, Response
 from api.deps import Context, Ctx, in_thread
 from api.problems import json_response
 from milo import health
+from milo.status import alerts
 
+log = logging.getLogger(__name__)
 router = APIRouter(tags=["operation"])
 
 CACHE_S = 0.5
@@ -32,6 +35,15 @@ def _document(context: Context) -> dict[str, Any]:
     at, document = context.notes.get("health", (0.0, None))
     if document is None or time.monotonic() - at > CACHE_S:
         document = health.check(context.settings, context.ledger, context.files)
+        document["alerts"] = _alerts(context)
         context.notes["health"] = (time.monotonic(), document)
     found: dict[str, Any] = document
     return found
+
+
+def _alerts(context: Context) -> list[str]:
+    try:
+        return alerts.active(context.board.look().document)
+    except Exception:  # what is watched must never take health down with it
+        log.exception("the status document could not be made")
+        return []

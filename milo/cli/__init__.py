@@ -17,6 +17,7 @@ from milo.errors import MiloError
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("milo.cli.up:up", "Start everything on this machine and keep it running."),
+    "status": ("milo.cli.status:status", "Show training, GPU, queues and alerts."),
     "transcribe": ("milo.cli.transcribe:transcribe", "Transcribe files and folders into subtitles and text."),
     "jobs": ("milo.cli.jobs:jobs", "Look at jobs, fetch results, cancel, retry."),
     "batches": ("milo.cli.batches:batches", "Look at batches, fetch results, cancel."),

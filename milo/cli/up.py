@@ -15,6 +15,7 @@ from milo.cli.common import colours, load_settings
 OF_SERVICE = {
     "redis": "red",
     "api": "green",
+    "status": "bright_green",
     "gpu": "magenta",
     "cpu": "cyan",
     "archive": "blue",
@@ -48,7 +49,7 @@ class Printer:
 def up(without: str, quiet: bool, as_json: bool) -> None:
     """Start everything on this machine and keep it running.
 
-    Redis, the API, the GPU worker, the CPU workers, beat and Flower, until Ctrl-C. What dies is restarted.
+    Redis, the API, the status API, the workers, beat and Flower, until Ctrl-C. What dies is restarted.
     """
     from milo.services import all_services
     from milo.stack import up as run
@@ -79,6 +80,7 @@ def _banner(note: dict[str, Any], settings: Any) -> str:
     rows = {
         "API": f"{note['url']}/api/v1/health",
         "Docs": f"{note['url']}/docs",
+        "Status": note.get("status_url"),
         "Flower": note.get("flower_url"),
         "Key": key,
         "Try": "milo transcribe samples --out out",

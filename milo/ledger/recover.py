@@ -84,6 +84,14 @@ class Recovering(Reading):
         self.changed([again])
         return again
 
+    def put_off(self, queue: str, until: float) -> int:
+        """Nobody may claim what waits in a queue before `until` (unix seconds). Returns how many jobs wait there."""
+        waiting = and_(jobs.c.queue == queue, jobs.c.state == "queued")
+        sooner = or_(jobs.c.due_at.is_(None), jobs.c.due_at < until)
+        with writing(self.engine) as tx:
+            put_off = update(jobs).where(waiting, sooner).values(due_at=until, published_at=None)
+            return int(tx.execute(put_off).rowcount)
+
     def reap(self, worker: str | None = None) -> list[Job]:
         """Take back jobs whose lease ran out (or, when `worker` starts anew, those that its last life still holds).
 

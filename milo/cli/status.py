@@ -1,0 +1,127 @@
+"""`milo status`: the status document for people; from the API, or from the file when the API is down."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from milo.cli.common import colours, json_option, load_settings, make_client, print_json, seconds
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from milo.settings import Settings
+
+EVERY_S = 2.0
+
+
+@click.command()
+@click.option("--watch", is_flag=True, help="Show it again every two seconds, until Ctrl-C.")
+@click.option("--url", metavar="URL", help="The server. Default: MILO_URL, or the stack that runs here.")
+@click.option("--api-key", metavar="KEY", help="Default: MILO_API_KEY.")
+@json_option
+def status(watch: bool, url: str | None, api_key: str | None, as_json: bool) -> int:
+    """Show training, GPU, queues and alerts. Exit code 1 while a critical alert is on, or nothing is known."""
+    settings = load_settings()
+    if watch and not as_json:
+        return _watch(settings, url, api_key)
+    document, source = fetch(settings, url, api_key)
+    if as_json:
+        print_json(document | {"source": source})
+    else:
+        _console().print(render(document, source))
+    return 1 if _is_critical(document) else 0
+
+
+def _watch(settings: Settings, url: str | None, api_key: str | None) -> int:
+    from rich.live import Live
+
+    with Live(console=_console(), auto_refresh=False) as live:
+        while True:
+            live.update(render(*fetch(settings, url, api_key)), refresh=True)
+            time.sleep(EVERY_S)
+
+
+def fetch(settings: Settings, url: str | None, api_key: str | None) -> tuple[dict[str, Any], str]:
+    """The document and where it is from. Raises `Unavailable` when neither the API nor a file has one."""
+    from milo.errors import Unavailable
+    from milo.status import store
+
+    try:
+        with make_client(settings, url, api_key, patience_s=0) as client:
+            return client.status(), client.http.url
+    except Unavailable as error:
+        document = store.read(settings, "status")
+        if document is None:
+            raise Unavailable(f"{error.detail}, and no status was ever written to {settings.home}/status") from None
+        return document, f"{settings.home}/status/status.json, for the API does not answer"
+
+
+def _console() -> Any:
+    import sys
+
+    from rich.console import Console
+
+    return Console(no_color=not colours(sys.stdout), highlight=False)
+
+
+def _is_critical(document: dict[str, Any]) -> bool:
+    return any(alert["active"] and alert["level"] == "critical" for alert in document["alerts"])
+
+
+def render(document: dict[str, Any], source: str) -> Table:
+    """The document as a table of names and sentences."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from milo.status.alerts import sentence
+
+    table = Table("", "", show_header=False, box=None, pad_edge=False)
+    table.columns[1].overflow = "fold"
+    for name, text in _lines(document):
+        table.add_row(name, escape(text))
+    for alert in document["alerts"]:
+        if alert["active"]:
+            colour = "red" if alert["level"] == "critical" else "yellow"
+            table.add_row(f"[{colour}]{alert['level']}[/]", escape(f"{sentence(alert)}: {alert['means']}"))
+    table.add_row("from", escape(f"{source}, {document['updated_at']}"))
+    return table
+
+
+def _lines(document: dict[str, Any]) -> list[tuple[str, str]]:
+    training, gpu, found = document["training"], document["gpu"], document["eval"]["results"]
+    waiting = [
+        f"{name} {queue['depth']} (oldest {seconds(queue['oldest_s'])})"
+        for name, queue in document["queues"].items()
+        if queue["depth"] or queue["oldest_s"]
+    ]
+    lines = [("phase", document["phase"])]
+    if training["run"]:
+        lines.append(("run", f"{training['run']} ({training['state']})"))
+        lines.append(("training", _training(training)))
+        lines.append(("checkpoints", ", ".join(document["checkpoints"]) or "none yet"))
+    lines.append(("eval", f"WER {found['wer_pct']} %, CER {found['cer_pct']} %" if found else "none yet"))
+    card = f"{gpu['gpu_util_pct']} %, {gpu['vram_used_mb']}/{gpu['vram_total_mb']} MB, {gpu['temp_c']} C"
+    lines.append(("gpu", f"none: {gpu['reason']}" if gpu["reason"] else f"{gpu['name']}: {card}"))
+    running = "runs" if document["orchestrator"] else "DOES NOT RUN"
+    lines.append(("orchestrator", f"{running}: {document['orchestrator_reason']}"))
+    lines.append(("fixes", str(document["auto_fixes"])))
+    lines += [("paused", f"since {one['since']}: {one['seen']}") for one in document["paused"]]
+    lines.append(("queues", ", ".join(waiting) or "empty"))
+    lines.append(("workers", ", ".join(worker["node"] for worker in document["workers"]) or "none"))
+    free = document["disk"]["free_bytes"]
+    lines.append(("disk", "not known" if free is None else f"{free / 1e9:.1f} GB free"))
+    return lines
+
+
+def _training(training: dict[str, Any]) -> str:
+    parts = [f"step {training['step']}/{training['total_steps']} ({training['pct']} %)"]
+    if training["speed"] is not None:
+        parts.append(f"{training['speed']:.2f} s/it")
+    if training["eta"]:
+        parts.append(f"{training['eta']} to go")
+    if training["last_loss"] is not None:
+        parts.append(f"loss {training['last_loss']:.4f}")
+    return ", ".join(parts)
