@@ -139,6 +139,8 @@ class Evaluation(Part):
     split: Literal["validation", "test"] = "test"
     max_items: int | None = Field(None, gt=0)
     beam_size: int = Field(1, ge=1, le=10)
+    loss: bool = False
+    """Also the cross-entropy of each reference, by transformers: about as long again."""
 
 
 class Deploy(Part):
@@ -146,6 +148,8 @@ class Deploy(Part):
 
     name: str
     """Name in the registry."""
+    half: bool = False
+    """Store the weights in float16. False: as the checkpoint has them."""
 
 
 Task = Literal["whisper", "vits", "nllb"]

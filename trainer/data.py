@@ -174,9 +174,8 @@ def _filtered(settings: Settings, data: Data, split: Split, found: list[Row], to
         kept.append(Item(name, row.text, row.speaker, size.duration_s, size.sha256, row.open))
     if not kept:
         reasons = "; ".join(f"{len(ids)} {why}" for why, ids in dropped.items())
-        raise wrong(
-            "source", f"no usable row is left in the split {split} of {data.source} ({reasons or 'it is empty'})"
-        )
+        detail = f"no usable row is left in the split {split} of {data.source} ({reasons or 'it is empty'})"
+        raise wrong("source", detail, "no_usable_rows")
     return Dataset(split, kept, dropped)
 
 

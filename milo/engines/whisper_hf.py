@@ -58,6 +58,10 @@ class HFBackend:
             out = self.model.model.decoder(input_ids=tokens, encoder_hidden_states=encoded, use_cache=False, **options)
             return self.model.proj_out(out.last_hidden_state).float(), out.cross_attentions
 
+    def logits(self, encoded: Any, tokens: Any) -> Any:
+        """float32 scores of the next token after each of `tokens` (rows of equal length), shape (rows, length, ids)."""
+        return self._logits(encoded, tokens)[0]
+
     def language_probabilities(self, encoded: Any) -> npt.NDArray[np.float32]:
         import torch
 

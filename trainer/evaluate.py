@@ -1,0 +1,167 @@
+"""Judges a model on a split: decodes it with the engine that serves, a row an utterance, and sums the rows up.
+
+Rows are kept as they are made, so an evaluation that was cut short goes on where it was; a finished one is not made
+again while model, data, decode settings and normaliser are the same. Layout: `milo.evaluations`. Yields between
+batches, so that a job can give way there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Generator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from milo import evaluations, models
+from milo.engines.base import DecodeOptions
+from milo.engines.whisper_ct2 import device_of
+from milo.errors import Invalid
+from milo.evaluations import Stored
+from milo.jobs import Progress
+from milo.malagasy import SCORING_VERSION
+from milo.models import ResolvedModel
+from milo.recipes import Data, Evaluation, Task
+from milo.settings import Settings
+from trainer.engines import Engines, own_engines
+
+Steps = Generator[Progress, None, dict[str, Any]]
+ROWS_VERSION = 1
+"""Raise it when rows made by an older Milo must not be used."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One evaluation, all of it known before the first batch."""
+
+    settings: Settings
+    model: ResolvedModel
+    data: Data
+    evaluation: Evaluation
+    task: Task
+    items: list[Any]
+    data_sha256: str
+    key: str
+    decode: dict[str, Any]
+
+    @property
+    def pinned(self) -> str:
+        """The model by a name that goes on meaning this version, whatever is deployed meanwhile."""
+        return str(self.model.path) if self.model.kind == "folder" else self.model.label
+
+
+def evaluate(
+    settings: Settings,
+    model: str,
+    data: Data,
+    evaluation: Evaluation | None = None,
+    *,
+    task: Task = "whisper",
+    engines: Engines | None = None,
+) -> Steps:
+    """Judge `model` (any name of `milo.models`) on a split of `data`. Returns the report.
+
+    `status` of the report is `ok`, or `insufficient_data` when there was nothing to score (then there is no WER). WER
+    and CER are fractions; `interval` is the 95 % one, by bootstrap over speakers where they are known, else over
+    utterances. Raises `ModelUnavailable`, `Invalid` (task, language), and `EngineError` with code `broken_weights` for
+    a model whose numbers are not finite.
+    """
+    if task == "vits":
+        raise Invalid("speech synthesis has no error rate; listen to the samples of its run", code="not_evaluable")
+    plan = make_plan(settings, model, data, evaluation or Evaluation(), task)
+    stored = evaluations.open_or_make(settings, plan.key)
+    report = stored.report()
+    wants_loss = plan.evaluation.loss and task == "whisper"
+    if report is not None and (not wants_loss or report.get("loss") is not None or report["status"] != "ok"):
+        return report
+    with engines or own_engines(settings) as opened:
+        if task == "nllb":
+            from trainer.evaluate_text import decode, summarise
+        else:
+            from trainer.evaluate_speech import decode, summarise
+        yield from decode(plan, stored, opened)
+        if wants_loss:
+            from trainer.evaluate_speech import add_losses
+
+            yield from add_losses(plan, stored, opened)
+    return _settle(plan, stored, summarise)
+
+
+def make_plan(settings: Settings, model: str, data: Data, evaluation: Evaluation, task: Task) -> Plan:
+    """What is to be evaluated, and the key under which its rows are kept."""
+    resolved = models.ensure(settings, model)
+    items, sha256 = _items(settings, data, evaluation, task)
+    if evaluation.max_items is not None and evaluation.max_items < len(items):
+        items = sorted(items, key=lambda item: hashlib.sha256(str(item.id).encode()).digest())[: evaluation.max_items]
+        sha256 = hashlib.sha256(f"{sha256} {evaluation.max_items}".encode()).hexdigest()
+    decode = _decode_settings(settings, data, evaluation, task)
+    parts = [ROWS_VERSION, models.content_sha256(resolved), sha256, task, decode, SCORING_VERSION]
+    key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+    return Plan(settings, resolved, data, evaluation, task, items, sha256, key, decode)
+
+
+def _items(settings: Settings, data: Data, evaluation: Evaluation, task: Task) -> tuple[list[Any], str]:
+    """The split's items and their hash. None at all is a finding, not a mistake."""
+    if task == "nllb":
+        from trainer.evaluate_text import load
+    else:
+        from trainer.data import load  # type: ignore[assignment]
+    try:
+        found = load(settings, data, evaluation.split)
+    except Invalid as error:
+        if error.code != "no_usable_rows":
+            raise
+        return [], hashlib.sha256(error.detail.encode()).hexdigest()
+    return list(found), str(found.sha256)
+
+
+def _decode_settings(settings: Settings, data: Data, evaluation: Evaluation, task: Task) -> dict[str, Any]:
+    device = device_of(settings)
+    if task == "nllb":
+        return {
+            "source": data.language,
+            "target": data.target_language,
+            "beam_size": settings.translate_beam_size,
+            "compute_type": settings.translate_compute_type,
+            "device": device,
+        }
+    options = asdict(decode_options(data, evaluation))
+    return {
+        **options,
+        "temperatures": list(options["temperatures"]),
+        "engine": settings.stt_engine,
+        "compute_type": settings.stt_compute_type,
+        "device": device,
+    }
+
+
+def decode_options(data: Data, evaluation: Evaluation) -> DecodeOptions:
+    """Temperature 0 alone: what is sampled would come out differently each time."""
+    return DecodeOptions(
+        language=data.language, word_timestamps=False, beam_size=evaluation.beam_size, temperatures=(0.0,)
+    )
+
+
+def _settle(plan: Plan, stored: Stored, summarise: Any) -> dict[str, Any]:
+    known = stored.rows()
+    rows = [known[str(item.id)] for item in plan.items if str(item.id) in known]
+    compute_s = sum(row.get("latency_s") or 0 for row in rows)
+    report = {
+        "key": plan.key,
+        "task": plan.task,
+        **summarise(rows),
+        "model": {
+            "name": plan.model.name,
+            "label": plan.model.label,
+            "sha256": models.content_sha256(plan.model),
+            "path": str(plan.model.path),
+        },
+        "data": {"source": plan.data.source, "split": plan.evaluation.split, "sha256": plan.data_sha256},
+        "decode": plan.decode,
+        "normaliser": SCORING_VERSION,
+        "compute_s": round(compute_s, 3),
+        "created_at": time.time(),
+    }
+    stored.settle(rows, report)
+    return report
