@@ -132,8 +132,16 @@ def seal(staging: Path, folder: Path, version: str | None = None, **extra: Any) 
     return version
 
 
-def deploy(settings: Settings, name: str, folder: Path) -> str:
+def serving(settings: Settings, name: str) -> str:
+    """The version that a registry name serves now; empty when there is none."""
+    return next(iter(history_of(settings, name)), EMBEDDED if embedded_path(name) else "")
+
+
+def deploy(settings: Settings, name: str, folder: Path, over: str | None = None) -> str:
     """Copy a model folder into the registry and make it the one that serves. Returns the version.
+
+    `over`: the version that has to be the one that serves until then, as `serving` says it; `Conflict` when another
+    has taken its place.
 
     Staged, hashed, compared with the source, then made current by one rename. Raises `ModelUnavailable` for a
     folder without loadable weights, `Conflict` when the source changed or the copy differs; both leave things as
@@ -157,8 +165,28 @@ def deploy(settings: Settings, name: str, folder: Path) -> str:
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
+        if over is not None and serving(settings, name) != over:
+            raise Conflict(
+                f"{name} serves {serving(settings, name)} now, not {over or 'nothing'}; compare with that one",
+                code="serving_changed",
+            )
         point(settings, name, version)
     return version
+
+
+def withdraw(settings: Settings, name: str, version: str) -> str:
+    """Take back a version that turned out not to work, if it still serves: the one before it does again, or none.
+
+    Returns the version that serves then; empty for none.
+    """
+    if serving(settings, name) == version:
+        try:
+            return rollback(settings, name)
+        except Conflict:
+            with locked(settings, name) as home:
+                if history_of(settings, name)[:1] == [version]:
+                    (home / "current").unlink(missing_ok=True)
+    return serving(settings, name)
 
 
 def rollback(settings: Settings, name: str) -> str:

@@ -40,8 +40,10 @@ from milo.model_store import (
     home_of,
     list_models,
     rollback,
+    serving,
     verify,
     versions_of,
+    withdraw,
 )
 from milo.settings import Settings
 
@@ -59,7 +61,9 @@ __all__ = [
     "pull",
     "resolve",
     "rollback",
+    "serving",
     "verify",
+    "withdraw",
 ]
 
 
