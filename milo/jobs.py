@@ -161,6 +161,24 @@ class PipelinePayload(Frozen):
     name: str | None = None
 
 
+class DeployPayload(Frozen):
+    """A folder that shall serve under a name, if the gates let it pass (`trainer.deploy`)."""
+
+    model: str
+    """Name in the registry."""
+    path: str
+    """A checkpoint, or any model folder."""
+    base: str | None = None
+    """The model it was trained from: what the folder lacks comes from there."""
+    task: Task = "whisper"
+    data: Data | None = None
+    """What it is judged on against what serves. None: it is only tried out."""
+    evaluation: Evaluation = Evaluation()
+    half: bool = False
+    """Store the weights in float16."""
+    name: str | None = None
+
+
 class PingPayload(Frozen):
     """A job that does nothing: `milo doctor` and the queue benchmark send it through the whole system."""
 
@@ -193,6 +211,7 @@ KINDS: dict[str, Kind] = {
         PipelinePayload,
         (("baseline", "gpu"), ("train", "gpu"), ("judge", "gpu"), ("deploy", "gpu"), ("summary", "cpu")),
     ),
+    "deploy": Kind(DeployPayload, (("deploy", "gpu"),)),
     "ping": Kind(PingPayload, (("ping", "gpu"),)),
 }
 

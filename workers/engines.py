@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import redis
 
@@ -19,6 +19,9 @@ from milo.engines.residency import Residency, budget_of
 from milo.models import ResolvedModel
 from milo.queue import redis_client
 from milo.settings import Settings
+
+if TYPE_CHECKING:
+    from milo.engines.whisper_common import WhisperTranscriber
 
 T = TypeVar("T")
 STATUS_KEY = "milo:engines"
@@ -64,6 +67,16 @@ def transcriber(settings: Settings, name: str) -> Iterator[Transcriber]:
     model = models.ensure(settings, name)
     key = f"stt:{settings.stt_engine}:{model.name}@{model.version}"
     with _resident(model.name, key, lambda: load_transcriber(settings, model)) as engine:
+        yield engine
+
+
+@contextmanager
+def reference(settings: Settings, name: str) -> Iterator[WhisperTranscriber]:
+    """The Whisper of transformers, whatever serves: it tells the loss of a text that is given."""
+    from milo.engines.whisper_hf import load
+
+    model = models.ensure(settings, name)
+    with _resident(model.name, f"reference:{model.name}@{model.version}", lambda: load(settings, model)) as engine:
         yield engine
 
 

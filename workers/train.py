@@ -30,10 +30,15 @@ _training: set[str] = set()
 def run(job: Held) -> Generator[Progress, None, Done | Later]:
     """Train by the job's recipe. The result is the run's summary."""
     recipe: Recipe = job.payload.recipe
-    if _training - {job.id}:
+    if busy(job):
         return Later(LATER_S)
     summary = yield from train(job, recipe)
     return Done({"run": runs.folder_for(job.settings, recipe.name, job.id, job.job.created_at).id, **summary})
+
+
+def busy(job: Held) -> bool:
+    """Whether this process holds the training of another job in memory."""
+    return bool(_training - {job.id})
 
 
 def train(job: Held, recipe: Recipe) -> Generator[Progress, None, dict[str, Any]]:

@@ -149,5 +149,12 @@ WORK: dict[tuple[str, str], Work] = {
     ("chat", "chat"): Work("workers.chat:run"),
     ("converse", "converse"): Work("workers.converse:run"),
     ("training", "train"): Work("workers.train:run"),
+    ("evaluation", "evaluate"): Work("workers.evaluate:run"),
+    ("pipeline", "baseline"): Work("workers.pipeline:baseline"),
+    ("pipeline", "train"): Work("workers.pipeline:train"),
+    ("pipeline", "judge"): Work("workers.pipeline:judge"),
+    ("pipeline", "deploy"): Work("workers.pipeline:deploy"),
+    ("pipeline", "summary"): Work("workers.pipeline:summary"),
+    ("deploy", "deploy"): Work("workers.deploy:run"),
     ("ping", "ping"): Work("workers.ping:run", grouped=True),
 }

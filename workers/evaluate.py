@@ -1,0 +1,36 @@
+"""An evaluation as a job: `trainer.evaluate` with this worker's engines."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from functools import partial
+
+from milo.jobs import EvaluationPayload, Progress
+from milo.settings import Settings
+from trainer.engines import Engines
+from trainer.evaluate import evaluate
+from workers import engines
+from workers.work import Done, Held
+
+
+def run(held: Held) -> Generator[Progress, None, Done]:
+    """Judge the model of the payload. The result is the report; its rows are in `evaluations/<key>/rows.jsonl`."""
+    payload: EvaluationPayload = held.payload
+    report = yield from evaluate(
+        held.settings,
+        payload.model,
+        payload.data,
+        payload.evaluation,
+        task=payload.task,
+        engines=worker_engines(held.settings),
+    )
+    return Done(report, audio_s=report.get("audio_s"), models={"evaluated": report["model"]["label"]})
+
+
+def worker_engines(settings: Settings) -> Engines:
+    """This worker child's engines, shared with the jobs that serve."""
+    return Engines(
+        transcriber=partial(engines.transcriber, settings),
+        reference=partial(engines.reference, settings),
+        translator=partial(engines.translator, settings),
+    )
