@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse
 
 from api.archives import BatchRequest
 from api.chats import ChatRequest
+from api.judging import DeployRequest, EvaluationRequest
 from api.problems import OpenAIError, Problem
 from api.recipes import TrainingRequest
 from api.routes.jobs import JobRequest
@@ -44,6 +45,8 @@ BODIES = (
     TtsOptions,
     TranslateOptions,
     JobRequest,
+    EvaluationRequest,
+    DeployRequest,
     KeyRequest,
     FixRequest,
 )

@@ -74,12 +74,12 @@ def parse(document: dict[str, Any]) -> tuple[Recipe, str | None]:
 
 def check_recipe(context: Context, key: Key, recipe: Recipe) -> None:
     """Base model, data and checkpoint are there, as far as that is cheap to tell. Raises what is wrong, and the fix."""
-    _may_read(context, key, recipe.model, "model")
-    _may_read(context, key, recipe.data.source, "data/source")
+    may_read(context, key, recipe.model, "model")
+    may_read(context, key, recipe.data.source, "data/source")
     _check_model(context, recipe)
     check_data(recipe.data, recipe.task)
     if recipe.resume is not None:
-        _may_read(context, key, recipe.resume, "resume")
+        may_read(context, key, recipe.resume, "resume")
         folder = Path(recipe.resume).expanduser()
         if not folder.is_dir():
             raise pointed(f"resume: there is no folder {recipe.resume} on the server", "resume")
@@ -112,7 +112,7 @@ def _check_model(context: Context, recipe: Recipe) -> None:
         raise pointed(detail, "data/language", "unknown_language")
 
 
-def _may_read(context: Context, key: Key, name: str, field: str) -> None:
+def may_read(context: Context, key: Key, name: str, field: str) -> None:
     """A path of the server's disk is named by the operator, or lies under an allowed root or in MILO_HOME."""
     path = Path(name).expanduser()
     if key.may("admin") or not (path.is_absolute() or path.exists()):

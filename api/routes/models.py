@@ -1,16 +1,24 @@
-"""GET /models: what is on this machine, and what each can do."""
+"""Models: what is on this machine and what each can do; deploy and roll back."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
+from api import bodies
+from api.answers import accepted
 from api.chats import chat_model_name, check_chat_model
-from api.deps import Context, Ctx, Reader, in_thread
+from api.deps import Admin, Context, Ctx, Reader, in_thread
+from api.documents import JobDocument
+from api.judging import DeployRequest, deploy_payload, roll_back
 from api.problems import documented, json_response
+from api.routes.tts import body_of
+from api.submit import check_callback, idempotency_key, new_job, submit
 from milo import models, translation
 from milo.errors import MiloError
+from milo.jobs import Job
+from milo.keys import Key
 from milo.models import ResolvedModel
 from milo.settings import Settings
 from milo.voices import EMBEDDED, describe_speech
@@ -26,6 +34,33 @@ async def list_(context: Ctx, key: Reader) -> Response:
     """`use` is what a model is for, `default` marks the one that a request without `model` gets. Not there yet:
     `available` is false and `problem` says why. Speech models tell their `voices`."""
     return json_response({"items": await in_thread(_models, context)})
+
+
+@router.post(
+    "/models/{name:path}/deploy",
+    summary="Deploy a checkpoint",
+    status_code=202,
+    responses={202: {"model": JobDocument}, **documented(400, 404, 408, 409, 413, 415, 422)},
+    openapi_extra=body_of("DeployRequest"),
+)
+async def deploy(name: str, request: Request, context: Ctx, key: Admin) -> Response:
+    """A job: the checkpoint is compared with what serves under this name, tried out, copied, pointed at and asked.
+    Gates that are closed fail it with the code `deploy_refused`. The next job of the queue uses what was deployed."""
+    idempotency_key(request)
+    asked = await bodies.read_json(request, DeployRequest)
+    return accepted(await in_thread(_deploy, request, context, key, name, asked), {})
+
+
+def _deploy(request: Request, context: Context, key: Key, name: str, asked: DeployRequest) -> Job:
+    check_callback(context.settings, asked.callback_url)
+    payload = deploy_payload(context, key, name, asked)
+    return submit(context, new_job(request, key, "deploy", payload, asked.callback_url, None, "interactive"))
+
+
+@router.post("/models/{name:path}/rollback", summary="Roll back", responses={**documented(404, 409, 422)})
+async def rollback(name: str, context: Ctx, key: Admin) -> Response:
+    """Serve the version before the current one again, from the next job on: `{name, version, before}`."""
+    return json_response(await in_thread(roll_back, context, name))
 
 
 def _models(context: Context) -> list[dict[str, Any]]:

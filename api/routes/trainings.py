@@ -50,7 +50,8 @@ def document_of(context: Context, job: Job, queue: bool = False) -> dict[str, An
     return {**document, "run": about, "url": training_url(job.id)}
 
 
-def _body() -> dict[str, Any]:
+def recipe_body() -> dict[str, Any]:
+    """The documentation of a body that is a recipe."""
     schema = {"schema": {"$ref": "#/components/schemas/TrainingRequest"}}
     return {"requestBody": {"required": True, "content": {"application/json": schema, "application/yaml": schema}}}
 
@@ -60,7 +61,7 @@ def _body() -> dict[str, Any]:
     summary="Train by a recipe",
     status_code=202,
     responses={202: {"model": JobDocument}, **documented(400, 403, 408, 409, 413, 415, 422)},
-    openapi_extra=_body(),
+    openapi_extra=recipe_body(),
 )
 async def create(request: Request, context: Ctx, key: Writer) -> Response:
     """The recipe as JSON or YAML, alone or as `recipe` beside a `callback_url`. It is checked first: fields, base

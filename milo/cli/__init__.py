@@ -23,7 +23,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "batches": ("milo.cli.batches:batches", "Look at batches, fetch results, cancel."),
     "train": ("milo.cli.train:train", "Train a model by a recipe."),
     "runs": ("milo.cli.runs:runs", "List, show and compare trainings."),
-    "models": ("milo.cli.models:models", "List, fetch, verify and roll back models."),
+    "eval": ("milo.cli.judging:evaluate", "Judge MODEL on data: word error rate with its 95 % interval."),
+    "compare": ("milo.cli.judging:compare", "Is AFTER better than BEFORE?"),
+    "pipeline": ("milo.cli.judging:pipeline", "Train by a recipe, judge the outcome, deploy it if it is not worse."),
+    "models": ("milo.cli.models:models", "List, fetch, verify, deploy and roll back models."),
     "keys": ("milo.cli.keys:keys", "Make and revoke API keys."),
     "doctor": ("milo.cli.doctor:doctor", "Check this machine and the running server."),
 }

@@ -1,17 +1,21 @@
-"""`milo models ...`: works on the registry in MILO_HOME, without a server."""
+"""`milo models ...`: works on the registry in MILO_HOME, without a server; but for `deploy`, whose gates need one."""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from milo.cli.common import json_option, load_settings, print_json, print_table
+from milo.cli.common import json_option, load_settings, print_json, print_table, server_options
+
+if TYPE_CHECKING:
+    from milo.client import Milo
 
 
 @click.group()
 def models() -> None:
-    """List, fetch, verify and roll back models."""
+    """List, fetch, verify, deploy and roll back models."""
 
 
 @models.command("list")
@@ -62,6 +66,42 @@ def pull(name: str, revision: str | None, weights: str | None, as_json: bool) ->
         print_json({"name": resolved.name, "version": resolved.version, "path": str(resolved.path)})
     else:
         click.echo(f"{resolved.name} {resolved.version} -> {resolved.path}")
+
+
+@models.command()
+@click.argument("name")
+@click.argument("source")
+@click.option("--checkpoint", help="best, last or a step, where SOURCE is a run. Default: best.")
+@click.option("--data", metavar="SOURCE", help="What it is judged on. Default: the data of its run.")
+@click.option("--half", is_flag=True, help="Store the weights in float16.")
+@click.option("--ungated", is_flag=True, help="Do not compare it with what serves; it is tried out all the same.")
+@json_option
+@server_options
+def deploy(
+    client: Milo,
+    name: str,
+    source: str,
+    checkpoint: str | None,
+    data: str | None,
+    half: bool,
+    ungated: bool,
+    as_json: bool,
+) -> None:
+    """Let a checkpoint serve as NAME, if it is not worse than what does now.
+
+    SOURCE is a run (its folder's name, its job, or the recipe's name) or a folder under runs/ of the server.
+    """
+    is_path = source.startswith((".", "/", "~"))
+    request = {"path" if is_path else "run": str(Path(source).expanduser().absolute()) if is_path else source}
+    more = {"checkpoint": checkpoint, "data": data, "half": half or None, "ungated": ungated or None}
+    request |= {field: value for field, value in more.items() if value is not None}  # type: ignore[misc]
+    job = client.wait(client.http.post(f"/models/{name}/deploy", request)["id"]).check()
+    result = job.result or {}
+    if as_json:
+        print_json(result)
+    else:
+        verdict = result["comparison"]["verdict"]
+        click.echo(f"{name} {result['version']} (before: {result['before'] or 'nothing'}; {verdict})")
 
 
 @models.command()

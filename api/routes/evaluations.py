@@ -1,0 +1,115 @@
+"""Evaluations: judge a model on data, look at the report, read its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from starlette.responses import StreamingResponse
+
+from api import bodies
+from api.answers import accepted
+from api.deps import Context, Ctx, Reader, Writer, in_thread
+from api.documents import JobDocument, JobList, job_document, job_with_queue
+from api.judging import EvaluationRequest, evaluation_payload
+from api.problems import documented, json_response
+from api.routes.jobs import Limit, find
+from api.routes.tts import body_of
+from api.submit import check_callback, idempotency_key, new_job, submit
+from milo import evaluations
+from milo.errors import Conflict, NotFound
+from milo.evaluations import Stored
+from milo.jobs import Job
+from milo.keys import Key
+
+router = APIRouter(tags=["training"])
+KIND = "evaluation"
+
+
+@router.post(
+    "/evaluations",
+    summary="Evaluate a model",
+    status_code=202,
+    responses={202: {"model": JobDocument}, **documented(400, 404, 408, 409, 413, 415, 422)},
+    openapi_extra=body_of("EvaluationRequest"),
+)
+async def create(request: Request, context: Ctx, key: Writer) -> Response:
+    """The job's result is the report. What was evaluated before, with the same data and settings, is done at once."""
+    idempotency_key(request)
+    asked = await bodies.read_json(request, EvaluationRequest)
+    return accepted(await in_thread(_create, request, context, key, asked), {})
+
+
+def _create(request: Request, context: Context, key: Key, asked: EvaluationRequest) -> Job:
+    check_callback(context.settings, asked.callback_url)
+    payload = evaluation_payload(context, key, asked)
+    return submit(context, new_job(request, key, KIND, payload, asked.callback_url, asked.priority, "background"))
+
+
+@router.get("/evaluations", summary="List evaluations", responses={200: {"model": JobList}, **documented(422)})
+async def list_(
+    context: Ctx,
+    key: Reader,
+    before: Annotated[str | None, Query(pattern=r"^[\x20-\x7e]*$")] = None,
+    limit: Limit = 50,
+) -> Response:
+    """Evaluation jobs with their reports, newest first; `stored` are the keys of all reports on this machine, those
+    that pipelines made as well (for keys that may see everybody's jobs)."""
+    found = await in_thread(context.ledger.jobs, owner=key.owner, kind=KIND, before=before, limit=limit)
+    following = found[-1].id if len(found) == limit else None
+    document = {"items": [job_document(job) for job in found], "next": following}
+    if key.owner is None:
+        document["stored"] = await in_thread(_stored, context, limit)
+    return json_response(document)
+
+
+def _stored(context: Context, limit: int) -> list[dict[str, Any]]:
+    told = ("key", "task", "status", "metric", "wer", "cer", "chrf", "scored", "created_at")
+    reports = [one.report() or {} for one in evaluations.all_finished(context.settings)[:limit]]
+    return [
+        {"model": report["model"]["label"], "data": report["data"]} | {n: report[n] for n in told if n in report}
+        for report in reports
+        if report
+    ]
+
+
+@router.get("/evaluations/{evaluation_id}", summary="One evaluation", responses={**documented(404, 422)})
+async def look(evaluation_id: str, context: Ctx, key: Reader) -> Response:
+    """By the job's id: the job, its report in `result`. By the report's `key`: the report itself."""
+    if evaluations.KEY.match(evaluation_id):
+        stored = await in_thread(evaluations.find, context.settings, evaluation_id)
+        return json_response(await in_thread(stored.report))
+    job = await _job(context, key, evaluation_id)
+    return json_response(await in_thread(job_with_queue, context, job))
+
+
+async def _job(context: Context, key: Key, job_id: str) -> Job:
+    job = await find(context, key, job_id)
+    if job.kind != KIND:
+        raise NotFound(f"{job_id} is a {job.kind} job, not an evaluation", code="unknown_evaluation")
+    return job
+
+
+@router.get(
+    "/evaluations/{evaluation_id}/rows",
+    summary="Its rows",
+    responses={
+        200: {"description": "a JSON object a line, one an utterance", "content": {"application/x-ndjson": {}}},
+        **documented(404, 409, 422),
+    },
+)
+async def rows(evaluation_id: str, context: Ctx, key: Reader) -> Response:
+    """Reference, hypothesis, counts of errors and what else is known of each utterance. By job id or report key."""
+    if not evaluations.KEY.match(evaluation_id):
+        job = await _job(context, key, evaluation_id)
+        if job.state != "succeeded" or not job.result:
+            raise Conflict(f"{evaluation_id} is {job.state}; its rows are not there", code="not_finished")
+        evaluation_id = str(job.result["key"])
+    stored = await in_thread(evaluations.find, context.settings, evaluation_id)
+    return StreamingResponse(_lines(stored), media_type="application/x-ndjson")
+
+
+def _lines(stored: Stored) -> Iterator[bytes]:
+    with (stored.path / evaluations.ROWS).open("rb") as file:
+        yield from iter(lambda: file.read(1 << 16), b"")
