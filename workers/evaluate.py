@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from functools import partial
+from typing import TypeVar
 
 from milo.jobs import EvaluationPayload, Progress
 from milo.settings import Settings
@@ -12,11 +13,13 @@ from trainer.evaluate import evaluate
 from workers import engines
 from workers.work import Done, Held
 
+T = TypeVar("T")
+
 
 def run(held: Held) -> Generator[Progress, None, Done]:
     """Judge the model of the payload. The result is the report; its rows are in `evaluations/<key>/rows.jsonl`."""
     payload: EvaluationPayload = held.payload
-    report = yield from evaluate(
+    steps = evaluate(
         held.settings,
         payload.model,
         payload.data,
@@ -24,7 +27,24 @@ def run(held: Held) -> Generator[Progress, None, Done]:
         task=payload.task,
         engines=worker_engines(held.settings),
     )
+    report = yield from keeping(held, steps)
     return Done(report, audio_s=report.get("audio_s"), models={"evaluated": report["model"]["label"]})
+
+
+def keeping(held: Held, steps: Generator[Progress, None, T]) -> Generator[Progress, None, T]:
+    """The steps of an evaluation, whose rows are durable: after each, lost workers are counted anew."""
+    try:
+        while True:
+            try:
+                progress = next(steps)
+            except StopIteration as end:
+                found: T = end.value
+                return found
+            if held.job.attempt > 1:
+                held.saved()
+            yield progress
+    finally:
+        steps.close()
 
 
 def worker_engines(settings: Settings) -> Engines:

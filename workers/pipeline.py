@@ -27,7 +27,7 @@ from trainer.candidate import make_candidate
 from trainer.deploy import Candidate, gated_deploy
 from trainer.evaluate import evaluate
 from trainer.smoke import Refused
-from workers.evaluate import worker_engines
+from workers.evaluate import keeping, worker_engines
 from workers.work import Done, Held, Later, Next
 
 Document = dict[str, Any]
@@ -103,17 +103,9 @@ def _baseline(pipe: Pipe) -> Found:
 
 
 def _evaluate(pipe: Pipe, model: str) -> Found:
-    recipe = pipe.recipe
-    return (
-        yield from evaluate(
-            pipe.settings,
-            model,
-            recipe.data,
-            recipe.evaluation,
-            task=recipe.task,
-            engines=worker_engines(pipe.settings),
-        )
-    )
+    recipe, engines = pipe.recipe, worker_engines(pipe.settings)
+    steps = evaluate(pipe.settings, model, recipe.data, recipe.evaluation, task=recipe.task, engines=engines)
+    return (yield from keeping(pipe.held, steps))
 
 
 def _short(report: Document) -> Document:

@@ -37,7 +37,9 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
-    return Data(source=str(write_set(tmp_path_factory.mktemp("set"))))
+    """Twelve utterances, two with references that are wrong: there are errors to count, however good the model."""
+    wrong = ("Tsy izany no voalaza androany.", "Teny hafa.")
+    return Data(source=str(write_set(tmp_path_factory.mktemp("set"), 10, extra=wrong)))
 
 
 def run(steps: Any) -> tuple[list[Progress], dict[str, Any]]:
