@@ -137,16 +137,20 @@ def serving(settings: Settings, name: str) -> str:
     return next(iter(history_of(settings, name)), EMBEDDED if embedded_path(name) else "")
 
 
-def deploy(settings: Settings, name: str, folder: Path, over: str | None = None) -> str:
+def deploy(settings: Settings, name: str, folder: Path) -> str:
     """Copy a model folder into the registry and make it the one that serves. Returns the version.
-
-    `over`: the version that has to be the one that serves until then, as `serving` says it; `Conflict` when another
-    has taken its place.
 
     Staged, hashed, compared with the source, then made current by one rename. Raises `ModelUnavailable` for a
     folder without loadable weights, `Conflict` when the source changed or the copy differs; both leave things as
     they were.
     """
+    version = stage(settings, name, folder)
+    activate(settings, name, version)
+    return version
+
+
+def stage(settings: Settings, name: str, folder: Path) -> str:
+    """The first half of `deploy`: the version is there, whole, and what served goes on serving. Returns it."""
     check_folder(folder)
     with locked(settings, name) as home:
         for leftover in home.glob(".staging-*"):
@@ -161,17 +165,25 @@ def deploy(settings: Settings, name: str, folder: Path, over: str | None = None)
                 if not copy.is_file() or sha256_file(path) != sha256_file(copy):
                     raise Conflict(f"{path} changed while it was copied; deploy it again when nothing writes there")
             check_folder(staging)
-            version = seal(staging, home, source=str(folder.resolve()))
+            return seal(staging, home, source=str(folder.resolve()))
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
-        if over is not None and serving(settings, name) != over:
-            raise Conflict(
-                f"{name} serves {serving(settings, name)} now, not {over or 'nothing'}; compare with that one",
-                code="serving_changed",
-            )
+
+
+def activate(settings: Settings, name: str, version: str, over: str | None = None) -> None:
+    """The second half: one rename, and a version that is there serves. `NotFound` when it is not.
+
+    `over`: the version that has to be the one that serves until then, as `serving` says it; `Conflict` when another
+    has taken its place.
+    """
+    with locked(settings, name) as home:
+        now = serving(settings, name)
+        if over is not None and now != over:
+            raise Conflict(f"{name} serves {now}, not {over or 'nothing'}; compare with that", code="serving_changed")
+        if not (home / version / MANIFEST).is_file():
+            raise NotFound(f"{name} has no version {version}")
         point(settings, name, version)
-    return version
 
 
 def withdraw(settings: Settings, name: str, version: str) -> str:

@@ -20,6 +20,7 @@ from milo.errors import EngineError, MiloError, ModelUnavailable
 from milo.jobs import Progress
 from milo.recipes import Data, Evaluation, Task
 from milo.settings import Settings
+from trainer.background import in_background
 from trainer.engines import Engines
 from trainer.evaluate import evaluate
 from trainer.smoke import Refused, Sample, smoke_speech, smoke_translation, smoke_voice, spoken_samples
@@ -54,8 +55,8 @@ def gated_deploy(settings: Settings, candidate: Candidate, engines: Engines) -> 
         _check_files(settings, candidate)
     comparison = yield from judge(settings, candidate, engines)
     said = smoke(settings, candidate, str(candidate.folder), engines)
-    yield Progress(done=1, total=2, unit="steps")
-    version = models.deploy(settings, candidate.name, candidate.folder, over=before)
+    version = yield from in_background(lambda _: _stage(settings, candidate), "bytes staged")
+    models.activate(settings, candidate.name, version, over=before)  # no yield from here to the end: it is not verified
     try:
         _ask(settings, candidate, version, said, engines)
     except MiloError as error:
@@ -73,6 +74,15 @@ def gated_deploy(settings: Settings, candidate: Candidate, engines: Engines) -> 
         "comparison": comparison,
         "smoke": said,
     }
+
+
+def _stage(settings: Settings, candidate: Candidate) -> str:
+    """Copy the folder, and compare the copy with its manifest."""
+    version = models.stage(settings, candidate.name, candidate.folder)
+    wrong = models.verify(models.resolve(settings, f"{candidate.name}@{version}"))
+    if wrong:
+        raise Refused(f"the copy of {version} is not as it was written: {'; '.join(wrong)}")
+    return version
 
 
 def judge(settings: Settings, candidate: Candidate, engines: Engines) -> Steps:
@@ -162,13 +172,10 @@ def _check_files(settings: Settings, candidate: Candidate) -> None:
 
 
 def _ask(settings: Settings, candidate: Candidate, version: str, said: list[str], engines: Engines) -> None:
-    """Ask the name, as any job would: the same version, whole files, the same answers."""
+    """Ask the name, as any job would: the same version, the same answers."""
     resolved = models.resolve(settings, candidate.name)
     if resolved.version != version:
         raise EngineError(f"the name means {resolved.version}")
-    wrong = models.verify(resolved)
-    if wrong:
-        raise EngineError("; ".join(wrong))
     again = smoke(settings, candidate, candidate.name, engines)
     if again != said:
         raise EngineError(f"it says {again} where the folder said {said}")

@@ -24,6 +24,7 @@ from milo.malagasy import SCORING_VERSION
 from milo.models import ResolvedModel
 from milo.recipes import Data, Evaluation, Task
 from milo.settings import Settings
+from trainer.background import Told, in_background
 from trainer.engines import Engines, own_engines
 
 Steps = Generator[Progress, None, dict[str, Any]]
@@ -69,7 +70,10 @@ def evaluate(
     """
     if task == "vits":
         raise Invalid("speech synthesis has no error rate; listen to the samples of its run", code="not_evaluable")
-    plan = make_plan(settings, model, data, evaluation or Evaluation(), task)
+    wanted = evaluation or Evaluation()
+    plan = yield from in_background(
+        lambda told: make_plan(settings, model, data, wanted, task, told), "recordings measured"
+    )
     stored = evaluations.open_or_make(settings, plan.key)
     report = stored.report()
     wants_loss = plan.evaluation.loss and task == "whisper"
@@ -88,10 +92,13 @@ def evaluate(
     return _settle(plan, stored, summarise)
 
 
-def make_plan(settings: Settings, model: str, data: Data, evaluation: Evaluation, task: Task) -> Plan:
-    """What is to be evaluated, and the key under which its rows are kept."""
+def make_plan(
+    settings: Settings, model: str, data: Data, evaluation: Evaluation, task: Task, told: Told | None = None
+) -> Plan:
+    """What is to be evaluated, and the key under which its rows are kept. Reads weights and audio to hash them, once;
+    `told` is called meanwhile."""
     resolved = models.ensure(settings, model)
-    items, sha256 = _items(settings, data, evaluation, task)
+    items, sha256 = _items(settings, data, evaluation, task, told)
     if evaluation.max_items is not None and evaluation.max_items < len(items):
         items = sorted(items, key=lambda item: hashlib.sha256(str(item.id).encode()).digest())[: evaluation.max_items]
         sha256 = hashlib.sha256(f"{sha256} {evaluation.max_items}".encode()).hexdigest()
@@ -101,14 +108,16 @@ def make_plan(settings: Settings, model: str, data: Data, evaluation: Evaluation
     return Plan(settings, resolved, data, evaluation, task, items, sha256, key, decode)
 
 
-def _items(settings: Settings, data: Data, evaluation: Evaluation, task: Task) -> tuple[list[Any], str]:
+def _items(
+    settings: Settings, data: Data, evaluation: Evaluation, task: Task, told: Told | None
+) -> tuple[list[Any], str]:
     """The split's items and their hash. None at all is a finding, not a mistake."""
     if task == "nllb":
         from trainer.evaluate_text import load
     else:
         from trainer.data import load  # type: ignore[assignment]
     try:
-        found = load(settings, data, evaluation.split)
+        found = load(settings, data, evaluation.split, told)
     except Invalid as error:
         if error.code != "no_usable_rows":
             raise

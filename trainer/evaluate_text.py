@@ -21,6 +21,7 @@ from milo.evaluations import INSUFFICIENT, Stored
 from milo.jobs import Progress
 from milo.recipes import Data
 from milo.settings import Settings
+from trainer.background import Told
 from trainer.engines import Engines
 from trainer.pairs import read_pairs, split_pairs
 
@@ -49,7 +50,7 @@ class Sentences(list[Sentence]):
         return hashlib.sha256(content.encode()).hexdigest()
 
 
-def load(settings: Settings, data: Data, split: str) -> Sentences:
+def load(settings: Settings, data: Data, split: str, told: Told | None = None) -> Sentences:
     """The pairs that training holds out (`validation` and `test` are the same). Raises `Invalid`."""
     _, heldout = split_pairs(read_pairs(Path(data.source).expanduser()))
     found = Sentences()

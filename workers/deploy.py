@@ -7,6 +7,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from milo.jobs import DeployPayload, Progress
+from trainer.background import in_background
 from trainer.candidate import make_candidate
 from trainer.deploy import Candidate, gated_deploy
 from workers.evaluate import worker_engines
@@ -17,9 +18,11 @@ def run(held: Held) -> Generator[Progress, None, Done]:
     """Deploy the folder of the payload. A gate that is closed fails the job with the reason."""
     payload: DeployPayload = held.payload
     place = held.settings.home / "candidates" / held.id
-    yield Progress(done=0, total=2, unit="steps")
     try:
-        folder = make_candidate(held.settings, Path(payload.path), payload.base, place / "model", payload.half)
+        folder = yield from in_background(
+            lambda _: make_candidate(held.settings, Path(payload.path), payload.base, place / "model", payload.half),
+            "bytes copied",
+        )
         language = payload.data.language if payload.data else "mg"
         candidate = Candidate(folder, payload.model, payload.task, language, payload.data, payload.evaluation)
         done = yield from gated_deploy(held.settings, candidate, worker_engines(held.settings))

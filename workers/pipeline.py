@@ -23,6 +23,7 @@ from milo.model_files import write_durably
 from milo.recipes import Recipe
 from milo.runs import Run, folder_for
 from milo.settings import Settings
+from trainer.background import in_background
 from trainer.candidate import make_candidate
 from trainer.deploy import Candidate, gated_deploy
 from trainer.evaluate import evaluate
@@ -145,7 +146,6 @@ def judge(held: Held) -> Stage:
 def _judge(pipe: Pipe) -> Found:
     judged: list[Document] = []
     for name, checkpoint in checkpoints_of(pipe.run).items():
-        yield Progress(unit=f"{name} checkpoint")
         judged.append({"name": name, "checkpoint": checkpoint.name} | (yield from _judge_one(pipe, checkpoint)))
     fit = next((one for one in judged if "broken" not in one), None)
     return {"checkpoints": judged, "chosen": fit and fit["checkpoint"]}
@@ -168,7 +168,7 @@ def checkpoints_of(run: Run) -> dict[str, Path]:
 
 def _judge_one(pipe: Pipe, checkpoint: Path) -> Found:
     try:
-        folder = _candidate(pipe, checkpoint)
+        folder = yield from _candidate(pipe, checkpoint)
         if pipe.recipe.task == "vits":
             return {}
         report = yield from _evaluate(pipe, str(folder))
@@ -183,10 +183,14 @@ def _judge_one(pipe: Pipe, checkpoint: Path) -> Found:
     }
 
 
-def _candidate(pipe: Pipe, checkpoint: Path) -> Path:
+def _candidate(pipe: Pipe, checkpoint: Path) -> Generator[Progress, None, Path]:
     half = bool(pipe.recipe.deploy and pipe.recipe.deploy.half)
     target = pipe.folder / "candidates" / checkpoint.name
-    return make_candidate(pipe.settings, checkpoint, pipe.recipe.model, target, half)
+    return (
+        yield from in_background(
+            lambda _: make_candidate(pipe.settings, checkpoint, pipe.recipe.model, target, half), "bytes copied"
+        )
+    )
 
 
 def _compared(settings: Settings, before: str, after: str) -> Document:
@@ -217,7 +221,7 @@ def _deploy(pipe: Pipe) -> Found:
     name = recipe.deploy.name
     if "before" not in state:
         pipe.put("before", models.serving(pipe.settings, name))
-    folder = _candidate(pipe, pipe.run.path / chosen)
+    folder = yield from _candidate(pipe, pipe.run.path / chosen)
     candidate = Candidate(folder, name, recipe.task, recipe.data.language, recipe.data, recipe.evaluation)
     for race in range(RACES):
         try:

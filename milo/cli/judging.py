@@ -56,7 +56,8 @@ def _data_of(source: str) -> dict[str, Any]:
     from milo import recipes
 
     recipe = recipes.read(Path(source))
-    found = {"data": recipe.data, "evaluation": recipe.evaluation}
+    data = recipe.data.model_copy(update={"source": _absolute(recipe.data.source)})
+    found = {"data": data, "evaluation": recipe.evaluation}
     return {name: part.model_dump(mode="json") for name, part in found.items()} | {"task": recipe.task}
 
 

@@ -157,7 +157,7 @@ def test_a_model_that_somebody_else_deployed_meanwhile_is_not_replaced_unseen(
     one = models.deploy(settings, NAME, copy_of_base(tmp_path / "one"))
     models.deploy(settings, NAME, copy_of_base(tmp_path / "two", nudge))
     with pytest.raises(Conflict) as caught:
-        models.deploy(settings, NAME, copy_of_base(tmp_path / "three"), over=one)
+        models.activate(settings, NAME, models.stage(settings, NAME, copy_of_base(tmp_path / "three")), over=one)
     assert caught.value.code == "serving_changed" and models.serving(settings, NAME) != one
 
 
