@@ -28,7 +28,7 @@ from milo.spoken import ALPHABETS, fit, spoken
 from milo.vad import SAMPLE_RATE_HZ
 from trainer.data import Item, load_all
 from trainer.recordings import Recording, levelled, trimmed
-from trainer.tts_speakers import CANDIDATES, Speaker, choose, describe, named, speakers_of, usable
+from trainer.tts_speakers import CANDIDATES, SAMPLED, Speaker, choose, describe, named, speakers_of, usable
 
 MODEL = "facebook/mms-tts-mlg"
 HEARD_MOST = 4
@@ -131,7 +131,7 @@ def _items(settings: Settings, data: Data, say: Told) -> list[Item]:
 
 def _describe(groups: dict[str, list[Item]], options: Options, say: Told) -> list[Speaker]:
     wanted = {options.speaker} if options.speaker else set(list(groups)[:CANDIDATES])
-    total = sum(min(24, len(usable(groups[name], options.length_s))) for name in wanted & set(groups))
+    total = sum(min(SAMPLED, len(usable(groups[name], options.length_s))) for name in wanted & set(groups))
     done = iter(range(1, total + 1))
     return [
         describe(name, items, options.length_s, name in wanted, lambda: say("speakers", next(done), total))

@@ -23,7 +23,8 @@ from milo.runs import Run
 from milo.settings import Settings
 from tests.engines.vits_models import write_vits
 from tests.trainer.voices import SHORT, Speaker, write_voices
-from trainer import vits
+from trainer import vits, warm
+from trainer.loop import Loop
 from trainer.vits_gan import Diverged, Gan
 
 LOSS = "tts/loss_mel"
@@ -127,19 +128,40 @@ def test_a_run_directory_holds_what_it_should(whole: Run) -> None:
     assert set(whole.checkpoints()) == {summary["best"]["step"], 4, 6}
 
 
-def test_sliced_and_closed_between_any_steps_it_gives_the_same_losses(place: Path, whole: Run) -> None:
+def test_sliced_moved_and_closed_between_any_steps_it_gives_the_same_losses(
+    place: Path, whole: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a card both places are RAM; nothing may be lost on the way there and back."""
+    moved: list[str] = []
+
+    def move(module: Any, optimizer: Any, device: Any) -> None:
+        moved.append(str(device))
+        for parameter in module.parameters():
+            parameter.data = parameter.data.clone()
+        for state in optimizer.state.values():
+            state.update({name: value.clone() for name, value in state.items()})
+
+    def offload(self: Loop) -> bool:
+        self._move("card")
+        self.away = True
+        return True
+
+    monkeypatch.setattr(warm, "move", move)
+    monkeypatch.setattr(Loop, "offload", offload)
     run = Run(place / "sliced")
-    stops = iter((1, 3, 2, 4))
+    stops = (1, 3, 2)
     for stop in stops:
         steps = steps_of(place, run)
         for _ in range(stop + 1):  # the first is of the base model, or of an evaluation
-            next(steps, None)
+            next(steps)
+            assert warm.offload() and warm.away()
             torch.manual_seed(7)  # other work of the process draws random numbers, too
             np.random.rand(3)
         steps.close()
     for _ in steps_of(place, run):
         pass
     assert losses(run) == losses(whole)
+    assert moved.count("card") == 2 * (2 + 4 + 3) and moved.count("cpu") > 6
 
 
 def test_killed_with_sigkill_it_goes_on_to_the_same_losses(place: Path, whole: Run) -> None:
@@ -199,6 +221,23 @@ def test_losses_that_are_no_numbers_are_skipped_and_three_in_a_row_go_back_at_ha
     assert "back to step 4" in run.alerts()[-1]["done"] and "wav" in run.alerts()[-1]["ids"][0]
     assert calls[6][1] == pytest.approx(calls[0][1] / 2, rel=1e-3)
     assert run.summary()["step"] == 6
+
+
+def test_a_micro_batch_that_does_not_fit_the_memory_is_cut_in_two(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, sizes = Gan.step, []
+
+    def step(self: Gan, batches: Any, seed: str, rate: float) -> dict[str, float]:
+        sizes.append([len(batch.ids) for batch in batches])
+        if max(sizes[-1]) > 1:
+            raise torch.cuda.OutOfMemoryError("no memory for 2 clips")
+        return real(self, batches, seed, rate)
+
+    monkeypatch.setattr(Gan, "step", step)
+    run = Run(place / "full")
+    for _ in steps_of(place, run, max_steps=2):
+        pass
+    assert [2] in sizes and [1, 1] in sizes and run.summary()["step"] == 2
+    assert [alert["kind"] for alert in run.alerts()] == ["out_of_memory"]
 
 
 def test_a_training_that_gives_no_numbers_whatever_is_tried_ends_with_a_reason(
