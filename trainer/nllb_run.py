@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 
-from milo import models
 from milo.engines.nllb_checkpoint import load_checkpoint
 from milo.engines.nllb_common import NllbTranslator
 from milo.engines.nllb_hf import HFBackend
@@ -32,6 +31,7 @@ from trainer.pairs import TextPair, chrf, load_pairs, split_pairs
 from trainer.steps import Step
 from trainer.subject import Done
 from trainer.vits_gan import device_of
+from trainer.whisper_prepare import pinned
 
 MOST_PAIRS, CHUNK = 64, 8
 """Held-out pairs that an evaluation in training translates, each way; and those translated between two yields."""
@@ -59,7 +59,7 @@ class TranslationTraining:
             raise Invalid("training.precision: fp16 is not used for nllb; use bf16 or fp32", code="bad_recipe")
         pairs, heldout = split_pairs(load_pairs(recipe.data))
         self.heldout = heldout[:MOST_PAIRS]
-        self.checkpoint = load_checkpoint(settings, models.ensure(settings, recipe.model))
+        self.checkpoint = load_checkpoint(settings, pinned(settings, recipe.model, run))
         self.examples = nllb.directions(pairs, self.checkpoint)
         self.document = self._describe({"train": pairs, "validation": heldout})
         self.own = nllb.Recipe(

@@ -32,6 +32,7 @@ from trainer.vits_gan import Diverged, Gan, device_of
 from trainer.vits_judge import judge, write_sample
 from trainer.vits_losses import WEIGHTS
 from trainer.vits_model import Voice, load_voice, save_voice
+from trainer.whisper_prepare import pinned
 
 GAMMA = 0.999875
 BEST_BY = "eval/loss_mel"
@@ -62,7 +63,8 @@ class VoiceTraining:
         self.device = device_of(settings)
         if self.device.type == "cpu" and self.options.precision == "fp16":
             raise Invalid("training.precision: fp16 needs a GPU; use fp32 or bf16 here", code="bad_recipe")
-        self._voice: Voice | None = load_voice(settings, recipe.model)
+        self.base = pinned(settings, recipe.model, run)
+        self._voice: Voice | None = load_voice(settings, self.base)
         self.train, self.held_out, self.document = read_clips(settings, recipe, run, self._voice)
         seconds = [clip.item.duration_s for clip in self.train.clips]
         self.plan = Plan(seconds, self.options.batch_size, self.options.batch_audio_s, self.options.seed)
@@ -72,7 +74,7 @@ class VoiceTraining:
 
     def fresh(self) -> None:
         self.__dict__.pop("gan", None)  # its memory is needed for the next one
-        voice, self._voice = self._voice or load_voice(self.settings, self.recipe.model), None
+        voice, self._voice = self._voice or load_voice(self.settings, self.base), None
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.options.seed)
             self.gan = Gan(voice, self.device, self.options.precision, self.options.weight_decay)

@@ -17,10 +17,10 @@ from torch import nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import weight_norm
 
-from milo import models
 from milo.engines.tts_vits import Tokens, read_tokens
 from milo.errors import ModelUnavailable
 from milo.model_files import read_json
+from milo.models import ResolvedModel
 from milo.settings import Settings
 from milo.spoken import fit, spoken
 from trainer.vits_audio import Framing, framing_of
@@ -44,11 +44,11 @@ class Voice:
         return fit(spoken(text, language), self.tokens.alphabet)
 
 
-def load_voice(settings: Settings, name: str) -> Voice:
-    """A model by its name. Raises `ModelUnavailable` for one that can't be trained, with the reason."""
+def load_voice(settings: Settings, resolved: ResolvedModel) -> Voice:
+    """A model that is on this machine. Raises `ModelUnavailable` for one that can't be trained, with the reason."""
     from transformers import VitsModel
 
-    resolved = models.ensure(settings, name)
+    name = resolved.label
     config = read_json(resolved.path / "config.json")
     if config.get("model_type") != "vits":
         raise ModelUnavailable(f"{name} is a {config.get('model_type')} model; task vits trains VITS models")
