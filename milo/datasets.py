@@ -97,7 +97,7 @@ def check(data: Data, task: Task = "whisper") -> None:
     kind = kind_of(data.source)
     if task == "nllb":
         if kind != "file":
-            raise wrong("source", f"translation is trained on a .tsv or .jsonl file of pairs, not on {data.source}")
+            raise wrong("source", f"translation is trained on a .tsv, .csv or .jsonl file, not on {data.source}")
         return
     path = Path(data.source).expanduser() if kind in ("file", "folder") else None
     if path is not None and kind == "folder":

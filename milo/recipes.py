@@ -153,6 +153,8 @@ class Deploy(Part):
 
 
 Task = Literal["whisper", "vits", "nllb"]
+WHISPER_ONLY = ("lora", "freeze_encoder", "augment", "pack", "gradient_checkpointing")
+"""Fields of `Schedule` that the other trainers have no use for."""
 
 
 class Recipe(Part):
@@ -174,6 +176,14 @@ class Recipe(Part):
         if not NAME.match(value):
             raise ValueError("letters, digits, `.`, `_` and `-`, at most 64 of them, the first a letter or a digit")
         return value
+
+    @model_validator(mode="after")
+    def _of_use(self) -> Recipe:
+        if self.task != "whisper":
+            for name in WHISPER_ONLY:
+                if getattr(self.training, name) != Schedule.model_fields[name].default:
+                    raise ValueError(f"training.{name} does nothing for task {self.task}; remove it")
+        return self
 
 
 def check(document: object) -> Recipe:

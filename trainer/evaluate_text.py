@@ -10,7 +10,6 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from milo.recipes import Data
 from milo.settings import Settings
 from trainer.background import Told
 from trainer.engines import Engines
-from trainer.pairs import read_pairs, split_pairs
+from trainer.pairs import load_pairs, split_pairs
 
 if TYPE_CHECKING:
     from trainer.evaluate import Plan
@@ -52,7 +51,7 @@ class Sentences(list[Sentence]):
 
 def load(settings: Settings, data: Data, split: str, told: Told | None = None) -> Sentences:
     """The pairs that training holds out (`validation` and `test` are the same). Raises `Invalid`."""
-    _, heldout = split_pairs(read_pairs(Path(data.source).expanduser()))
+    _, heldout = split_pairs(load_pairs(data))
     found = Sentences()
     for pair in heldout:
         sides = dict(zip(pair.languages, pair.texts, strict=True))

@@ -30,7 +30,7 @@ from milo.engines.nllb_common import NllbTranslator
 from milo.engines.nllb_hf import HFBackend
 from milo.errors import Invalid, MiloError
 from milo.settings import Settings, get_settings
-from trainer import nllb_state
+from trainer import training_state
 from trainer.pairs import TextPair, chrf, read_pairs, split_pairs
 
 IGNORE = -100
@@ -119,13 +119,43 @@ def learning_rate(step: int, recipe: Recipe) -> float:
     return recipe.peak_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-def _optimizer(model: Any, recipe: Recipe) -> torch.optim.Optimizer:
+def optimizer_of(model: Any, recipe: Recipe) -> torch.optim.Optimizer:
     learned = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in learned if p.dim() > 1], "weight_decay": recipe.weight_decay},
         {"params": [p for p in learned if p.dim() < 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), eps=1e-8, fused=True)
+
+
+def one_step(
+    model: Any,
+    optimizer: torch.optim.Optimizer,
+    batches: Sequence[list[Example]],
+    recipe: Recipe,
+    rate: float,
+    checkpoint: Checkpoint,
+) -> float:
+    """One optimizer step on these batches together; their mean loss. Gradients that are no numbers are not applied,
+    and the loss is then no number either."""
+    device = str(next(model.parameters()).device)
+    pad, end = checkpoint.token_of["<pad>"], checkpoint.token_of["</s>"]
+    mixed = torch.autocast(device.split(":")[0], dtype=torch.bfloat16, enabled=recipe.bfloat16)
+    model.train()
+    optimizer.zero_grad(set_to_none=True)
+    total = 0.0
+    for batch in batches:
+        with mixed:
+            loss = loss_of(model, batch, pad, end, recipe.label_smoothing, device)
+        (loss / len(batches)).backward()
+        total += float(loss.detach()) / len(batches)
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+    if not torch.isfinite(norm):
+        return math.nan
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+    return total
 
 
 Evaluate = Callable[[Any], float]
@@ -149,29 +179,17 @@ def fit(
     the weights are those before training). Metrics go to `log`, a JSON object a line. `state`: a file from which
     training goes on if it was killed, for `keep="last"`; the batches of the steps done are drawn and left out.
     """
-    device = str(next(model.parameters()).device)
-    pad, end = checkpoint.token_of["<pad>"], checkpoint.token_of["</s>"]
-    optimizer = _optimizer(model, recipe)
+    optimizer = optimizer_of(model, recipe)
     kept, last_score = {name: t.cpu().clone() for name, t in model.state_dict().items()}, -math.inf
     worse, sums, began, first = 0, [0.0, 0], time.monotonic(), 0
     if state and state.is_file():
-        first = int(nllb_state.load(state, model, optimizer)["step"])
-    mixed = torch.autocast(device.split(":")[0], dtype=torch.bfloat16, enabled=recipe.bfloat16)
+        first = int(training_state.load(state, model, optimizer)["step"])
     with log.open("a", encoding="utf-8") as metrics:
         for step, batch in zip(range(recipe.steps), batches, strict=False):
             if step < first:
                 continue
-            model.train()
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, recipe)
-            with mixed:
-                loss = loss_of(model, batch, pad, end, recipe.label_smoothing, device)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
-            if torch.isfinite(norm):
-                optimizer.step()
-            sums = [sums[0] + float(loss.detach()), sums[1] + 1]
+            loss = one_step(model, optimizer, [batch], recipe, learning_rate(step, recipe), checkpoint)
+            sums = [sums[0] + loss, sums[1] + 1]
             last = step + 1 == recipe.steps
             if (step + 1) % recipe.evaluate_steps and not last:
                 continue
@@ -187,7 +205,7 @@ def fit(
                 kept = {name: t.cpu().clone() for name, t in model.state_dict().items()}
                 keep(model)
             if state:
-                nllb_state.save(state, model, optimizer, step + 1)
+                training_state.save(state, model, optimizer, step + 1)
             if recipe.patience and worse >= recipe.patience and recipe.keep == "best":
                 break
     model.load_state_dict(kept)
@@ -204,7 +222,7 @@ def directions(pairs: Sequence[TextPair], checkpoint: Checkpoint) -> list[Exampl
     return found
 
 
-def _endless(examples: list[Example], seed: int) -> Iterator[Example]:
+def endless(examples: list[Example], seed: int) -> Iterator[Example]:
     rng = random.Random(seed)
     while True:
         yield from rng.sample(examples, len(examples))
@@ -263,7 +281,7 @@ def finetune_nllb(
     checkpoint = load_checkpoint(settings, models.ensure(settings, base))
     examples = directions(train, checkpoint)
     torch.manual_seed(recipe.seed)
-    model = _load(checkpoint, device)
+    model = load_model(checkpoint, device)
     frozen = freeze_embeddings if freeze_embeddings is not None else checkpoint.info.parameters > LARGE_PARAMETERS
     if frozen:
         model.get_input_embeddings().weight.requires_grad_(False)
@@ -277,7 +295,7 @@ def finetune_nllb(
     def keep(better: Any) -> None:
         save(better, checkpoint, settings, out)
 
-    batches = batches_of(_endless(examples, recipe.seed), recipe.batch_tokens)
+    batches = batches_of(endless(examples, recipe.seed), recipe.batch_tokens)
     try:
         fit(model, checkpoint, batches, recipe, out / "metrics.jsonl", evaluate, keep, _mean(before))
     except torch.cuda.OutOfMemoryError:
@@ -302,7 +320,7 @@ def _mean(scores: dict[str, float]) -> float:
     return sum(scores.values()) / len(scores)
 
 
-def _load(checkpoint: Checkpoint, device: str) -> Any:
+def load_model(checkpoint: Checkpoint, device: str) -> Any:
     from transformers import M2M100ForConditionalGeneration
 
     chosen = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"

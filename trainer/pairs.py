@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from milo.datasets import need_columns, rows_of, wrong
 from milo.errors import Invalid
+from milo.recipes import Data
 
 HELD_OUT_SHARE = 20
 """One pair in this many is held out."""
@@ -101,6 +103,28 @@ def read_pairs(path: Path) -> list[TextPair]:
     if not found:
         raise Invalid(f"{path} has no pairs in it", code="bad_pairs")
     return list(dict.fromkeys(found))
+
+
+def load_pairs(data: Data) -> list[TextPair]:
+    """The pairs of a recipe's data, at most `data.limit`, doubles left out. Raises `Invalid`.
+
+    A .csv, .tsv or .jsonl file with the columns `data.columns.source` and `.target`, in `data.language` and
+    `data.target_language`, or with columns named by these languages; or a file as `read_pairs` takes it.
+    """
+    path = Path(data.source).expanduser()
+    if not path.is_file():
+        raise wrong("source", f"there is no file {path}")
+    first = next(rows_of(path), None) if path.suffix.lower() in (".csv", ".tsv", ".jsonl") else None
+    languages = (data.language, data.target_language)
+    for names in ((data.columns.source, data.columns.target), languages):
+        if first is not None and set(names) <= set(first) and (path.suffix.lower() == ".csv" or names != languages):
+            rows = enumerate(rows_of(path), 1 if path.suffix.lower() == ".jsonl" else 2)
+            texts = ((number, [_clean(str(row[name] or "")) for name in names]) for number, row in rows)
+            found = [_checked(path, number, languages, (one, other)) for number, (one, other) in texts]
+            return list(dict.fromkeys(found))[: data.limit]
+    if path.suffix.lower() == ".csv":
+        need_columns(first or (), {"source": data.columns.source, "target": data.columns.target}, path.name)
+    return read_pairs(path)[: data.limit]
 
 
 def is_heldout(pair: TextPair) -> bool:

@@ -10,6 +10,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -96,26 +97,31 @@ class Tracker:
             self._board = None
 
 
-def curves(run: Run) -> None:
+Panel = tuple[tuple[str, ...], float, str]
+"""Metrics drawn in one panel, what they are multiplied by, and their unit."""
+PANELS: tuple[Panel, ...] = ((("train/loss", "eval/loss"), 1, "loss"), (("eval/wer", "eval/cer"), 100, "%"))
+
+
+def curves(run: Run, panels: Sequence[Panel] = PANELS) -> None:
     """curves.png: loss and error rates over steps. Nothing is drawn when matplotlib is missing."""
     with contextlib.suppress(Exception):
-        _draw(run)
+        _draw(run, panels)
 
 
-def _draw(run: Run) -> None:
+def _draw(run: Run, panels: Sequence[Panel]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows = run.metrics()
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for axes, names, unit in ((left, ("train/loss", "eval/loss"), 1), (right, ("eval/wer", "eval/cer"), 100)):
+    figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
+    found = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (names, factor, unit) in zip(found, panels, strict=True):
         for name in names:
-            points = [(row["step"], row[name] * unit) for row in rows if name in row]
+            points = [(row["step"], row[name] * factor) for row in rows if name in row]
             if points:
                 axes.plot(*zip(*points, strict=True), label=name, marker="." if len(points) < 40 else None)
         axes.set_xlabel("step")
-        axes.set_ylabel("loss" if unit == 1 else "%")
+        axes.set_ylabel(unit)
         if axes.lines:
             axes.legend()
     figure.suptitle(run.id)

@@ -27,7 +27,7 @@ from milo.engines.nllb_checkpoint import Checkpoint, load_checkpoint, tokenizer_
 from milo.engines.nllb_common import NllbTranslator
 from milo.engines.nllb_hf import HFBackend
 from milo.settings import Settings
-from trainer import nllb, nllb_state, phrasebook_pairs, tiny_nllb_card
+from trainer import nllb, phrasebook_pairs, tiny_nllb_card, training_state
 from trainer.nllb import Example, Recipe
 
 CODES = {"en": "eng_Latn", "fr": "fra_Latn", "mg": "plt_Latn"}
@@ -173,7 +173,7 @@ def train(seed: int, out: Path, recipe: Recipe, shape: Shape | None = None) -> P
         return sum(scores) / len(scores)
 
     batches = nllb.batches_of(examples(checkpoint, seed), recipe.batch_tokens)
-    log, state = out / "metrics.jsonl", out / nllb_state.STATE
+    log, state = out / "metrics.jsonl", out / training_state.STATE
     nllb.fit(model, checkpoint, batches, recipe, log, evaluate, lambda m: write_model(m, folder), state=state)
     tiny_nllb_card.write(folder, seed)
     return folder

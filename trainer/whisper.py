@@ -22,7 +22,7 @@ from milo.errors import Invalid, MiloError
 from milo.recipes import Recipe
 from milo.runs import Run
 from milo.settings import Settings
-from trainer import record, warm, whisper_checkpoints, whisper_model
+from trainer import checkpoints, record, warm, whisper_checkpoints, whisper_model
 from trainer.features import Batches
 from trainer.gate import Gate
 from trainer.guards import Fixes, LossGuard, RollBack
@@ -110,7 +110,7 @@ class Training:
     # --- one attempt ---
 
     def _attempt(self) -> None:
-        whisper_checkpoints.clear_leftovers(self.run)
+        checkpoints.clear_leftovers(self.run)
         resume = whisper_checkpoints.last_good(self.run)
         if resume is None and self.recipe.resume:
             resume = whisper_checkpoints.foreign(self.recipe.resume)
@@ -282,10 +282,10 @@ class Training:
         fields: dict[str, Any] = {}
         if found:
             last = max(found)
-            whisper_checkpoints.link(self.run, "last", found[last])
+            checkpoints.link(self.run, "last", found[last])
             fields["last"] = {"step": last, "path": str(found[last])}
         if best is not None:
-            whisper_checkpoints.link(self.run, "best", found[best])
+            checkpoints.link(self.run, "best", found[best])
             fields["best"] = {"step": best, "metric": "eval/wer", "value": scores[best], "path": str(found[best])}
         self.run.summarise(**fields)
 

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -136,30 +135,3 @@ def publish(made: Path, final: Path, settings: Settings, base: ResolvedModel, **
         shutil.rmtree(final)
     made.rename(final)
     fsync_folder(final.parent)
-
-
-def prune(run: Run, scores: dict[int, float], keep_best: int, keep_last: int) -> None:
-    """Remove all but the last ones and the best ones; a smaller score is better."""
-    steps = list(run.checkpoints())
-    best = sorted((step for step in steps if step in scores), key=lambda step: (scores[step], step))[:keep_best]
-    kept = {*steps[-keep_last:], *best}
-    for step, folder in run.checkpoints().items():
-        if step not in kept:
-            gone = folder.with_name(f".gone-{folder.name}")  # no half-removed checkpoint under a good name
-            folder.rename(gone)
-            shutil.rmtree(gone, ignore_errors=True)
-
-
-def link(run: Run, name: str, target: Path) -> None:
-    """`best` or `last` in the run's folder."""
-    temporary = run.path / f".{name}.tmp"
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target.name)
-    temporary.replace(run.path / name)
-
-
-def clear_leftovers(run: Run) -> None:
-    """What a killed training left half written or half removed."""
-    leftovers: Iterable[Path] = (*run.path.glob(".gone-*"), *run.path.glob(".saving*"))
-    for leftover in leftovers:
-        shutil.rmtree(leftover, ignore_errors=True)

@@ -19,7 +19,7 @@ from transformers import Seq2SeqTrainer, TrainerCallback
 from milo.models import ResolvedModel
 from milo.runs import Run
 from milo.settings import Settings
-from trainer import warm, whisper_checkpoints
+from trainer import checkpoints, warm, whisper_checkpoints
 from trainer.features import IGNORE, Batches
 from trainer.gate import Gate
 from trainer.guards import Fixes, LossGuard
@@ -218,7 +218,7 @@ class WhisperTrainer(Seq2SeqTrainer):
         made, final = Path(self._get_output_dir(None)) / f"checkpoint-{step}", self.run.path / f"checkpoint-{step}"
         whisper_checkpoints.publish(made, final, self.settings, self.base, losses=list(self.guard.losses))
         self.guard.good_step = step
-        whisper_checkpoints.prune(self.run, self.scores(), *self.keep)
+        checkpoints.prune(self.run, self.scores(), *self.keep)
 
 
 class Follow(TrainerCallback):

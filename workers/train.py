@@ -19,7 +19,7 @@ from trainer.steps import Step
 from workers import engines
 from workers.work import Done, Held, Later
 
-TRAINERS = {"whisper": "trainer.whisper:train", "vits": "trainer.vits:train"}
+TRAINERS = {"whisper": "trainer.whisper:train", "vits": "trainer.vits:train", "nllb": "trainer.nllb_run:train"}
 """Task of a recipe -> the generator function that trains it, imported on first use."""
 LATER_S = 5.0
 Train = Callable[[Settings, Recipe, Run], Generator[Step, None, dict[str, Any]]]

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("milo.cli.judging:evaluate", "Judge MODEL on data: word error rate with its 95 % interval."),
     "compare": ("milo.cli.judging:compare", "Is AFTER better than BEFORE?"),
     "pipeline": ("milo.cli.judging:pipeline", "Train by a recipe, judge the outcome, deploy it if it is not worse."),
+    "tts-data": ("trainer.tts_data_cli:tts_data", "Prepare recordings of one speaker for fine-tuning a voice."),
     "models": ("milo.cli.models:models", "List, fetch, verify, deploy and roll back models."),
     "keys": ("milo.cli.keys:keys", "Make and revoke API keys."),
     "doctor": ("milo.cli.doctor:doctor", "Check this machine and the running server."),

@@ -70,7 +70,7 @@ class VitsSynthesizer:
         self._hop = math.prod(model.config.upsample_rates)
         self._natural_frames = 0.0
         self._most_frames = 0.0
-        model.duration_predictor.register_forward_hook(self._check_durations)
+        self._hook = model.duration_predictor.register_forward_hook(self._check_durations)
 
     def synthesize(self, text: str, *, language: str, voice: str | None = None, speed: float = 1.0) -> Samples:
         """See `Synthesizer.synthesize`. Letters that the model was not trained on become the nearest ones.
@@ -138,9 +138,10 @@ class VitsSynthesizer:
         return None if len(self.voices) == 1 else self.voices.index(voice or self.voices[0])
 
     def close(self) -> None:
-        """Free the model. Nothing may be called afterwards."""
+        """Let go of the model. Nothing may be called afterwards."""
         import torch
 
+        self._hook.remove()
         on_gpu = self.model.device.type == "cuda"
         self.model = None
         if on_gpu:
@@ -154,10 +155,7 @@ def load(settings: Settings, resolved: ResolvedModel) -> VitsSynthesizer:
     config = read_json(resolved.path / "config.json")
     if config.get("model_type") != "vits":
         raise ModelUnavailable(f"{resolved.name} is a {config.get('model_type')} model; speech needs a VITS model")
-    folder = _tokenizer_folder(settings, resolved)
-    tokenizer_config = read_json(folder / "tokenizer_config.json")
-    _refuse_scripts(resolved.name, tokenizer_config)
-    tokens = Tokens(_read_vocabulary(folder), bool(tokenizer_config.get("add_blank", True)))
+    tokens, tokenizer_config, folder = read_tokens(settings, resolved)
     model = _read_model(resolved, config)
     highest = max(tokens.ids.values())
     if highest >= model.config.vocab_size:
@@ -172,6 +170,17 @@ def load(settings: Settings, resolved: ResolvedModel) -> VitsSynthesizer:
         torch.set_num_threads(cores(settings.cpu_threads))
     languages = (vits_language(resolved, tokenizer_config),)
     return VitsSynthesizer(resolved.label, model.to("cuda" if cuda else "cpu").eval(), tokens, languages)
+
+
+def read_tokens(settings: Settings, resolved: ResolvedModel) -> tuple[Tokens, dict[str, Any], Path]:
+    """A model's tokens, its tokenizer_config.json, and the folder in which both files are.
+
+    Raises `ModelUnavailable` for what is missing, or asks for a program that Milo does not run.
+    """
+    folder = _tokenizer_folder(settings, resolved)
+    tokenizer_config = read_json(folder / "tokenizer_config.json")
+    _refuse_scripts(resolved.name, tokenizer_config)
+    return Tokens(_read_vocabulary(folder), bool(tokenizer_config.get("add_blank", True))), tokenizer_config, folder
 
 
 def _read_vocabulary(folder: Path) -> dict[str, int]:
