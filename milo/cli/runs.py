@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from milo.runs import Run
 
 
-@click.group()
-def runs() -> None:
-    """List, show and compare trainings."""
+@click.group(invoke_without_command=True)
+@click.pass_context
+def runs(context: click.Context) -> None:
+    """List, show and compare trainings; alone it lists them."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_runs)
 
 
 @runs.command("list")

@@ -97,6 +97,7 @@ def made(settings: Settings, name: str, rate: float, wer: float) -> Run:
 def test_runs_are_listed_shown_and_compared(settings: Settings, env: dict[str, str]) -> None:
     one, two = made(settings, "one", 0.1, 0.5), made(settings, "two", 0.2, 0.25)
     listed = milo("runs", "list", **env)
+    assert milo("runs", **env).stdout == listed.stdout
     assert one.id in listed.stdout and "wer 25.0 %" in listed.stdout
     shown = milo("runs", "show", "two", **env)
     assert two.id in shown.stdout and "12.50" in shown.stdout
