@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check env example clean
+.PHONY: help demo up test faults check env example clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -20,6 +20,9 @@ up: $(READY) ## start Milo and keep it running
 
 test: $(READY) ## all tests
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+
+faults: $(READY) ## make every fault many times under load, print one table (FAULTS="--short", "--only redis")
+	@$(BIN)/python -m tests.faults $(FAULTS)
 
 check: $(READY) ## style, types, import rules
 	@$(BIN)/ruff check

@@ -153,6 +153,7 @@ def exposition(context: Context) -> bytes:
     """Everything in Prometheus' text format: all processes' counters merged, and the readings of this moment."""
     counted: CollectorRegistry = REGISTRY
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        metrics.forget_dead()
         counted = CollectorRegistry()
         multiprocess.MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
     now = CollectorRegistry()

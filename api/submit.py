@@ -241,7 +241,7 @@ def submit(context: Context, new: NewJob) -> Job:
     queue.ping_redis(context.settings)
     job = context.ledger.create(new.model_copy(update={"max_attempts": context.settings.max_attempts}))
     if job.state == "queued":
-        queue.submit(job)
+        queue.soon(queue.submit, job)
     return job
 
 

@@ -7,6 +7,7 @@ the write lock at their start (`BEGIN IMMEDIATE`), so two writers queue up inste
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 from filelock import FileLock
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 
 from milo.errors import Unavailable
 from milo.settings import Settings
@@ -28,12 +29,19 @@ def connect(url: str) -> Engine:
     if not url.startswith("sqlite"):
         return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=45)
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, pool_size=5, max_overflow=45)
+    path = engine.url.database or ""
 
     @event.listens_for(engine, "connect")
-    def _pragmas(connection: Any, _record: Any) -> None:
+    def _pragmas(connection: Any, record: Any) -> None:
+        record.info["file"] = _identity(path)
         connection.isolation_level = None  # we say BEGIN ourselves
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
             connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "checkout")
+    def _same_file(_connection: Any, record: Any, _proxy: Any) -> None:
+        if record.info["file"] != _identity(path):  # a backup was put in its place: rows must not go into a ghost
+            raise DisconnectionError(f"{path} is another file now")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -43,6 +51,15 @@ def connect(url: str) -> Engine:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+def _identity(path: str) -> tuple[int, int]:
+    """Which file is at the path: device and inode; zeros when there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return (0, 0)
+    return (found.st_dev, found.st_ino)
 
 
 @contextmanager
@@ -69,6 +86,9 @@ def _sentences() -> Iterator[None]:
     except DBAPIError as error:
         if error.__class__.__name__ in ("OperationalError", "InterfaceError") or error.connection_invalidated:
             raise Unavailable(f"the ledger's database does not answer: {error.orig}", retry_after_s=2) from error
+        if error.__class__.__name__ == "DatabaseError":  # "malformed", "not a database"
+            detail = f"the ledger's database is damaged: {error.orig}. Stop Milo and restore a backup"
+            raise Unavailable(detail, code="ledger_damaged", retry_after_s=60) from error
         raise
 
 

@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 Check = dict[str, Any]
 ENGINES_KEY = "milo:engines"
 LOW_DISK_BYTES = 2 * 1024**3
+"""Work goes on, and somebody should look."""
+FULL_DISK_BYTES = 32 * 1024**2
+"""Nothing can be accepted."""
 OVERDUE_S = 600
 """A webhook that should have gone out this long ago: nobody sends."""
 WARNINGS_CACHE_S = 60.0
@@ -40,16 +43,22 @@ _warnings: dict[str, tuple[float, list[str]]] = {}
 
 def check(settings: Settings, ledger: Ledger, files: Files) -> dict[str, Any]:
     """The health document. `down`: no job can be accepted; `degraded`: accepted, but something is missing."""
+    redis_ = _guarded(lambda: _redis(settings))
+    unknown = {"ok": False, "detail": "unknown while Redis does not answer"}  # asking a hung one again costs 0.5 s
     checks = {
-        "redis": _guarded(lambda: _redis(settings)),
+        "redis": redis_,
         "database": _guarded(lambda: _database(ledger)),
-        "workers": _guarded(lambda: _workers(settings)),
+        "workers": _guarded(lambda: _workers(settings)) if redis_["ok"] else unknown,
         "webhooks": _guarded(lambda: _webhooks(ledger)),
         "storage": _guarded(lambda: _storage(settings, files)),
         "gpu": _guarded(lambda: _gpu(settings)),
         "models": _guarded(lambda: _models(settings)),
     }
-    vital = all(checks[name]["ok"] for name in ("redis", "database", "storage"))
+    vital = (
+        checks["redis"]["ok"]
+        and checks["database"]["ok"]
+        and not checks["storage"].pop("full", not checks["storage"]["ok"])
+    )
     whole = all(one["ok"] for one in checks.values())
     engines = engines_in_memory(settings) if checks["redis"]["ok"] else []
     total = sum(int(card["memory_total_bytes"]) for card in gpu.readings())
@@ -141,9 +150,11 @@ def _storage(settings: Settings, files: Files) -> Check:
     free = shutil.disk_usage(settings.home).free
     where = str(settings.home) if files.is_local else f"{settings.home} and {settings.storage_url.split('://')[0]}://"
     if not os.access(settings.home, os.W_OK):
-        return {"ok": False, "detail": f"{settings.home} is not writable"}
+        return {"ok": False, "detail": f"{settings.home} is not writable", "full": True}
     detail = f"{free / 1e9:.1f} GB free at {where}"
-    return {"ok": free >= LOW_DISK_BYTES, "detail": detail if free >= LOW_DISK_BYTES else f"{detail}: too little"}
+    if free >= LOW_DISK_BYTES:
+        return {"ok": True, "detail": detail}
+    return {"ok": False, "detail": f"{detail}: too little", "full": free < FULL_DISK_BYTES}
 
 
 def _gpu(settings: Settings) -> Check:

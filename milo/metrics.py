@@ -6,7 +6,9 @@ it each process counts for itself alone.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import socket
 
 from prometheus_client import Counter, Gauge, Histogram, values
@@ -16,6 +18,20 @@ if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
     values.ValueClass = values.MultiProcessValue(  # type: ignore[no-untyped-call]
         lambda: f"{socket.gethostname()}-{os.getpid()}"
     )
+
+
+def forget_dead() -> None:
+    """Drop the live gauges of processes of this host that are gone: a killed one has no time to do it itself."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if not folder:
+        return
+    pattern = re.compile(rf"gauge_live[a-z]*_{re.escape(socket.gethostname())}-(\d+)\.db")
+    for name in os.listdir(folder):
+        found = pattern.fullmatch(name)
+        if found and not os.path.exists(f"/proc/{found[1]}"):
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(os.path.join(folder, name))
+
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
 

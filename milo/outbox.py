@@ -36,8 +36,9 @@ def add(
 
 def take_due(engine: Engine, now: float, lease_s: float, limit: int) -> list[dict[str, Any]]:
     """Claim pending webhooks that are due; another sender leaves them alone until the lease ends."""
-    free = or_(webhooks.c.lease_expires_at.is_(None), webhooks.c.lease_expires_at < now)
-    due = and_(webhooks.c.state == "pending", webhooks.c.due_at <= now, free)
+    lease = webhooks.c.lease_expires_at
+    free = or_(lease.is_(None), lease < now, lease > now + 2 * lease_s)  # the last: the clock was set back
+    due = and_(webhooks.c.state == "pending", or_(webhooks.c.due_at <= now, webhooks.c.attempts == 0), free)
     which = select(webhooks.c.id).where(due).order_by(webhooks.c.due_at).limit(limit)
     with reading(engine) as connection:
         if connection.execute(which.limit(1)).first() is None:

@@ -5,21 +5,33 @@ The queue carries wake-ups. What to do, and whether it is still to be done, stan
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as StillPublishing
 from functools import lru_cache
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import redis
 from celery import Celery
 from kombu.exceptions import OperationalError
+from kombu.transport import TRANSPORT_ALIASES
 
 from milo.errors import Unavailable
 from milo.jobs import GPU_QUEUES, QUEUES, Job
 from milo.settings import Settings, get_settings
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 PIPELINE = 500
 """Wake-ups in one round trip."""
+PUBLISH_WAIT_S = 0.25
+"""How long a request waits for its own wake-up to go out."""
+PUBLISHERS = 8
+"""Threads that publish for requests; they hang while Redis does."""
 
+# by its alias: kombu goes back to the scheme of the URL when it connects again
+TRANSPORT_ALIASES["redis"] = TRANSPORT_ALIASES["rediss"] = "milo.broker:Transport"
 app = Celery("milo", include=["workers.tasks", "workers.ticks"])
 app.config_from_object("celery_config")
 
@@ -75,6 +87,23 @@ def tick(name: str) -> None:
         app.send_task(f"milo.tick.{name}", queue="cpu", ignore_result=True, expires=5)
     except (OperationalError, redis.RedisError, OSError):
         return
+
+
+def soon(publish: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+    """`publish(...)` for somebody who must not wait for a Redis that hangs: kombu gives it up after 10 to 20 s.
+
+    None when it is not done in `PUBLISH_WAIT_S`: it goes on by itself, and if it fails the reconciler stands in.
+    """
+    publishing = _publishers().submit(publish, *args, **kwargs)
+    try:
+        return publishing.result(PUBLISH_WAIT_S)
+    except StillPublishing:
+        return None
+
+
+@lru_cache(maxsize=1)
+def _publishers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(PUBLISHERS, "publish")
 
 
 @lru_cache(maxsize=4)

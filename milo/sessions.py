@@ -130,7 +130,7 @@ class Sessions:
     """All sessions. Every method may raise `Unavailable` (`redis_down`), and `Invalid` for what can't be an id."""
 
     def __init__(self, settings: Settings, client: redis.Redis | None = None) -> None:
-        self._redis = client or redis_client(settings.redis_url)
+        self._redis = client or redis_client(settings.redis_url, 0.5)
         self._ttl_ms = max(1, int(settings.session_ttl_s * 1000))
         self._keep = settings.session_exchanges
 

@@ -26,7 +26,8 @@ from milo.services import Running, Service
 from milo.settings import Settings
 
 BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-HEALTHY_AFTER_S = 60.0
+HEALTHY_AFTER_S = 15.0
+"""What was ready and lived this long did not die of its start, and comes back at once; back-off is for what does."""
 LOG_BYTES = 10 * 1024**2
 LINE_BYTES = 16 * 1024
 ORPHAN_S = 6.0
@@ -60,6 +61,7 @@ class Child:
         self._command, self._env, self._say = list(command), dict(env), say
         log.parent.mkdir(parents=True, exist_ok=True)
         self._file = logging.handlers.RotatingFileHandler(log, maxBytes=LOG_BYTES, backupCount=2, encoding="utf-8")
+        self._file.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk; the person sees the line
 
     def start(self) -> None:
         """Start the process in a session of its own, so that Ctrl-C reaches the supervisor alone."""
@@ -169,11 +171,11 @@ class Supervisor:
         if how is None:
             if not child.is_ready and self._is_ready(child) and child.failures:
                 child.note("is back")
-            if child.failures and now - child.born > HEALTHY_AFTER_S:
+            if child.failures and _was_healthy(child, now):
                 child.failures = 0
             return
         child.finish_off()
-        if now - child.born > HEALTHY_AFTER_S:
+        if _was_healthy(child, now):
             child.failures = 0
         wait_s = BACKOFF_S[min(child.failures, len(BACKOFF_S) - 1)]
         child.failures += 1
@@ -194,6 +196,10 @@ class Supervisor:
                     child.note("did not end in time and is killed")
                 child.finish_off()
         self._reaper.close()
+
+
+def _was_healthy(child: Child, now: float) -> bool:
+    return child.is_ready and now - child.born > HEALTHY_AFTER_S
 
 
 def _alive(child: Child, asked_at: float, hurry: threading.Event) -> bool:

@@ -10,11 +10,13 @@ import asyncio
 import base64
 import ipaddress
 import json
+import logging
 import os
 import random
 import secrets
 import socket
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -22,6 +24,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import redis
 from sqlalchemy import Engine, or_, select
 from standardwebhooks import Webhook
 
@@ -31,8 +34,11 @@ from milo.errors import Invalid
 from milo.schema import api_keys
 from milo.settings import Settings
 
+log = logging.getLogger(__name__)
+
 SENDER_S = 20.0
 """How long one sender takes up new deliveries before it lets the next tick go on."""
+KEEP_S = 2.0
 AT_ONCE = 64
 MAX_URL = 2048
 OPERATOR = "operator"
@@ -221,12 +227,23 @@ def _retry_after_s(header: str | None, now: float) -> float:
     return min(max(wait_s, 0.0), 86_400.0)
 
 
-async def deliver_due(settings: Settings, engine: Engine) -> int:
-    """Send what is due, many at once, so that a slow receiver holds up nobody. Returns the number of tries."""
+async def deliver_due(settings: Settings, engine: Engine, keep: Callable[[], object] = lambda: None) -> int:
+    """Send what is due, many at once, so that a slow receiver holds up nobody. Returns the number of tries.
+
+    `keep` is called every `KEEP_S` to stay the one sender; when it raises, what is on its way is the last.
+    """
     running: set[asyncio.Task[None]] = set()
     count = 0
     until = time.monotonic() + SENDER_S
+    kept = time.monotonic()
     while True:
+        if time.monotonic() - kept > KEEP_S:
+            kept = time.monotonic()
+            try:
+                await asyncio.to_thread(keep)
+            except redis.RedisError as error:
+                log.warning("this sender of webhooks stops: %s", error)
+                until = 0.0
         room = AT_ONCE - len(running) if time.monotonic() < until else 0
         lease_s = settings.webhook_timeout_s * 2
         due = await asyncio.to_thread(outbox.take_due, engine, time.time(), lease_s, room) if room else []

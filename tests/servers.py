@@ -101,13 +101,17 @@ def api_process(settings: Settings, **more: str) -> Iterator[tuple[str, subproce
 
 
 @contextmanager
-def celery_worker(settings: Settings, queues: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A real worker process on these queues, ready to take tasks."""
+def celery_worker(
+    settings: Settings, queues: str, *options: str, log: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A real worker process on these queues, ready to take tasks. `log` gets what it says, if it is given."""
     node = f"test-{os.getpid()}-{time.monotonic_ns()}"
     command = [sys.executable, "-m", "celery", "-A", "milo.queue", "worker", "-Q", queues, "-c", "1"]
     command += ["-n", f"{node}@%h", "--without-gossip", "--without-mingle", "--loglevel", "WARNING", *options]
     env = environment(settings, MILO_WORKER_NODE=node, REMAP_SIGTERM="SIGQUIT")
-    process = subprocess.Popen(command, cwd=ROOT, env=env)
+    with open(log or os.devnull, "wb") as file:
+        said = {"stdout": file, "stderr": file} if log else {}
+        process = subprocess.Popen(command, cwd=ROOT, env=env, **said)
     client = redis.Redis.from_url(settings.redis_url)
     try:
         wait_until(lambda: bool(client.exists(f"milo:worker:{node}")) or process.poll() is not None, "no worker", 60)

@@ -24,7 +24,7 @@ from milo.redis_server import find_redis_server, warnings_about
 from milo.services import Running, Service, all_services, wait_until, worker_pids
 from milo.settings import Settings
 from milo.stack import environment, is_up, note_of, up
-from milo.supervisor import Supervisor
+from milo.supervisor import HEALTHY_AFTER_S, Supervisor
 from tests.live import Live, live_stack, processes_of
 from tests.servers import redis_server
 
@@ -203,6 +203,35 @@ def test_a_service_that_is_never_ready_is_named(tmp_path: Path) -> None:
     object.__setattr__(stage.supervisor.children[0].service, "ready", lambda running: False)
     with pytest.raises(Unavailable, match="one was not ready"):
         stage.supervisor.start(stage.names)
+    stage.supervisor.stop(threading.Event())
+
+
+def test_what_was_healthy_comes_back_at_once_and_what_dies_at_its_start_backs_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(tmp_path, {"one": PATIENT, "two": BROKEN})
+    healthy, dying = stage.supervisor.children
+    for child in (healthy, dying):
+        child.start()
+    monkeypatch.setattr("milo.supervisor.BACKOFF_S", (0.0, 1000.0))
+    healthy.is_ready = True
+    for _ in range(3):
+        healthy.born -= HEALTHY_AFTER_S + 1
+        assert healthy.process
+        healthy.process.kill()
+        healthy.process.wait()
+        stage.supervisor._mend(healthy)  # sees that it died
+        stage.supervisor._mend(healthy)  # starts it
+        assert healthy.restart_at is None and healthy.ended() is None
+        healthy.is_ready = True
+    for _ in range(2):
+        assert dying.process
+        dying.process.wait()
+        stage.supervisor._mend(dying)
+        restart_at = dying.restart_at
+        stage.supervisor._mend(dying)
+    assert restart_at is not None and dying.restart_at == restart_at, "it was started again without a pause"
+    stage.stop.set()
     stage.supervisor.stop(threading.Event())
 
 

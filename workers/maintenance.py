@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
+import redis
 from sqlalchemy import delete, select
 
 from milo import queue, webhooks
@@ -19,6 +21,7 @@ from milo.settings import Settings
 from milo.watchdog import patrol
 
 CLEAN_AT_ONCE = 500
+SENDER_LOCK_S = 10.0
 
 
 def reconcile(settings: Settings, ledger: Ledger) -> int:
@@ -36,13 +39,14 @@ def reconcile(settings: Settings, ledger: Ledger) -> int:
 
 def deliver_webhooks(settings: Settings, ledger: Ledger) -> int:
     """Send what is due. One sender at a time, so that slow receivers never take every slot of the CPU worker."""
-    lock = queue.redis_client(settings.redis_url).lock("milo:webhook-sender", timeout=webhooks.SENDER_S * 3)
+    # short, and renewed by the sender: one that was killed must not keep the others waiting
+    lock = queue.redis_client(settings.redis_url).lock("milo:webhook-sender", timeout=SENDER_LOCK_S, thread_local=False)
     if not lock.acquire(blocking=False):
         return 0
     try:
-        return asyncio.run(webhooks.deliver_due(settings, ledger.engine))
+        return asyncio.run(webhooks.deliver_due(settings, ledger.engine, keep=lock.reacquire))
     finally:
-        if lock.owned():
+        with contextlib.suppress(redis.RedisError):
             lock.release()
 
 

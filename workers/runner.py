@@ -11,14 +11,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from milo import metrics, pause, queue
-from milo.errors import Cancelled, EngineError, LeaseLost, MiloError, NotFound, OutOfMemory
+from milo.errors import Cancelled, MiloError, NotFound, Unavailable
 from milo.files import Files
 from milo.jobs import Job
 from milo.ledger import Ledger
 from milo.settings import Settings
+from workers.ends import as_milo, end_child_if_gpu_is_broken, lost_is_fine, patiently
 from workers.work import WORK, Done, Group, Held, Later, Next, Work
 
 log = logging.getLogger(__name__)
@@ -47,7 +49,11 @@ class Runner:
 
     def run(self, job_id: str) -> str:
         """Act on one wake-up. Returns a word for Celery's log: what became of it."""
-        claim = self.ledger.claim(job_id, self.worker)
+        try:
+            claim = self.ledger.claim(job_id, self.worker)
+        except Unavailable as error:
+            log.warning("job %s stays queued: %s", job_id, error)
+            return "the ledger is away"
         if claim is None:
             return "nothing to do"
         held = Held(claim, self.settings, self.ledger, self.files)
@@ -58,10 +64,10 @@ class Runner:
             with self._heartbeat(group):
                 return self._drive(group, work)
         except Exception as error:  # the work's own fault, not the queue's: every job of the group learns of it
-            problem = _as_milo(error)
+            problem = as_milo(error)
             for left in list(group.held.values()):
                 group.fail(left, problem)
-            _end_child_if_gpu_is_broken(error)
+            end_child_if_gpu_is_broken(error)
             return problem.code
 
     # --- driving ----------------------------------------------------------------------------------------------------
@@ -73,7 +79,7 @@ class Runner:
             now = time.monotonic()
             cancelled = False
             if now - asked >= ASK_EVERY_S:
-                cancelled, asked = self.ledger.to_be_cancelled([held.claim for held in group.held.values()]), now
+                cancelled, asked = self._is_cancelled(group), now
             if cancelled or now - renewed >= min(1.0, self.settings.lease_s / 3):
                 self._renew(group)
                 renewed = now
@@ -119,8 +125,9 @@ class Runner:
             self._pass_on(held, outcome)
         elif isinstance(outcome, Later):
             group.held.pop(held.id, None)
-            with _lost_is_fine(held):
-                self.ledger.release(held.claim, due_in_s=outcome.in_s, compute_s=held.spent_s())
+            with lost_is_fine():
+                release = partial(self.ledger.release, due_in_s=outcome.in_s, compute_s=held.spent_s())
+                patiently(release, held.claim)
         else:
             group.finish(held, outcome)
 
@@ -149,20 +156,31 @@ class Runner:
             steps.close()  # type: ignore[attr-defined]
         for held in list(group.held.values()):
             group.held.pop(held.id)
-            with _lost_is_fine(held):
-                released = self.ledger.release(
-                    held.claim, compute_s=held.spent_s(), progress=held.progress, due_in_s=due_in_s
+            with lost_is_fine():
+                release = partial(
+                    self.ledger.release, compute_s=held.spent_s(), progress=held.progress, due_in_s=due_in_s
                 )
+                released = patiently(release, held.claim)
                 if due_in_s is None:
                     queue.submit(released)
         return word
 
     # --- leases -----------------------------------------------------------------------------------------------------
 
+    def _is_cancelled(self, group: Group) -> bool:
+        try:
+            return self.ledger.to_be_cancelled([held.claim for held in group.held.values()])
+        except Unavailable:
+            return False  # work goes on while the ledger is away
+
     def _renew(self, group: Group) -> None:
         held = list(group.held.values())
         moved = {one.id: one.progress for one in held if one.progress}
-        renewal = self.ledger.renew([one.claim for one in held], moved)
+        try:
+            renewal = self.ledger.renew([one.claim for one in held], moved)
+        except Unavailable as error:
+            log.warning("leases were not renewed: %s", error)
+            return
         for one in held:
             if one.id in renewal.lost:
                 log.warning("job %s: the lease was lost, its work is dropped", one.id)
@@ -171,8 +189,8 @@ class Runner:
             elif one.id in renewal.cancelled and not one.cancelled:
                 one.cancelled = True
                 group.held.pop(one.id, None)
-                with _lost_is_fine(one):
-                    self.ledger.cancelled(one.claim)
+                with lost_is_fine():
+                    patiently(self.ledger.cancelled, one.claim)
                     self._ended(one, "cancelled")
 
     @contextmanager
@@ -212,8 +230,9 @@ class Runner:
     # --- ends -------------------------------------------------------------------------------------------------------
 
     def finish(self, held: Held, done: Done) -> None:
-        with _lost_is_fine(held):
-            self.ledger.finish(
+        with lost_is_fine():
+            patiently(
+                self.ledger.finish,
                 held.claim,
                 done.result,
                 result_file=done.file,
@@ -228,29 +247,30 @@ class Runner:
 
     def _pass_on(self, held: Held, following: Next) -> None:
         self.files.share_work(held.id)
-        with _lost_is_fine(held):
-            queue.submit(self.ledger.release(held.claim, stage=following.stage, audio_s=following.audio_s))
+        with lost_is_fine():
+            release = partial(self.ledger.release, stage=following.stage, audio_s=following.audio_s)
+            queue.submit(patiently(release, held.claim))
 
     def again(self, held: Held, stage: str) -> None:
         if held.job.attempt >= held.job.max_attempts:
             lost = f"what was done before the stage {held.job.stage!r} was lost {held.job.attempt} times"
             return self.fail(held, MiloError(f"{lost}; do all workers share MILO_HOME?", code="work_lost"))
-        with _lost_is_fine(held):
-            queue.submit(self.ledger.release(held.claim, stage=stage, retry=True))
+        with lost_is_fine():
+            queue.submit(patiently(self.ledger.release, held.claim, stage=stage, retry=True))
 
     def fail(self, held: Held, error: MiloError) -> None:
         job = held.job
-        with _lost_is_fine(held):
+        with lost_is_fine():
             if isinstance(error, Cancelled):
-                self.ledger.cancelled(held.claim)
+                patiently(self.ledger.cancelled, held.claim)
                 self._ended(held, "cancelled")
             elif error.retryable and job.attempt < job.max_attempts:
                 wait_s = error.retry_after_s or RETRY_AFTER_S[min(job.attempt, len(RETRY_AFTER_S)) - 1]
                 log.warning("job %s: %s (attempt %d of %d)", job.id, error, job.attempt, job.max_attempts)
-                self.ledger.release(held.claim, due_in_s=wait_s, retry=True)
+                patiently(self.ledger.release, held.claim, due_in_s=wait_s, retry=True)
             else:
                 log.error("job %s failed: %s", job.id, error)
-                self.ledger.fail(held.claim, error)
+                patiently(self.ledger.fail, held.claim, error)
                 self._ended(held, "failed")
 
     def _ended(self, held: Held, state: str) -> None:
@@ -268,28 +288,3 @@ class Runner:
     def _stopping(self) -> bool:
         """Whether the worker above this child was told to stop (`workers.tasks` leaves the note)."""
         return (self.settings.home / "run" / f"stop-{os.getppid()}").exists()
-
-
-@contextmanager
-def _lost_is_fine(held: Held) -> Iterator[None]:
-    """Another attempt owns the job by now; what this one has to say counts for nothing."""
-    try:
-        yield
-    except LeaseLost as error:
-        log.warning("%s", error)
-
-
-def _as_milo(error: Exception) -> MiloError:
-    if isinstance(error, MiloError):
-        return error
-    log.exception("a job's work raised %s", type(error).__name__, exc_info=error)
-    if isinstance(error, MemoryError):
-        return OutOfMemory("this machine has too little memory for the job")
-    return EngineError(f"{type(error).__name__}: {error}", code="internal_error")
-
-
-def _end_child_if_gpu_is_broken(error: Exception) -> None:
-    """After a CUDA fault every further call in this process fails: Celery starts a new child."""
-    if "CUDA error" in str(error):
-        log.critical("the CUDA context is unusable, this child ends: %s", error)
-        os._exit(1)

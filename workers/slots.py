@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Any
 
 import redis
 
@@ -20,16 +21,20 @@ SHARE = 0.8
 def take_slot(settings: Settings, name: str, every_s: float | None) -> bool:
     """Whether this tick is the first of its slot. `every_s` is beat's period; None: somebody asked by hand.
 
-    The lock is never released: it ends with the slot.
+    The slot ends by itself. One that was taken in the future is free: the clock was set back, and Redis, which keeps
+    time by it, would hold the slot until the old time has come again.
     """
     if every_s is None:
         return True
     client = redis_client(settings.redis_url)
+    key, now, kept_ms = f"milo:tick:{name}", time.time(), max(1, int(every_s * SHARE * 1000))
     try:
-        lock = client.lock(f"milo:tick:{name}", timeout=every_s * SHARE, blocking=False, thread_local=False)
-        if not lock.acquire():
-            return False
-        client.hset(BEAT_KEY, name, str(time.time()))
+        if not client.set(key, now, nx=True, px=kept_ms):
+            taken_at: Any = client.get(key)
+            if taken_at is None or float(taken_at) <= now:
+                return False
+            client.set(key, now, px=kept_ms)
+        client.hset(BEAT_KEY, name, str(now))
     except redis.RedisError as error:
         log.warning("the tick %s is left out: Redis does not answer: %s", name, error)
         return False

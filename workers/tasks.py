@@ -16,9 +16,10 @@ from typing import Any
 import redis
 from billiard import current_process
 from celery import Task
-from celery.signals import worker_process_init, worker_ready, worker_shutting_down
+from celery.signals import celeryd_init, worker_process_init, worker_ready, worker_shutting_down
+from filelock import FileLock, Timeout
 
-from milo import events, gpu, queue
+from milo import events, gpu, metrics, queue
 from milo.files import Files
 from milo.jobs import GPU_QUEUES, KINDS
 from milo.ledger import Ledger
@@ -32,6 +33,10 @@ from workers.stuck import end_children
 log = logging.getLogger(__name__)
 
 ALIVE_TTL_S = 20
+TWIN_S = 5.0
+"""How long a worker waits for the one before it to end."""
+_locks: list[FileLock] = []
+"""Held until the process ends, however it ends."""
 
 
 @lru_cache(maxsize=1)
@@ -63,10 +68,25 @@ def _stop_note(pid: int) -> Any:
     return get_settings().home / "run" / f"stop-{pid}"
 
 
+@celeryd_init.connect
+def _one_of_a_name(sender: str, **_: Any) -> None:
+    """Refuse to start beside a worker of the same name: this one would take away the jobs that the other holds."""
+    folder = get_settings().home / "run"
+    folder.mkdir(parents=True, exist_ok=True)
+    node = os.environ.get("MILO_WORKER_NODE") or sender
+    lock = FileLock(folder / f"{node}.lock")
+    try:
+        lock.acquire(timeout=TWIN_S)
+    except Timeout:
+        raise SystemExit(f"milo: a worker named {node} runs already on {get_settings().home}; stop it first") from None
+    _locks.append(lock)
+
+
 @worker_process_init.connect
 def _child_starts(**_: Any) -> None:
     """The slot's last child is dead if there was one: take back what it held, without waiting for its leases."""
     configure_logging(get_settings())
+    metrics.forget_dead()
     runner = get_runner()
     taken_back = runner.ledger.reap(worker=runner.worker)
     for job in taken_back:

@@ -37,5 +37,5 @@ def _replay(context: Context, key: Key, webhook_id: str) -> object:
         raise unknown
     outbox.get(engine, webhook_id)
     outbox.replay(engine, webhook_id, time.time())
-    queue.tick("webhooks")
+    queue.soon(queue.tick, "webhooks")
     return webhook_document(outbox.get(engine, webhook_id))

@@ -11,7 +11,7 @@ from sqlalchemy import and_, case, func, or_, select, update
 from milo.database import reading, writing
 from milo.errors import LeaseLost, MiloError
 from milo.jobs import Job, Progress, queue_for
-from milo.ledger.store import Claim, Store, group_key, held, job_from
+from milo.ledger.store import LONGEST_WAIT_S, READABLE, Claim, Store, group_key, held, is_due, job_from
 from milo.schema import jobs
 
 
@@ -30,7 +30,10 @@ class Living(Store):
 
     def claim(self, job_id: str, worker: str) -> Claim | None:
         """Take a queued job, or a running one whose lease ran out. None: there is nothing to do for this message."""
-        found = self._claim(jobs.c.id == job_id, worker)
+        now = self.clock()
+        lost = and_(jobs.c.state == "running", self.lease_ended(now), jobs.c.attempt < jobs.c.max_attempts)
+        ready = and_(jobs.c.state == "queued", is_due(now))
+        found = self._claim(and_(jobs.c.id == job_id, or_(ready, lost)), worker, now)
         return found[0] if found else None
 
     def claim_like(self, job: Job, worker: str, most: int) -> list[Claim]:
@@ -43,19 +46,16 @@ class Living(Store):
         oldest = (
             select(jobs.c.id)
             .where(jobs.c.queue == job.queue, jobs.c.state == "queued", jobs.c.stage == job.stage)
-            .where(jobs.c.group_key == key, jobs.c.attempt == 1, or_(jobs.c.due_at.is_(None), jobs.c.due_at <= now))
+            .where(jobs.c.group_key == key, jobs.c.attempt == 1, is_due(now))
             .order_by(jobs.c.published_at)
             .limit(most)
         )
-        return self._claim(jobs.c.id.in_(oldest), worker)
+        return self._claim(and_(jobs.c.id.in_(oldest), jobs.c.state == "queued"), worker, now)
 
-    def _claim(self, which: Any, worker: str) -> list[Claim]:
-        now = self.clock()
-        expired = and_(jobs.c.state == "running", jobs.c.lease_expires_at < now, jobs.c.attempt < jobs.c.max_attempts)
-        ready = and_(jobs.c.state == "queued", or_(jobs.c.due_at.is_(None), jobs.c.due_at <= now))
+    def _claim(self, which: Any, worker: str, now: float) -> list[Claim]:
         statement = (
             update(jobs)
-            .where(which, or_(ready, expired), jobs.c.cancel_requested.is_(False))
+            .where(which, jobs.c.cancel_requested.is_(False), READABLE)
             .values(
                 state="running",
                 attempt=case((jobs.c.state == "running", jobs.c.attempt + 1), else_=jobs.c.attempt),
@@ -126,7 +126,7 @@ class Living(Store):
             "slices": jobs.c.slices + 1,
             "attempt": jobs.c.attempt + (1 if retry else 0),
             "compute_s": jobs.c.compute_s + compute_s,
-            "due_at": None if due_in_s is None else now + due_in_s,
+            "due_at": None if due_in_s is None else now + min(due_in_s, LONGEST_WAIT_S),
             "published_at": now if due_in_s is None else None,
         }
         if stage:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import Select, and_, func, select
 
 from milo.database import reading
 from milo.errors import NotFound
-from milo.jobs import PRIORITIES, Batch, Job, State
+from milo.jobs import PRIORITIES, QUEUES, Batch, Job, State
 from milo.ledger.store import Store, job_from
 from milo.schema import batches, jobs
+
+
+def _waiting(queue: str, state: str = "queued") -> Select[Any]:
+    """The number of jobs of one queue and state: a range of one index, whatever else there is."""
+    return select(func.count()).select_from(jobs).where(jobs.c.queue == queue, jobs.c.state == state)
 
 
 class Reading(Store):
@@ -76,16 +81,17 @@ class Reading(Store):
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Jobs that have not ended: `{queue: {state: n}}`."""
-        query = select(jobs.c.queue, jobs.c.state, func.count()).where(jobs.c.state.in_(("queued", "running")))
         result: dict[str, dict[str, int]] = {}
         with reading(self.engine) as connection:
-            for queue, state, count in connection.execute(query.group_by(jobs.c.queue, jobs.c.state)):
-                result.setdefault(queue, {})[state] = count
+            for queue in QUEUES:
+                for state in ("queued", "running"):
+                    if count := connection.execute(_waiting(queue, state)).scalar_one():
+                        result.setdefault(queue, {})[state] = count
         return result
 
     def decoded_ahead_s(self) -> float:
         """Seconds of audio that archives have decoded and the GPU has not transcribed yet."""
-        waiting = and_(jobs.c.queue == "gpu.batch", jobs.c.state.in_(("queued", "running")))
+        waiting = and_(jobs.c.queue == "gpu.batch", jobs.c.state.in_(("queued", "running")), jobs.c.audio_s > 0)
         with reading(self.engine) as connection:
             return float(connection.execute(select(func.sum(jobs.c.audio_s)).where(waiting)).scalar() or 0)
 
@@ -94,15 +100,13 @@ class Reading(Store):
         rank = [f"gpu.{priority}" for priority in PRIORITIES]
         mine = f"gpu.{job.priority}"
         higher = rank[: rank.index(mine)]
-        before = or_(
-            jobs.c.queue.in_(higher),
-            and_(jobs.c.queue == job.queue, jobs.c.published_at < (job.published_at or job.created_at)),
-        )
+        mine_before = jobs.c.published_at < (job.published_at or job.created_at)
+        counted = [_waiting(name) for name in higher]
+        counted.append(_waiting(job.queue).where(mine_before))
         if job.queue != mine:  # still to be decoded: all that is decoded goes first
-            before = or_(before, jobs.c.queue == mine)
-        query = select(func.count()).select_from(jobs).where(jobs.c.state == "queued", before)
+            counted.append(_waiting(mine))
         with reading(self.engine) as connection:
-            return int(connection.execute(query).scalar_one())
+            return sum(int(connection.execute(query).scalar_one()) for query in counted)
 
     def seconds_per_job(self, kind: str, sample: int = 50) -> float | None:
         """Mean compute seconds of the last finished jobs of a kind; None before the first."""

@@ -11,7 +11,7 @@ from milo.database import reading, writing
 from milo.errors import Conflict, MiloError
 from milo.jobs import KINDS, Batch, Job, queue_for
 from milo.ledger.read import Reading
-from milo.ledger.store import AT_ONCE, job_from
+from milo.ledger.store import AT_ONCE, READABLE, is_due, job_from
 from milo.schema import batches, jobs
 
 
@@ -99,9 +99,11 @@ class Recovering(Reading):
         cancelled.
         """
         now = self.clock()
-        gone = jobs.c.worker == worker if worker else jobs.c.lease_expires_at < now
+        gone = jobs.c.worker == worker if worker else self.lease_ended(now)
         with reading(self.engine) as connection:
-            rows = connection.execute(select(jobs).where(jobs.c.state == "running", gone).limit(AT_ONCE)).all()
+            rows = connection.execute(
+                select(jobs).where(jobs.c.state == "running", gone, READABLE).limit(AT_ONCE)
+            ).all()
         queued = []
         for row in rows:
             with writing(self.engine) as tx:
@@ -139,20 +141,37 @@ class Recovering(Reading):
             passed = grace
             if depth > 0:
                 newest = [
-                    select(func.max(jobs.c.published_at)).where(jobs.c.queue == queue, jobs.c.state == state)
+                    select(func.max(jobs.c.published_at)).where(
+                        jobs.c.queue == queue, jobs.c.state == state, jobs.c.published_at <= now
+                    )
                     for state in ("running", "succeeded", "failed")
                 ]
                 with reading(self.engine) as connection:
                     times = [connection.execute(query).scalar() for query in newest]
                 passed = min(grace, max((t for t in times if t), default=0.0) - self.settings.lost_after_s)
-            due = and_(jobs.c.published_at.is_(None), or_(jobs.c.due_at.is_(None), jobs.c.due_at <= now))
-            stale = and_(jobs.c.published_at < passed, jobs.c.due_at.is_(None))
-            which = select(jobs.c.id).where(jobs.c.queue == queue, jobs.c.state == "queued", or_(due, stale))
-            which = which.order_by(jobs.c.published_at).limit(AT_ONCE)
-            with reading(self.engine) as connection:
-                if connection.execute(which.limit(1)).first() is None:
-                    continue
-            again = update(jobs).where(jobs.c.id.in_(which)).values(published_at=now).returning(jobs)
+            ids = self._without_message(queue, passed, now)
+            if not ids:
+                continue
+            still = and_(jobs.c.id.in_(ids), jobs.c.state == "queued", READABLE)
             with writing(self.engine) as tx:
+                again = update(jobs).where(still).values(published_at=now).returning(jobs)
                 found += [job_from(row) for row in tx.execute(again)]
         return found
+
+    def _without_message(self, queue: str, passed: float, now: float) -> list[str]:
+        """Ids of queued rows: due retries, those published before `passed`, and those "published" in the future.
+
+        Three queries, each a range of one index: a condition with OR would look at the whole backlog.
+        """
+        at = jobs.c.published_at
+        cases = (
+            and_(at.is_(None), is_due(now)),
+            and_(at < passed, jobs.c.due_at.is_(None)),
+            and_(at > now + self.settings.lost_after_s, jobs.c.due_at.is_(None)),  # before the clock was set back
+        )
+        ids: list[str] = []
+        with reading(self.engine) as connection:
+            for case in cases:
+                which = select(jobs.c.id).where(jobs.c.queue == queue, jobs.c.state == "queued", case, READABLE)
+                ids += connection.execute(which.order_by(at).limit(AT_ONCE)).scalars()
+        return ids[:AT_ONCE]

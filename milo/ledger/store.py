@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, case, func, select, update
+from sqlalchemy import Connection, Engine, Row, case, false, func, or_, select, update
 
 from milo import outbox
+from milo.clock import Steps
 from milo.errors import Conflict, NotFound
 from milo.jobs import FINAL, KINDS, Batch, Job, Progress, iso
 from milo.schema import batches, jobs
@@ -20,6 +21,10 @@ from milo.settings import Settings
 SCHEMA_VERSION = 1
 AT_ONCE = 500
 """Rows that one sweep takes up."""
+LONGEST_WAIT_S = 600.0
+"""No retry is planned further ahead: a due time beyond it was written before the clock was set back."""
+CLOCK_SLACK_S = 60.0
+"""A lease that ends this much later than one given now was written before the clock was set back."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Store:
         self.settings = settings
         self.notify = notify or (lambda ids: None)
         self.clock = clock
+        self.steps = Steps()
         self._queued: dict[str, tuple[float, int]] = {}
 
     def move(self, tx: Connection, where: Sequence[Any], values: dict[str, Any]) -> Job | None:
@@ -108,10 +114,26 @@ class Store:
             version=sum(s.version for s in states),
         )
 
+    def lease_ended(self, now: float) -> Any:
+        """Running rows that nobody renews. None of them in the lease after a step of the clock: the living renew."""
+        if self.steps.within(self.settings.lease_s):
+            return false()
+        immortal = jobs.c.lease_expires_at > now + self.settings.lease_s + CLOCK_SLACK_S
+        return or_(jobs.c.lease_expires_at < now, immortal)
+
     def changed(self, changed: Iterable[Job]) -> None:
         ids = {name for job in changed for name in (job.id, job.batch_id) if name}
         if ids:
             self.notify(sorted(ids))
+
+
+def is_due(now: float) -> Any:
+    """Rows whose time has come."""
+    return or_(jobs.c.due_at.is_(None), jobs.c.due_at <= now, jobs.c.due_at > now + LONGEST_WAIT_S)
+
+
+READABLE = jobs.c.schema_version <= SCHEMA_VERSION
+"""Rows of a newer Milo are left to it: claiming or sweeping them would only fail, and hold up the others."""
 
 
 def held(claim: Claim) -> list[Any]:

@@ -52,6 +52,14 @@ def test_the_next_slot_is_free_and_what_is_asked_by_hand_needs_none(settings: Se
     wait_until(lambda: slots.take_slot(settings, "watch", 0.5), "the slot never ended", 5)
 
 
+def test_a_slot_that_was_taken_before_the_clock_went_back_is_free(
+    settings: Settings, redis_client: redis.Redis
+) -> None:
+    redis_client.set("milo:tick:watch", time.time() + 3600, px=3_600_000)
+    assert slots.take_slot(settings, "watch", 30.0)
+    assert not slots.take_slot(settings, "watch", 30.0)
+
+
 def test_a_tick_leaves_when_it_ran(settings: Settings, redis_client: redis.Redis) -> None:
     assert slots.take_slot(settings, "watch", 30.0)
     assert time.time() - float(redis_client.hget(signs.BEAT_KEY, "watch") or 0) < 30

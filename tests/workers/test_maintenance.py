@@ -86,6 +86,23 @@ def test_only_one_sender_of_webhooks_works_at_a_time(
     assert outbox.log_of(ledger.engine, job_id=job.id)[0]["state"] == "failed"
 
 
+def test_the_lock_of_a_sender_that_was_killed_soon_ends_and_a_living_one_keeps_its_own(
+    settings: Settings, ledger: Ledger, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[int] = []
+
+    async def long(_settings: Settings, _engine: Any, keep: Any) -> int:
+        redis_client.pexpire("milo:webhook-sender", 900)
+        keep()
+        kept.append(int(redis_client.pttl("milo:webhook-sender")))  # type: ignore[arg-type]
+        return 1
+
+    monkeypatch.setattr("milo.webhooks.deliver_due", long)
+    assert maintenance.deliver_webhooks(settings, ledger) == 1
+    assert settings.lease_s * 1000 > kept[0] > 900
+    assert not redis_client.exists("milo:webhook-sender")
+
+
 def test_old_jobs_go_with_their_results_uploads_and_webhooks(settings: Settings, ledger: Ledger, files: Files) -> None:
     blob = files.put_blob(io.BytesIO(b"sound"))
     payload = {"source": {"blob": blob.id, "name": "a"}, "model": "m"}

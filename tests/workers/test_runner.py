@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import sqlite3
 import sys
 import threading
 import time
@@ -340,6 +343,51 @@ def test_a_broker_that_is_away_costs_a_wake_up_and_no_job(
     later = time.time() + ledger.settings.lost_after_s + 1
     ledger.clock = lambda: later
     assert [found.id for found in ledger.unpublished({"gpu.batch": 0})] == [job.id]
+
+
+def test_finished_work_waits_for_a_ledger_that_is_locked(
+    runner: Runner, ledger: Ledger, settings: Settings, runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("milo.database.BUSY_TIMEOUT_MS", 50)
+    impatient = Ledger.open(settings)
+    other = sqlite3.connect(settings.home / "ledger.sqlite3", isolation_level=None, check_same_thread=False)
+    refused = threading.Event()
+
+    def run(held: Held) -> Iterator[Progress]:
+        yield Progress()
+        other.execute("BEGIN IMMEDIATE")
+        return Done({"made": "once"})
+
+    class Listening(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if "can't be written yet" in record.getMessage() and not refused.is_set():
+                refused.set()
+                other.execute("ROLLBACK")
+
+    listening = Listening()
+    logging.getLogger("workers.ends").addHandler(listening)
+    runs(run)
+    job = new_job(ledger)
+    try:
+        assert Runner(settings, impatient, Files(settings), "gpu/0").run(job.id) == "done"
+    finally:
+        logging.getLogger("workers.ends").removeHandler(listening)
+        other.close()
+        impatient.engine.dispose()
+    after = ledger.get(job.id)
+    assert refused.is_set() and after.state == "succeeded" and after.result == {"made": "once"} and after.attempt == 1
+
+
+def test_a_full_disk_is_a_fault_that_may_pass(runner: Runner, ledger: Ledger, runs: Any) -> None:
+    def run(held: Held) -> Iterator[Progress]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+        yield
+
+    runs(run)
+    job = new_job(ledger)
+    assert runner.run(job.id) == "storage"
+    after = ledger.get(job.id)
+    assert after.state == "queued" and after.due_at is not None
 
 
 def test_work_folders_are_gone_when_the_job_has_ended(
