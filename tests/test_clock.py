@@ -28,8 +28,8 @@ class Clock:
         self.wall_s += seconds
         self.elapsed_s += seconds
 
-    def steps(self) -> Steps:
-        return Steps(lambda: self.wall_s, lambda: self.elapsed_s)
+    def steps(self, note: Path | None = None) -> Steps:
+        return Steps(note, lambda: self.wall_s, lambda: self.elapsed_s)
 
 
 @pytest.fixture
@@ -60,6 +60,28 @@ def test_time_that_passes_is_no_step_and_a_clock_that_is_set_is(clock: Clock) ->
     assert steps.within(10)
     clock.passes(2)
     assert not steps.within(10)
+
+
+def test_a_process_that_slept_through_a_step_and_its_correction_learns_of_it(clock: Clock, tmp_path: Path) -> None:
+    awake, asleep = clock.steps(tmp_path / "run" / "note"), clock.steps(tmp_path / "run" / "note")
+    assert not awake.within(15) and not asleep.within(15)
+    for jump_s in (-HOUR_S, HOUR_S):
+        clock.wall_s += jump_s
+        clock.passes(5)
+        assert awake.within(15)
+    assert asleep.within(15)
+    clock.passes(20)
+    assert not asleep.within(15)
+
+
+def test_after_the_machine_has_started_anew_the_note_of_its_last_life_is_a_step(clock: Clock, tmp_path: Path) -> None:
+    clock.passes(9 * HOUR_S)
+    assert not clock.steps(tmp_path / "note").within(15)
+    clock.elapsed_s = 1.0
+    again = clock.steps(tmp_path / "note")
+    assert again.within(15)
+    clock.passes(16)
+    assert not again.within(15)
 
 
 @pytest.mark.parametrize("jump_s", [HOUR_S, -HOUR_S])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ class Store:
         self.settings = settings
         self.notify = notify or (lambda ids: None)
         self.clock = clock
-        self.steps = Steps()
+        self.steps = Steps(settings.home / "run" / f"clock-{socket.gethostname()}.note")
         self._queued: dict[str, tuple[float, int]] = {}
 
     def move(self, tx: Connection, where: Sequence[Any], values: dict[str, Any]) -> Job | None:
