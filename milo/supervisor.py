@@ -28,6 +28,8 @@ from milo.settings import Settings
 BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 HEALTHY_AFTER_S = 15.0
 """What was ready and lived this long did not die of its start, and comes back at once; back-off is for what does."""
+READY_BACKOFF_S = 4.0
+"""The longest pause for what was ready when it died, however often: its jobs are promised back in the lease and 5 s."""
 LOG_BYTES = 10 * 1024**2
 LINE_BYTES = 16 * 1024
 ORPHAN_S = 6.0
@@ -178,6 +180,8 @@ class Supervisor:
         if _was_healthy(child, now):
             child.failures = 0
         wait_s = BACKOFF_S[min(child.failures, len(BACKOFF_S) - 1)]
+        if child.is_ready:
+            wait_s = min(wait_s, READY_BACKOFF_S)
         child.failures += 1
         child.restart_at = now + wait_s
         child.note(f"{how}; starts again in {wait_s:.0f} s")

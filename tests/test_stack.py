@@ -224,6 +224,15 @@ def test_what_was_healthy_comes_back_at_once_and_what_dies_at_its_start_backs_of
         stage.supervisor._mend(healthy)  # starts it
         assert healthy.restart_at is None and healthy.ended() is None
         healthy.is_ready = True
+    monkeypatch.setattr("milo.supervisor.READY_BACKOFF_S", 0.0)
+    for _ in range(3):  # killed as soon as it was ready
+        assert healthy.process
+        healthy.process.kill()
+        healthy.process.wait()
+        stage.supervisor._mend(healthy)
+        stage.supervisor._mend(healthy)
+        assert healthy.restart_at is None and healthy.ended() is None
+        healthy.is_ready = True
     for _ in range(2):
         assert dying.process
         dying.process.wait()
