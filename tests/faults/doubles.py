@@ -37,7 +37,7 @@ def _run(field: Field, words: list[str], **env: str) -> subprocess.CompletedProc
 
 def _second_stack(field: Field) -> Row:
     row = Row("two supervisors on one home", faults=1)
-    ports = {f"MILO_{name}PORT": str(free_port()) for name in ("", "REDIS_", "FLOWER_")}
+    ports = {f"MILO_{name}PORT": str(free_port()) for name in ("", "REDIS_", "FLOWER_", "STATUS_")}
     said = _run(field, ["milo.cli", "up"], **ports)
     row.expect(said.returncode != 0 and "already up" in said.stderr, f"it said: {said.stderr[-300:]}")
     return row

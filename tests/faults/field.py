@@ -33,7 +33,7 @@ class Field:
     """One stack on ports and in a home of its own."""
 
     def __init__(self, home: Path, receiver: Receiver, without: Sequence[str], env: Mapping[str, str], **values: Any):
-        ports = {"port": free_port(), "redis_port": free_port(), "flower_port": free_port()}
+        ports = {name: free_port() for name in ("port", "redis_port", "flower_port", "status_port")}
         self.own_redis = "redis_url" not in values
         url = f"redis://127.0.0.1:{ports['redis_port']}/0"
         fixed = {"home": home, "api_key": KEY, "webhook_allow": ["127.0.0.1"], "redis_url": url}
