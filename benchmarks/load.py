@@ -126,7 +126,7 @@ def sizes(settings: Settings, client: redis.Redis) -> dict[str, float]:
         try:
             if process.environ().get("MILO_HOME") != str(settings.home):
                 continue
-            name = "api" if "uvicorn" in process.cmdline() else "others"
+            name = "api" if "api.app:app" in process.cmdline() else "others"
             found[f"{name} MB"] = found.get(f"{name} MB", 0) + process.memory_info().rss / 1e6
             found[f"{name} files"] = found.get(f"{name} files", 0) + process.num_fds()
         except psutil.Error:

@@ -26,7 +26,7 @@ from tests.servers import ROOT, environment, wait_until
 
 KEY = "a-key-for-the-faults"
 START_S = 120
-_WORDS = {"gpu": "gpu@%h", "cpu": "cpu@%h", "archive": "archive@%h", "beat": "beat", "api": "uvicorn"}
+_WORDS = {"gpu": "gpu@%h", "cpu": "cpu@%h", "archive": "archive@%h", "beat": "beat", "api": "api.app:app"}
 
 
 class Field:
