@@ -12,8 +12,10 @@ from milo.errors import Forbidden, MiloError, Unauthorized
 from milo.keys import Keys
 from milo.settings import DEFAULT_API_KEY, Settings
 
-PROTECTED = ("/api/", "/v1/", "/metrics", "/status", "/gpu", "/training", "/eval", "/fix")
-OPEN = ("/api/v1/health",)
+OPEN = ("/api/v1/health", "/docs", "/openapi.json")
+OPEN_BELOW = ("/docs/assets/",)
+"""All else is closed, paths that nobody has named too. The documentation is open: it says what the public source says,
+nothing of this installation, and a browser that loads a page sends no key."""
 
 
 class InsecureSettings(MiloError):
@@ -35,6 +37,11 @@ def refuse_insecure(settings: Settings) -> None:
         )
 
 
+def is_open(path: str) -> bool:
+    """Whether anybody may come in there without a key."""
+    return path.removesuffix("/") in OPEN or (path.startswith(OPEN_BELOW) and ".." not in path)
+
+
 class Authentication:
     """ASGI middleware: puts the `Key` of the caller into the scope, or answers 401."""
 
@@ -43,8 +50,7 @@ class Authentication:
         self.settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope.get("path", "")
-        if scope["type"] == "lifespan" or not path.startswith(PROTECTED) or path.rstrip("/") in OPEN:
+        if scope["type"] == "lifespan" or is_open(scope["path"]):
             await self.app(scope, receive, send)
             return
         try:
