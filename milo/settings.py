@@ -61,6 +61,10 @@ class Settings(BaseSettings):
     """Largest JSON body (base64 audio included)."""
     max_audio_s: float = 6 * 3600 + 600
     """Longest recording accepted."""
+    decode_memory_bytes: int = 1024**3
+    """Memory that decoding one recording may take; a file that needs more is refused."""
+    decode_cpu_s: float = Field(60, ge=1)
+    """CPU time that decoding half a minute of audio may take; a file that needs more is refused."""
     max_batch_items: int = 20_000
     max_queued_jobs: int = 200_000
     """Jobs one key may have queued; above it 429."""
