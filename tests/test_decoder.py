@@ -94,7 +94,7 @@ def test_each_file_has_a_child_of_its_own_that_ends_with_it(apart: DecoderProces
     assert psutil.Process(apart.pid).children() == []
 
 
-# --- files and decoders gone wrong --------------------------------------------------------------------------------------
+# --- files and decoders gone wrong ------------------------------------------------------------------------------------
 
 
 def broken(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str, **limits: float) -> DecoderProcess:
@@ -181,7 +181,7 @@ def test_nothing_is_left_when_the_worker_is_killed() -> None:
         assert wait_until(lambda: not any(one.is_running() for one in family), 30)
 
 
-# --- bombs --------------------------------------------------------------------------------------------------------------
+# --- bombs ------------------------------------------------------------------------------------------------------------
 
 
 def wav_that_claims(rate_hz: int, channels: int, data_bytes: int, held: bytes = bytes(900)) -> bytes:
