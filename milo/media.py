@@ -124,7 +124,12 @@ class _OneFile:
         return self._file.read(size) or b""
 
     def _seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset + (self._origin if whence == io.SEEK_SET else 0), whence) - self._origin
+        try:
+            return self._file.seek(offset + (self._origin if whence == io.SEEK_SET else 0), whence) - self._origin
+        except (OSError, ValueError, OverflowError) as error:
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:
+                raise
+            return -errno.EINVAL  # a broken index points before the file: FFmpeg's to judge, no fault of the storage
 
     def tail(self, size: int) -> bytes:
         """The last bytes of a seekable file; nothing of another."""
