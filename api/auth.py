@@ -10,6 +10,7 @@ from api.hosts import is_loopback
 from api.problems import send_problem
 from milo.errors import Forbidden, MiloError, Unauthorized
 from milo.keys import Keys
+from milo.ports import is_loopback
 from milo.settings import DEFAULT_API_KEY, Settings
 
 OPEN = ("/api/v1/health", "/docs", "/openapi.json")

@@ -26,6 +26,7 @@ from milo.errors import NotFound, TooLarge, Unavailable
 from milo.jobs import AudioSource
 from milo.roots import allowed_path, is_url, open_below
 from milo.settings import Settings
+from milo.vault import private_home
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Files:
         self.settings = settings
         self.fs, self.root = fsspec.core.url_to_fs(settings.storage_url)
         self.is_local = "file" in (self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,))
-        settings.home.mkdir(parents=True, exist_ok=True)
+        private_home(settings)
 
     def _key(self, *parts: str) -> str:
         return "/".join((str(self.root).rstrip("/"), *parts))

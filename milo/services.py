@@ -70,7 +70,8 @@ def all_services(settings: Settings, hostname: str | None = None) -> tuple[Servi
 
 def _redis(settings: Settings) -> Service:
     command = (
-        *("redis-server", "--bind", "127.0.0.1", "--port", str(settings.redis_port)),
+        *("redis-server", str(settings.home / "secrets" / "redis.conf")),  # its password: no process list shows it
+        *("--bind", "127.0.0.1", "--port", str(settings.redis_port)),
         *("--dir", str(settings.home / "redis"), "--save", ""),
         *("--appendonly", "yes", "--appendfsync", "everysec"),  # an acknowledged write survives a kill
         *("--maxmemory-policy", "noeviction"),  # any other may throw a queue away
@@ -129,8 +130,9 @@ def _flower(settings: Settings) -> Service:
         *("celery", "-A", "milo.queue", "flower"),
         *(f"--address={settings.flower_host}", f"--port={settings.flower_port}"),
     )
+    login = {"FLOWER_BASIC_AUTH": f"milo:{settings.flower_password}"} if settings.flower_password else {}
     return Service(
-        *("flower", command, _port_answers, ONE_THREAD, settings.flower_host, settings.flower_port),
+        *("flower", command, _port_answers, {**ONE_THREAD, **login}, settings.flower_host, settings.flower_port),
         port_setting="MILO_FLOWER_PORT",
         stop_s=3,
     )

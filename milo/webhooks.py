@@ -10,14 +10,12 @@ import asyncio
 import base64
 import ipaddress
 import json
-import os
 import random
 import secrets
 import socket
 import time
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +28,7 @@ from milo.database import reading
 from milo.errors import Invalid
 from milo.schema import api_keys
 from milo.settings import Settings
+from milo.vault import kept
 
 SENDER_S = 20.0
 """How long one sender takes up new deliveries before it lets the next tick go on."""
@@ -52,19 +51,7 @@ def operator_secret(settings: Settings) -> str:
     """The secret of the operator's own jobs: MILO_WEBHOOK_SECRET, or one made once and kept in MILO_HOME."""
     if settings.webhook_secret:
         return settings.webhook_secret
-    path = settings.home / "secrets" / "webhook"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = path.with_suffix(f".{os.getpid()}")
-        fresh.touch(mode=0o600)
-        fresh.write_text(new_secret())
-        try:
-            os.link(fresh, path)  # fails if another process was first: then theirs counts
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink()
-    return Path(path).read_text().strip()
+    return kept(settings, "webhook", new_secret)
 
 
 def secrets_of(settings: Settings, engine: Engine, owner: str) -> list[str]:
