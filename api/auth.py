@@ -8,6 +8,7 @@ from api.conversation import secrets
 from api.deps import in_thread
 from api.hosts import is_loopback
 from api.problems import send_problem
+from api.rates import WrongKeys
 from milo.errors import Forbidden, MiloError, Unauthorized
 from milo.keys import Keys
 from milo.ports import is_loopback
@@ -49,6 +50,7 @@ class Authentication:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         self.settings = settings
+        self.wrong_keys = WrongKeys(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or is_open(scope["path"]):
@@ -64,7 +66,9 @@ class Authentication:
     async def _key(self, scope: Scope) -> object:
         secret = self._secret(scope)
         keys: Keys = scope["app"].state.context.keys
+        await self.wrong_keys.check(scope, secret)
         key = keys.known(secret) or await in_thread(keys.verify, secret)
+        await self.wrong_keys.note(scope, secret, right=key is not None)
         if key is None:
             raise Unauthorized("this API key is wrong, expired or revoked", code="wrong_key")
         client = scope.get("client")

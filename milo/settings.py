@@ -58,6 +58,11 @@ class Settings(BaseSettings):
     cors_origins: Words = []
     rate_limit: str = ""
     """Requests that one key may make, such as `600/minute`; empty: no limit."""
+    address_rate_limit: str = ""
+    """Requests that one address (an IPv6 /64) may make, with whatever key or none; empty: no limit. This machine's own
+    addresses are not counted, so a proxy here has to send `X-Forwarded-For`."""
+    wrong_key_limit: str = "30/minute"
+    """Wrong keys that one address may show to one API process before it may try no further one; empty: no limit."""
     max_upload_bytes: int = 2 * 1024**3
     """Largest multipart or blob upload."""
     max_body_bytes: int = 48 * 1024**2
