@@ -18,6 +18,7 @@ from api import docs, problems
 from api.auth import Authentication, refuse_insecure
 from api.conversation.secrets import keep_keys_out_of_logs
 from api.deps import Context, in_thread
+from api.headers import SecurityHeaders
 from api.limits import BodyLimit
 from api.observe import Observe
 from api.rates import RateLimit, rate_of
@@ -131,6 +132,7 @@ def create_app(settings: Settings) -> FastAPI:
             allow_headers=["*"],
             expose_headers=EXPOSED,
         )
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(Observe)
     return app
 

@@ -84,6 +84,7 @@ def _redis(settings: Settings) -> Service:
 def _api(settings: Settings) -> Service:
     command = (
         *("uvicorn", "api.app:app", "--host", settings.host, "--port", str(settings.port)),
+        *("--http", "api.protocol:BoundedHttp"),  # a head of any size and at any pace else
         *("--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "5"),
         # a conversation's frames are small, and audio does not shrink
         *("--ws-max-size", "4194304", "--ws-per-message-deflate", "false"),

@@ -115,7 +115,7 @@ def test_what_is_safe_passes() -> None:
     )
 
 
-# --- the wire -----------------------------------------------------------------------------------------------------------
+# --- the wire -------------------------------------------------------------------------------------------------------
 
 
 class Evil:
@@ -171,7 +171,7 @@ def test_a_worker_refuses_a_pickle_and_goes_on(settings: Settings, tmp_path: Pat
     assert made.exists(), "the pickle was a live one"
 
 
-# --- files --------------------------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.pth", "weights.pkl", "model.ckpt"])
