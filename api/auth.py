@@ -6,12 +6,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.conversation import secrets
 from api.deps import in_thread
-from api.hosts import is_loopback
 from api.problems import send_problem
 from api.rates import WrongKeys
 from milo.errors import Forbidden, MiloError, Unauthorized
+from milo.hosts import is_loopback
 from milo.keys import Keys
-from milo.ports import is_loopback
 from milo.settings import DEFAULT_API_KEY, Settings
 
 OPEN = ("/api/v1/health", "/docs", "/openapi.json")

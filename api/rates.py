@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import send_problem
 from milo.errors import Invalid, TooMany
-from milo.ports import is_loopback
+from milo.hosts import is_loopback
 from milo.settings import Settings
 
 log = logging.getLogger(__name__)

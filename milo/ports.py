@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
@@ -60,18 +59,6 @@ def _holder(port: int) -> str:
             if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
                 return f" (by process {connection.pid}, {psutil.Process(connection.pid).name()})"
     return ""
-
-
-def is_loopback(host: str | None) -> bool:
-    """Whether an address or name is this machine alone. A Unix socket (None) is."""
-    if host is None or host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
 
 
 def free_port() -> int:

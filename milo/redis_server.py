@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from milo.errors import Unavailable
-from milo.ports import is_loopback
+from milo.hosts import is_loopback
 from milo.settings import Settings
 from milo.vault import kept, known, write_private
 

@@ -99,6 +99,7 @@ def _status(settings: Settings) -> Service:
     """What monitors poll: a process of its own, so that it answers whatever the API is busy with."""
     command = (
         *("uvicorn", "api.monitor:app", "--host", settings.status_host, "--port", str(settings.status_port)),
+        *("--http", "api.protocol:BoundedHttp"),
         *("--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "5", "--ws", "none"),
         *("--log-level", settings.log_level.lower()),
     )

@@ -20,7 +20,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from milo.errors import Conflict, Invalid, Unavailable
-from milo.ports import check_ports, is_loopback
+from milo.hosts import is_loopback
+from milo.ports import check_ports
 from milo.redis_server import own_url, prepare, warnings_about
 from milo.services import Service, all_services, reachable
 from milo.settings import DEFAULT_API_KEY, Settings
