@@ -72,6 +72,8 @@ def test_an_answer_is_documented_and_no_fault_of_the_server(label: str, mode: Ge
     )
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: Any) -> None:
+        if isinstance(case.body, dict) and case.body.get("stream") is True:
+            case.body["stream"] = False  # it would wait for a first word, and no worker is there to say one
         response = case.call(base_url=server, headers={"Authorization": f"Bearer {KEY}"}, timeout=20)
         statuses.append(response.status_code)
         assert (wrong := as_documented(response, operation)) is None, wrong
