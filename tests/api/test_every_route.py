@@ -21,6 +21,7 @@ from tests.api.conftest import KEY, People, problem, raw
 OPEN = {"GET /api/v1/health", "GET /docs", "GET /openapi.json", "HEAD /openapi.json", "MOUNT /docs/assets"}
 """All that a stranger may have: signs of life, and documentation that is public with the source."""
 ADMIN = {"GET /api/v1/keys", "POST /api/v1/keys", "DELETE /api/v1/keys/{which}"}
+ADMIN |= {"POST /api/v1/models/{name}/deploy", "POST /api/v1/models/{name}/rollback"}
 ADMIN |= {
     "GET /api/v1/fix/history",
     "GET /api/v1/fix/{fix_id}",
