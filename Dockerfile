@@ -20,7 +20,8 @@ RUN pip install --no-deps .
 FROM python:3.11-slim-bookworm
 RUN useradd --uid 10001 --create-home milo \
     && mkdir -p /data/metrics \
-    && chown -R milo:milo /data
+    && chown -R milo:milo /data \
+    && chmod 0700 /data
 COPY --from=build /opt/milo /opt/milo
 # the web client, when it is there (the pattern matches nothing otherwise)
 COPY --chown=root:root LICENSE web* /opt/milo/share/web/
@@ -29,4 +30,4 @@ USER milo
 WORKDIR /home/milo
 VOLUME /data
 EXPOSE 8000
-CMD ["uvicorn", "api.app:app", "--host", "0.0.0.0", "--port", "8000"]
+CMD ["uvicorn", "api.app:app", "--host", "0.0.0.0", "--port", "8000", "--http", "api.protocol:BoundedHttp"]

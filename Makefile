@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test faults check env example clean
+.PHONY: help demo up test faults check audit fuzz env example clean
 
 help: ## what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -29,6 +29,12 @@ check: $(READY) ## style, types, import rules
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+audit: $(READY) ## known vulnerabilities in the pinned versions (asks pypi.org)
+	@$(BIN)/python .ci/audit.py
+
+fuzz: $(READY) ## spoiled files through the decoder, for ten minutes
+	@$(BIN)/python -m tests.fuzz --minutes 10
 
 env: $(READY) ## the Python environment in .venv
 

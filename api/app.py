@@ -18,8 +18,10 @@ from api import docs, problems
 from api.auth import Authentication, refuse_insecure
 from api.conversation.secrets import keep_keys_out_of_logs
 from api.deps import Context, in_thread
-from api.limits import BodyLimit, RateLimit, rate_of
+from api.headers import SecurityHeaders
+from api.limits import BodyLimit
 from api.observe import Observe
+from api.rates import RateLimit, rate_of
 from api.routes import (
     batches,
     blobs,
@@ -96,7 +98,8 @@ Speech to text, text to speech, translation and chat for archives and bots, thro
 def create_app(settings: Settings) -> FastAPI:
     """The app for these settings. Raises `MiloError` with a sentence when they are unsafe or can't be."""
     refuse_insecure(settings)
-    rate_of(settings)
+    for limit in ("rate_limit", "address_rate_limit", "wrong_key_limit"):
+        rate_of(settings, limit)
     keep_keys_out_of_logs()
     app = FastAPI(
         title="Milo",
@@ -118,8 +121,9 @@ def create_app(settings: Settings) -> FastAPI:
     docs.install(app)
     # the last one added is the first to see a request
     app.add_middleware(BodyLimit, settings=settings)
-    app.add_middleware(RateLimit, settings=settings)
+    app.add_middleware(RateLimit, settings=settings, by="key")
     app.add_middleware(Authentication, settings=settings)
+    app.add_middleware(RateLimit, settings=settings, by="address")
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -128,6 +132,7 @@ def create_app(settings: Settings) -> FastAPI:
             allow_headers=["*"],
             expose_headers=EXPOSED,
         )
+    app.add_middleware(SecurityHeaders)
     app.add_middleware(Observe)
     return app
 

@@ -6,14 +6,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.conversation import secrets
 from api.deps import in_thread
-from api.hosts import is_loopback
 from api.problems import send_problem
+from api.rates import WrongKeys
 from milo.errors import Forbidden, MiloError, Unauthorized
+from milo.hosts import is_loopback
 from milo.keys import Keys
 from milo.settings import DEFAULT_API_KEY, Settings
 
-PROTECTED = ("/api/", "/v1/", "/metrics", "/status", "/gpu", "/training", "/eval", "/fix")
-OPEN = ("/api/v1/health",)
+OPEN = ("/api/v1/health", "/docs", "/openapi.json")
+OPEN_BELOW = ("/docs/assets/",)
+"""All else is closed, paths that nobody has named too. The documentation is open: it says what the public source says,
+nothing of this installation, and a browser that loads a page sends no key."""
 
 
 class InsecureSettings(MiloError):
@@ -35,16 +38,21 @@ def refuse_insecure(settings: Settings) -> None:
         )
 
 
+def is_open(path: str) -> bool:
+    """Whether anybody may come in there without a key."""
+    return path.removesuffix("/") in OPEN or (path.startswith(OPEN_BELOW) and ".." not in path)
+
+
 class Authentication:
     """ASGI middleware: puts the `Key` of the caller into the scope, or answers 401."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self.app = app
         self.settings = settings
+        self.wrong_keys = WrongKeys(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope.get("path", "")
-        if scope["type"] == "lifespan" or not path.startswith(PROTECTED) or path.rstrip("/") in OPEN:
+        if scope["type"] == "lifespan" or is_open(scope["path"]):
             await self.app(scope, receive, send)
             return
         try:
@@ -57,7 +65,9 @@ class Authentication:
     async def _key(self, scope: Scope) -> object:
         secret = self._secret(scope)
         keys: Keys = scope["app"].state.context.keys
+        await self.wrong_keys.check(scope, secret)
         key = keys.known(secret) or await in_thread(keys.verify, secret)
+        await self.wrong_keys.note(scope, secret, right=key is not None)
         if key is None:
             raise Unauthorized("this API key is wrong, expired or revoked", code="wrong_key")
         client = scope.get("client")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from importlib.resources import files
 from typing import Any
 
@@ -77,11 +78,25 @@ def install(app: FastAPI) -> None:
 
 
 def _schema(app: FastAPI) -> dict[str, Any]:
-    document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    document = copy.deepcopy(made)  # it holds the dictionaries of the routes themselves
     _, definitions = models_json_schema(
         [(model, "validation") for model in BODIES], ref_template="#/components/schemas/{model}"
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name, schema in definitions.get("$defs", {}).items():
         schemas.setdefault(name, schema)
+    _open_forms(document)
     return document
+
+
+def _open_forms(document: dict[str, Any]) -> None:
+    """Write a form out as one object: `allOf` with a model that takes no further field forbids the file beside it."""
+    schemas = document["components"]["schemas"]
+    bodies = [operation.get("requestBody", {}) for path in document["paths"].values() for operation in path.values()]
+    for body in bodies:
+        form = body.get("content", {}).get("multipart/form-data", {}).get("schema", {})
+        for part in form.pop("allOf", ()):
+            fields = schemas[part["$ref"].rsplit("/", 1)[-1]]
+            form["properties"] = fields["properties"] | form.get("properties", {})
+            form["required"] = sorted({*form.get("required", ()), *fields.get("required", ())})

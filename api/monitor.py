@@ -7,6 +7,7 @@ alone it asks for no key (`MILO_STATUS_OPEN` says otherwise); /fix always asks f
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,16 +18,19 @@ import anyio.to_thread
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from api import boards
-from api.hosts import is_loopback
+from api.headers import SecurityHeaders
+from api.rates import WrongKeys
 from milo.database import connect
 from milo.errors import BadRequest, Forbidden, Invalid, MiloError, NotFound, TooLarge, Unauthorized
 from milo.files import Files
 from milo.fix import Desk, FixRequest
+from milo.hosts import is_loopback
 from milo.keys import Key, Keys
 from milo.ledger import Ledger
 from milo.logs import configure_logging
@@ -59,8 +63,11 @@ def create_monitor(settings: Settings) -> Starlette:
         Route("/fix/{fix_id}", _one),
     ]
     handlers: dict[Any, Any] = {MiloError: _problem, HTTPException: _http, Exception: _broken}
-    app = Starlette(routes=routes, lifespan=_lifespan, exception_handlers=handlers)
+    app = Starlette(
+        routes=routes, lifespan=_lifespan, exception_handlers=handlers, middleware=[Middleware(SecurityHeaders)]
+    )
     app.state.settings = settings
+    app.state.wrong_keys = WrongKeys(settings)
     return app
 
 
@@ -94,7 +101,10 @@ async def _key(request: Request) -> Key:
     scheme, _, secret = request.headers.get("authorization", "").strip().partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
         raise Unauthorized("send the header `Authorization: Bearer KEY`", code="no_key")
+    wrong_keys: WrongKeys = request.app.state.wrong_keys
+    await wrong_keys.check(request.scope, secret.strip())
     key = await anyio.to_thread.run_sync(request.app.state.parts.keys.verify, secret.strip())
+    await wrong_keys.note(request.scope, secret.strip(), right=key is not None)
     if key is None:
         raise Unauthorized("this API key is wrong, expired or revoked", code="wrong_key")
     if secret.strip() == DEFAULT_API_KEY and not is_loopback(request.client.host if request.client else None):
@@ -164,6 +174,8 @@ async def _one(request: Request) -> Response:
 
 async def _problem(request: Request, error: MiloError) -> Response:
     headers = {"WWW-Authenticate": 'Bearer realm="milo"'} if error.status == 401 else {}
+    if error.retry_after_s:
+        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
     document = error.problem(request.url.path)
     return JSONResponse(document, error.status, headers, media_type="application/problem+json")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 
 from milo.errors import Unavailable
 from milo.settings import Settings
+from milo.vault import private_home
 
 BUSY_TIMEOUT_MS = 5_000
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -104,7 +105,8 @@ def upgrade(engine: Engine, settings: Settings) -> None:
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["engine"] = engine
     head = ScriptDirectory.from_config(config).get_current_head()
-    settings.home.mkdir(parents=True, exist_ok=True)
+    private_home(settings)
+    _close_to_others(engine)
     with FileLock(settings.home / "migrate.lock", timeout=60):
         with reading(engine) as connection:
             current = MigrationContext.configure(connection).get_current_revision()
@@ -118,6 +120,15 @@ def upgrade(engine: Engine, settings: Settings) -> None:
                 "Start the version that wrote it, or restore a backup.",
                 code="schema_mismatch",
             ) from error
+
+
+def _close_to_others(engine: Engine) -> None:
+    """The file holds webhook secrets: mode 0600, which SQLite gives the files beside it too."""
+    if engine.url.get_backend_name() == "sqlite" and engine.url.database:
+        path = Path(engine.url.database)
+        with suppress(OSError):  # a folder that is not there, a file of somebody else: SQLite will say
+            path.touch(mode=0o600)
+            path.chmod(0o600)
 
 
 def ping(engine: Engine) -> None:

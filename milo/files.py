@@ -22,9 +22,11 @@ from typing import IO, Any, BinaryIO
 
 import fsspec
 
-from milo.errors import Forbidden, NotFound, TooLarge, Unavailable
+from milo.errors import NotFound, TooLarge, Unavailable
 from milo.jobs import AudioSource
+from milo.roots import allowed_path, is_url, open_below
 from milo.settings import Settings
+from milo.vault import private_home
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Files:
         self.settings = settings
         self.fs, self.root = fsspec.core.url_to_fs(settings.storage_url)
         self.is_local = "file" in (self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,))
-        settings.home.mkdir(parents=True, exist_ok=True)
+        private_home(settings)
 
     def _key(self, *parts: str) -> str:
         return "/".join((str(self.root).rstrip("/"), *parts))
@@ -111,22 +113,8 @@ class Files:
     # --- audio of a job ---
 
     def allowed_path(self, path: str) -> str:
-        """The path, resolved, if it lies under one of the allowed roots. Raises `Forbidden` or `NotFound`."""
-        roots = self.settings.audio_roots
-        if "://" in path:
-            if ".." in path or not any(path.startswith(root.rstrip("/") + "/") for root in roots if "://" in root):
-                raise Forbidden(f"{path!r} is not under an allowed root; see MILO_AUDIO_ROOTS", code="path_not_allowed")
-            return path
-        real = Path(os.path.realpath(path))
-        allowed = (Path(os.path.realpath(root)) for root in roots if "://" not in root)
-        if not any(real.is_relative_to(root) for root in allowed):
-            raise Forbidden(
-                f"{path!r} is not under an allowed root; the operator lists them in MILO_AUDIO_ROOTS",
-                code="path_not_allowed",
-            )
-        if not real.exists():
-            raise NotFound(f"there is no file {path!r} on the server", code="unknown_path")
-        return str(real)
+        """As `roots.allowed_path`, with the roots of the settings."""
+        return allowed_path(path, self.settings.audio_roots)
 
     @contextmanager
     def open_audio(self, source: AudioSource) -> Any:
@@ -137,7 +125,8 @@ class Files:
             with self.fs.open(self._blob_key(source.blob), "rb") as file:
                 yield file
             return
-        with fsspec.open(self.allowed_path(source.path or ""), "rb") as file:
+        path = self.allowed_path(source.path or "")
+        with fsspec.open(path, "rb") if is_url(path) else open_below(path, self.settings.audio_roots) as file:
             yield file
 
     # --- results ---

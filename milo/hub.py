@@ -24,6 +24,7 @@ from milo.errors import Forbidden, Invalid, ModelUnavailable, NotFound, Unauthor
 from milo.model_files import PICKLES, SAFE_WEIGHTS, check_folder, read_json, valid_name, wanted
 from milo.model_store import ResolvedModel, home_of, locked, point, problems, seal
 from milo.settings import Settings
+from milo.vault import private_home
 
 ATTEMPTS = 5
 """Tries without a single new byte before a download is given up."""
@@ -123,6 +124,7 @@ def pull(
     if settings.offline:
         raise ModelUnavailable(f"{name} is not on this machine, and MILO_OFFLINE forbids to ask the hub for it")
     home = home_of(settings, name)
+    private_home(settings)
     home.mkdir(parents=True, exist_ok=True)
     lock = FileLock(home / ".pull.lock", timeout=0)
     try:

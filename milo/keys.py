@@ -34,6 +34,8 @@ MAX_SECRET = 512
 CACHE_S = 3.0
 """How long a revoked key may go on working in a process that has just seen it."""
 CACHE_KEYS = 1024
+YEAR_10000_S = 253_402_300_800
+"""The first unix second that no date can be written for; milliseconds taken for seconds lie beyond it."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,10 @@ class Keys:
         if not wanted or not wanted <= set(SCOPES):
             raise Invalid(f"scopes {sorted(wanted)}: give one or more of {', '.join(SCOPES)}")
         now = self._clock()
+        if expires_at is not None and not expires_at < YEAR_10000_S:  # not a number is not smaller either
+            raise Invalid(f"the key would expire after the year 9999 ({expires_at:g}): unix seconds are wanted")
         if expires_at is not None and expires_at <= now:
-            raise Invalid(f"the key would have expired before it was made ({iso(expires_at)})")
+            raise Invalid(f"the key would have expired before it was made (at {expires_at:.15g}, in unix seconds)")
         key = Key(new_id("key"), name, wanted, now, expires_at)
         made = NewKey(key, PREFIX + secrets.token_urlsafe(32), new_secret())
         row = {"id": key.id, "name": name, "scopes": sorted(wanted), "created_at": now, "expires_at": expires_at}

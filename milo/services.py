@@ -70,7 +70,8 @@ def all_services(settings: Settings, hostname: str | None = None) -> tuple[Servi
 
 def _redis(settings: Settings) -> Service:
     command = (
-        *("redis-server", "--bind", "127.0.0.1", "--port", str(settings.redis_port)),
+        *("redis-server", str(settings.home / "secrets" / "redis.conf")),  # its password: no process list shows it
+        *("--bind", "127.0.0.1", "--port", str(settings.redis_port)),
         *("--dir", str(settings.home / "redis"), "--save", ""),
         *("--appendonly", "yes", "--appendfsync", "everysec"),  # an acknowledged write survives a kill
         *("--maxmemory-policy", "noeviction"),  # any other may throw a queue away
@@ -83,6 +84,7 @@ def _redis(settings: Settings) -> Service:
 def _api(settings: Settings) -> Service:
     command = (
         *("uvicorn", "api.app:app", "--host", settings.host, "--port", str(settings.port)),
+        *("--http", "api.protocol:BoundedHttp"),  # a head of any size and at any pace else
         *("--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "5"),
         # a conversation's frames are small, and audio does not shrink
         *("--ws-max-size", "4194304", "--ws-per-message-deflate", "false"),
@@ -97,6 +99,7 @@ def _status(settings: Settings) -> Service:
     """What monitors poll: a process of its own, so that it answers whatever the API is busy with."""
     command = (
         *("uvicorn", "api.monitor:app", "--host", settings.status_host, "--port", str(settings.status_port)),
+        *("--http", "api.protocol:BoundedHttp"),
         *("--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "5", "--ws", "none"),
         *("--log-level", settings.log_level.lower()),
     )
@@ -129,8 +132,9 @@ def _flower(settings: Settings) -> Service:
         *("celery", "-A", "milo.queue", "flower"),
         *(f"--address={settings.flower_host}", f"--port={settings.flower_port}"),
     )
+    login = {"FLOWER_BASIC_AUTH": f"milo:{settings.flower_password}"} if settings.flower_password else {}
     return Service(
-        *("flower", command, _port_answers, ONE_THREAD, settings.flower_host, settings.flower_port),
+        *("flower", command, _port_answers, {**ONE_THREAD, **login}, settings.flower_host, settings.flower_port),
         port_setting="MILO_FLOWER_PORT",
         stop_s=3,
     )

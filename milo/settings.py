@@ -36,7 +36,8 @@ class Settings(BaseSettings):
     database_url: str | None = None
     """SQLAlchemy URL of the ledger. Default: SQLite in `home`. `postgresql+psycopg://…` for several machines."""
     redis_url: str = "redis://127.0.0.1:6390/0"
-    """Broker, events, sessions. The default is where the embedded Redis of `milo up` listens."""
+    """Broker, events, sessions. The default is where the embedded Redis of `milo up` listens; its password
+    is in `home`/secrets/redis."""
     files_url: str | None = None
     """fsspec URL of blobs and results. Default: `home`. `s3://bucket/prefix` for several machines."""
 
@@ -44,7 +45,9 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = 8000
     flower_host: str = "127.0.0.1"
-    """Where Flower listens. It asks for no password: keep it on this machine."""
+    """Where Flower listens. Another address than this machine's own needs `flower_password`."""
+    flower_password: str = ""
+    """What Flower asks for, with the user name `milo`; empty: nothing, which is right on this machine alone."""
     flower_port: int = 5556
     redis_port: int = 6390
     """Port of the Redis that `milo up` starts, when MILO_REDIS_URL is not set."""
@@ -55,12 +58,21 @@ class Settings(BaseSettings):
     cors_origins: Words = []
     rate_limit: str = ""
     """Requests that one key may make, such as `600/minute`; empty: no limit."""
+    address_rate_limit: str = ""
+    """Requests that one address (an IPv6 /64) may make, with whatever key or none; empty: no limit. This machine's own
+    addresses are not counted, so a proxy here has to send `X-Forwarded-For`."""
+    wrong_key_limit: str = "30/minute"
+    """Wrong keys that one address may show to one API process before it may try no further one; empty: no limit."""
     max_upload_bytes: int = 2 * 1024**3
     """Largest multipart or blob upload."""
     max_body_bytes: int = 48 * 1024**2
     """Largest JSON body (base64 audio included)."""
     max_audio_s: float = 6 * 3600 + 600
     """Longest recording accepted."""
+    decode_memory_bytes: int = 1024**3
+    """Memory that decoding one recording may take; a file that needs more is refused."""
+    decode_cpu_s: float = Field(60, ge=1)
+    """CPU time that decoding half a minute of audio may take; a file that needs more is refused."""
     max_batch_items: int = 20_000
     max_queued_jobs: int = 200_000
     """Jobs one key may have queued; above it 429."""
@@ -212,4 +224,9 @@ class Settings(BaseSettings):
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
     """The settings of this process, read once. Library code takes a `Settings` argument instead of calling this."""
-    return Settings()
+    from milo.redis_server import own_url
+
+    found = Settings()
+    if found.redis_url and "redis_url" in found.model_fields_set:
+        return found
+    return found.model_copy(update={"redis_url": own_url(found)})

@@ -15,7 +15,7 @@ import json
 import os
 import uuid
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -205,16 +205,17 @@ def decode_speech(
     options: VadOptions | None = None,
     track: int = 0,
     step_s: float = 30.0,
+    open_stream: Callable[..., AudioStream] = AudioStream,
 ) -> Iterator[float]:
     """Decodes a recording into `folder`, where `DecodedSpeech.load` finds it, and yields seconds of it done.
 
     It yields about every `step_s` of audio, so that the caller can renew a lease, and stop by closing the generator:
     then, as after an error, nothing is left in the folder that was not there. Memory does not grow with the length,
-    but for 31 bytes a second. Raises what `audio.stream` raises.
+    but for 31 bytes a second. Raises what `audio.stream` raises, or `open_stream`, which may decode elsewhere.
     """
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f".{uuid.uuid4().hex}.part"
-    audio = AudioStream(source, max_s=max_s, block_s=step_s, track=track)
+    audio = open_stream(source, max_s=max_s, block_s=step_s, track=track)
     try:
         with draft.open("wb") as file:
             listener = _Listener(file, options or VadOptions())

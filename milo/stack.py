@@ -20,11 +20,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from milo.errors import Conflict, Invalid, Unavailable
+from milo.hosts import is_loopback
 from milo.ports import check_ports
-from milo.redis_server import warnings_about
+from milo.redis_server import own_url, prepare, warnings_about
 from milo.services import Service, all_services, reachable
 from milo.settings import DEFAULT_API_KEY, Settings
 from milo.supervisor import Say, Supervisor
+from milo.vault import exposure, private_home
 
 
 def up(
@@ -42,11 +44,16 @@ def up(
     stop, hurry = threading.Event(), threading.Event()
     settings, own_redis = _settled(settings)
     refuse_default_key(settings)
+    refuse_open_flower(settings, without)
     with _one_per_home(settings), _signals(stop, hurry):
+        if own_redis:
+            settings = settings.model_copy(update={"redis_url": prepare(settings)})
         services = [s for s in all_services(settings) if s.name not in without and (own_redis or s.name != "redis")]
         check_ports(services)
         for sentence in [] if own_redis else warnings_about(settings):
             say("redis", f"WARNING: {sentence}")
+        if open_to := exposure(settings):
+            say("api", f"WARNING: {open_to}")
         supervisor = Supervisor(services, settings, _environment(settings), say, stop)
         try:
             if own_redis:
@@ -68,7 +75,7 @@ def _settled(settings: Settings) -> tuple[Settings, bool]:
     own_redis = not (settings.redis_url and "redis_url" in settings.model_fields_set)
     update: dict[str, Any] = {"home": settings.home.expanduser().absolute()}
     if own_redis:
-        update["redis_url"] = f"redis://127.0.0.1:{settings.redis_port}/0"
+        update["redis_url"] = own_url(settings)
     return settings.model_copy(update=update), own_redis
 
 
@@ -76,6 +83,15 @@ def refuse_default_key(settings: Settings) -> None:
     """Raises `Invalid` when production would start with the key that everybody knows."""
     if settings.env == "production" and settings.api_key in (DEFAULT_API_KEY, ""):
         raise Invalid("MILO_ENV is production and MILO_API_KEY is not set: set it to a long random text")
+
+
+def refuse_open_flower(settings: Settings, without: Sequence[str] = ()) -> None:
+    """Raises `Invalid` when Flower, which shows and stops tasks, would be open to other machines."""
+    if "flower" not in without and not settings.flower_password and not is_loopback(settings.flower_host):
+        raise Invalid(
+            f"MILO_FLOWER_HOST is {settings.flower_host}, which others can reach, and Flower asks for no password: "
+            "set MILO_FLOWER_PASSWORD, or leave Flower out (--without flower)"
+        )
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -92,7 +108,6 @@ def environment(settings: Settings) -> dict[str, str]:
 def _environment(settings: Settings) -> dict[str, str]:
     metrics = settings.home / "run" / "metrics"
     shutil.rmtree(metrics, ignore_errors=True)  # files of processes that are gone would count for ever
-    (settings.home / "redis").mkdir(parents=True, exist_ok=True)
     metrics.mkdir(parents=True, exist_ok=True)
     own = {"PROMETHEUS_MULTIPROC_DIR": str(metrics), "PYTHONUNBUFFERED": "1"}
     return {**os.environ, **environment(settings), **own}
@@ -112,6 +127,7 @@ def _migrate(settings: Settings) -> None:
 def _one_per_home(settings: Settings) -> Iterator[None]:
     folder = settings.home / "run"
     try:
+        private_home(settings)
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / "stack.lock")
         lock.acquire(timeout=0)
@@ -169,8 +185,10 @@ def _write_note(settings: Settings, services: Sequence[Service]) -> dict[str, An
     if "status" in note["services"]:
         note["status_url"] = f"{url_of(settings.status_host, settings.status_port)}/status"
     path = _note_path(settings)
-    path.with_suffix(".tmp").write_text(json.dumps(note))
-    os.replace(path.with_suffix(".tmp"), path)
+    draft = path.with_suffix(".tmp")
+    draft.touch(mode=0o600)  # the URL of Redis holds its password
+    draft.write_text(json.dumps(note))
+    os.replace(draft, path)
     return note
 
 

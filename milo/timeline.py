@@ -15,7 +15,7 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 
-from milo.media import Media, check_shape
+from milo.media import Media, check_shape, refuse_hunger
 from milo.mixdown import SAMPLE_RATE_HZ, Pcm, Resampler, join_planes, mix, planes_of, weights_of
 
 _OWN_CLOCK = frozenset({"mov", "matroska"})
@@ -102,7 +102,8 @@ class Timeline:
                 packet = next(packets, None)
             except IndexError:  # PyAV, at the end of a file in which a stream appeared half-way
                 return
-            except av.error.FFmpegError:
+            except av.error.FFmpegError as error:
+                refuse_hunger(error)
                 self._skip()
                 packets, errors_left = container.demux(stream), errors_left - 1
                 continue
@@ -123,7 +124,8 @@ class Timeline:
                 sizes[header] = max(packet.size, sizes.get(header, 0))
             try:
                 frames = packet.decode()
-            except av.error.FFmpegError:
+            except av.error.FFmpegError as error:
+                refuse_hunger(error)
                 self._skip()
                 continue
             for frame in frames:

@@ -11,7 +11,6 @@ import base64
 import ipaddress
 import json
 import logging
-import os
 import random
 import secrets
 import socket
@@ -19,7 +18,6 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,6 +31,7 @@ from milo.database import reading
 from milo.errors import Invalid
 from milo.schema import api_keys
 from milo.settings import Settings
+from milo.vault import kept
 
 log = logging.getLogger(__name__)
 
@@ -58,19 +57,7 @@ def operator_secret(settings: Settings) -> str:
     """The secret of the operator's own jobs: MILO_WEBHOOK_SECRET, or one made once and kept in MILO_HOME."""
     if settings.webhook_secret:
         return settings.webhook_secret
-    path = settings.home / "secrets" / "webhook"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = path.with_suffix(f".{os.getpid()}")
-        fresh.touch(mode=0o600)
-        fresh.write_text(new_secret())
-        try:
-            os.link(fresh, path)  # fails if another process was first: then theirs counts
-        except FileExistsError:
-            pass
-        finally:
-            fresh.unlink()
-    return Path(path).read_text().strip()
+    return kept(settings, "webhook", new_secret)
 
 
 def secrets_of(settings: Settings, engine: Engine, owner: str) -> list[str]:

@@ -11,7 +11,10 @@ import redis
 
 from milo import queue
 from milo.settings import Settings
+from tests.no_secrets import no_log_file_holds_a_secret, pytest_runtest_makereport
 from tests.servers import redis_server
+
+__all__ = ["no_log_file_holds_a_secret", "pytest_runtest_makereport"]
 
 for _name in [name for name in os.environ if name.startswith("MILO_")]:
     if not _name.startswith("MILO_TEST_"):

@@ -60,7 +60,8 @@ def api_in_thread(settings: Settings) -> Iterator[str]:
     from api.app import create_app
 
     port = free_port()
-    config = uvicorn.Config(create_app(settings), host="127.0.0.1", port=port, log_level="warning", lifespan="on")
+    app, bounded = create_app(settings), "api.protocol:BoundedHttp"
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", lifespan="on", http=bounded)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
@@ -86,6 +87,7 @@ def api_process(settings: Settings, **more: str) -> Iterator[tuple[str, subproce
     """The real API in a process of its own, as `milo up` starts it. Yields its URL and the process."""
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "api.app:app", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--http", "api.protocol:BoundedHttp"]
     process = subprocess.Popen(command, cwd=ROOT, env=environment(settings, **more))
     try:
         wait_until(lambda: _listens(port) or process.poll() is not None, "the API did not start")

@@ -41,10 +41,11 @@ def test_the_commands_are_the_same(name: str) -> None:
 
 def test_redis_runs_with_the_same_durability() -> None:
     def options(command: list[str]) -> dict[str, str]:
-        return dict(zip(command[1::2], command[2::2], strict=True))
+        assert command[0] == "redis-server" and command[1].endswith("/redis.conf"), "the password is in a file"
+        return dict(zip(command[2::2], command[3::2], strict=True))
 
     ours, theirs = options(list(of_stack("redis").command)), options(command_of("redis"))
-    for only_a_place in ("--bind", "--dir", "--protected-mode"):
+    for only_a_place in ("--bind", "--dir"):
         ours.pop(only_a_place, None)
         theirs.pop(only_a_place, None)
     assert theirs == ours
@@ -94,3 +95,29 @@ def test_the_image_runs_without_root_and_holds_no_secret() -> None:
     assert not re.search(r"API_KEY|TOKEN|SECRET|\.env\b", dockerfile)
     ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
     assert ignored[0] == "*" and "!.env" not in ignored
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_container_is_confined(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True and service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service and not any("docker.sock" in volume for volume in service["volumes"])
+    assert any(mount.startswith("/tmp") for mount in service["tmpfs"])
+    if name == "redis":
+        assert not service["user"].startswith(("0", "root"))
+
+
+def test_redis_asks_for_a_password_that_no_command_line_holds() -> None:
+    assert COMPOSE["configs"]["redis.conf"]["content"].startswith("requirepass ${MILO_REDIS_PASSWORD:?")
+    assert "MILO_REDIS_PASSWORD" not in str([service["command"] for service in SERVICES.values()])
+    for name in NAMES:
+        if name != "redis":
+            url = SERVICES[name]["environment"]["MILO_REDIS_URL"]
+            assert url.startswith("redis://:${MILO_REDIS_PASSWORD:?") and url.endswith("@redis:6379/0")
+
+
+def test_no_secret_has_a_default() -> None:
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    for found in re.findall(r"\$\{(\w*(?:KEY|PASSWORD|SECRET|TOKEN)\w*)(:?[?-]?)", text):
+        assert found[1] == ":?", f"{found[0]} has a default"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from pathlib import Path
 
 import fsspec
@@ -107,3 +108,76 @@ def test_a_url_is_read_only_under_an_allowed_prefix(tmp_path: Path) -> None:
     ):
         with pytest.raises(Forbidden):
             files.allowed_path(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "memory://archive/a.wav::file:///etc/passwd",
+        "memory://archive/simplecache::file:///etc/passwd",
+        "memory://archive/%2e%2e/x.wav",
+        "memory://archive/%252E%252e/x.wav",
+        "memory://archive/..%2fx.wav",
+        "memory://archive/..\\x.wav",
+        "memory://archive/./a.wav",
+        "memory://archive//a.wav",
+        "https://x.org/audio/a.wav?../../secret",
+        "https://x.org/audio/a.wav#x",
+        "memory://archive/a\n.wav",
+        "MEMORY://archive/a.wav",
+    ],
+)
+def test_a_url_with_a_second_meaning_is_refused(url: str, tmp_path: Path) -> None:
+    """Chains of fsspec, encoded dots, query strings: all that a store may read differently than it looks."""
+    with pytest.raises(Forbidden):
+        roots(tmp_path, "memory://archive", "https://x.org/audio").allowed_path(url)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "Interview #3?.wav", "day 1/a..b.wav", "50%.wav", "sub/"])
+def test_the_odd_names_of_a_store_are_read(name: str, tmp_path: Path) -> None:
+    assert roots(tmp_path, "memory://archive").allowed_path(f"memory://archive/{name}")
+
+
+def test_a_file_url_gets_the_rules_of_a_path(tmp_path: Path) -> None:
+    root, secret = tmp_path / "audio", tmp_path / "secret.wav"
+    root.mkdir()
+    secret.write_bytes(b"secret")
+    (root / "a.wav").write_bytes(b"sound")
+    (root / "link.wav").symlink_to(secret)
+    files = roots(tmp_path, f"file://{root}")
+    assert files.allowed_path(f"file://{root}/a.wav") == str(root / "a.wav") == files.allowed_path(f"{root}/a.wav")
+    for path in (f"file://{root}/link.wav", f"local://{root}/link.wav", f"file://{secret}"):
+        with pytest.raises(Forbidden):
+            files.allowed_path(path)
+
+
+def test_a_file_that_was_changed_into_a_link_after_it_was_checked_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, secret = tmp_path / "audio", tmp_path / "elsewhere"
+    (root / "day").mkdir(parents=True)
+    secret.mkdir()
+    (secret / "a.wav").write_bytes(b"secret")
+    (root / "day" / "a.wav").write_bytes(b"sound")
+    files = roots(tmp_path, str(root))
+    checked = files.allowed_path(str(root / "day" / "a.wav"))
+    monkeypatch.setattr(files, "allowed_path", lambda path: checked)  # the check is over; now the folder is swapped
+    (root / "day").rename(root / "away")
+    (root / "day").symlink_to(secret)
+    with pytest.raises(Forbidden), files.open_audio(AudioSource(path=checked)):
+        pass
+    (root / "day").unlink()
+    (root / "day").mkdir()
+    (root / "day" / "a.wav").symlink_to(secret / "a.wav")
+    with pytest.raises(Forbidden), files.open_audio(AudioSource(path=checked)):
+        pass
+
+
+def test_a_pipe_or_a_device_is_no_recording_and_is_not_waited_for(tmp_path: Path) -> None:
+    root = tmp_path / "audio"
+    root.mkdir()
+    os.mkfifo(root / "pipe.wav")
+    with pytest.raises(Forbidden), roots(tmp_path, str(root)).open_audio(AudioSource(path=str(root / "pipe.wav"))):
+        pass
+    with pytest.raises(Forbidden), roots(tmp_path, "/dev").open_audio(AudioSource(path="/dev/zero")):
+        pass

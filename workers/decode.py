@@ -1,10 +1,14 @@
-"""The first stage of a transcription, on the CPU queue: any audio file in, speech at 16 kHz in the work folder out."""
+"""The first stage of a transcription, on the CPU queue: any audio file in, speech at 16 kHz in the work folder out.
+
+What a stranger sent is opened in a process apart (`milo/decoder.py`), never in this one.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Generator
 
+from milo.decoder import decoder_of
 from milo.jobs import Progress, SttPayload
 from milo.speech import DecodedSpeech, decode_speech
 from workers.work import Held, Next
@@ -21,6 +25,6 @@ def run(held: Held) -> Generator[Progress, None, Next]:
         yield Progress(unit="s")
     folder = held.work_folder
     with held.files.open_audio(payload.source) as file:
-        for done_s in decode_speech(file, folder, max_s=settings.max_audio_s):
+        for done_s in decode_speech(file, folder, max_s=settings.max_audio_s, open_stream=decoder_of(settings).stream):
             yield Progress(done=done_s, unit="s")
     return Next("transcribe", audio_s=DecodedSpeech.load(folder).duration_s)

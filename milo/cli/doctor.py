@@ -125,11 +125,15 @@ def _model(settings: Settings) -> Iterator[Finding]:
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
+    from milo.vault import exposure
+
     home = settings.home.expanduser()
     there = next(folder for folder in (home, *home.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free
     state: Literal["ok", "warning"] = "ok" if free > FREE_BYTES else "warning"
     yield Finding("disk", state, f"{free / 1e9:.1f} GB free for {home}")
+    if there == home and (open_to := exposure(settings)):
+        yield Finding("disk", "warning", open_to)
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:

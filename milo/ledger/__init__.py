@@ -15,6 +15,7 @@ from milo.ledger.life import Living, Renewal
 from milo.ledger.recover import Recovering
 from milo.ledger.store import Claim, batch_data, group_key, webhook_data
 from milo.settings import Settings
+from milo.vault import private_home
 
 __all__ = ["Claim", "Ledger", "Renewal", "batch_data", "group_key", "webhook_data"]
 
@@ -25,7 +26,7 @@ class Ledger(Creating, Living, Recovering):
     @classmethod
     def open(cls, settings: Settings, notify: Callable[[Sequence[str]], None] | None = None) -> Ledger:
         """Connect, and bring the schema up to date."""
-        settings.home.mkdir(parents=True, exist_ok=True)
+        private_home(settings)
         engine = connect(settings.ledger_url)
         upgrade(engine, settings)
         return cls(engine, settings, notify)

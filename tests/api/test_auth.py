@@ -163,3 +163,11 @@ def test_an_unsafe_server_says_why_in_one_sentence_and_ends(settings: Settings) 
 )
 def test_what_counts_as_this_machine(host: str | None, local: bool) -> None:
     assert is_loopback(host) is local
+
+
+@pytest.mark.parametrize("expires_at", [253_402_300_800, 1_790_000_000_000, 1e300, -1, -1e300])
+def test_an_expiry_that_no_date_can_be_is_refused_and_leaves_no_key(client: httpx.Client, expires_at: float) -> None:
+    problem(client.post("/keys", json={"name": "late", "expires_at": expires_at}), 422)
+    assert client.get("/keys").json()["items"] == []
+    assert client.post("/keys", json={"name": "last", "expires_at": 253_402_300_799}).status_code == 201
+    assert client.get("/keys").json()["items"][0]["expires_at"].startswith("9999-12-31")

@@ -111,6 +111,19 @@ def test_bound_elsewhere_it_asks_for_a_key(keyed: Settings, ledger: Ledger) -> N
             assert get(f"{url}/{path}", scoped.secret).status_code == get(f"{url}/{path}", KEY).status_code == 200
 
 
+def test_it_tells_browsers_to_run_nothing_and_stops_who_guesses_keys(keyed: Settings) -> None:
+    with monitor(keyed.model_copy(update={"status_open": "no", "wrong_key_limit": "2/minute"})) as url:
+        guesses = [
+            httpx.get(f"{url}/fix/history", trust_env=False, headers=elsewhere | {"Authorization": f"Bearer {guess}"})
+            for elsewhere in ({"X-Forwarded-For": "203.0.113.9"},)
+            for guess in ("one", "two", "three", KEY)
+        ]
+        assert [answer.status_code for answer in guesses] == [401, 401, 429, 429]
+        assert int(guesses[3].headers["retry-after"]) >= 1
+        assert guesses[0].headers["x-content-type-options"] == "nosniff"
+        assert get(f"{url}/fix/history", KEY).status_code == 200, "this machine is not counted"
+
+
 def test_what_is_not_there_is_a_problem_document(keyed: Settings) -> None:
     with monitor(keyed) as url:
         answer = get(f"{url}/statu")

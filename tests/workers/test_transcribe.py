@@ -18,6 +18,7 @@ from milo.ledger import Ledger
 from milo.settings import Settings
 from milo.transcript import Transcript
 from tests.speech_factory import spoken
+from tests.test_decoder import broken
 from workers import engines
 from workers.runner import Runner
 
@@ -193,6 +194,28 @@ def test_a_text_file_named_wav_fails_with_its_own_code(
     failed = ledger.get(job.id)
     assert failed.state == "failed" and failed.error
     assert (failed.error["code"], failed.error["status"]) == ("not_audio", 415)
+
+
+def test_a_file_that_crashes_the_decoder_fails_its_job_at_once_and_the_next_is_done(
+    runner: Runner,
+    ledger: Ledger,
+    files: Files,
+    engine: FakeTranscriber,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    crashing = broken(monkeypatch, tmp_path, "import ctypes; ctypes.string_at(0)")
+    monkeypatch.setattr("workers.decode.decoder_of", lambda settings: crashing)
+    payload = {"source": {"blob": files.put_blob(io.BytesIO(b"BAD")).id, "name": "a.wav"}, "model": "m"}
+    bad = ledger.create(NewJob(kind="stt", payload=payload, owner="ana", priority="interactive"))
+    good = submit(ledger, files, spoken(1))
+    for job in (bad, good, good):
+        runner.run(job.id)
+    failed = ledger.get(bad.id)
+    assert failed.state == "failed" and failed.attempt == 1
+    assert failed.error and failed.error["code"] == "decoder_crashed" and "SIGSEGV" in failed.error["detail"]
+    assert transcript_of(ledger, files, good).text
+    crashing.close()
 
 
 def test_a_long_result_stands_in_a_file(
