@@ -308,7 +308,7 @@ def test_ctrl_c_stops_cleanly_and_cancels_what_is_queued(live: Live, folder: Pat
             while next((b.id for b in milo.batches(limit=1)), None) == newest and process.poll() is None:
                 pass
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=60)
         assert process.returncode == 130 and "Traceback" not in said, said
         for batch in milo.batches(limit=5):
             assert milo.batch_handle(batch.id).wait(timeout_s=60).final

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.group(invoke_without_command=True)
 @click.pass_context
 def runs(context: click.Context) -> None:
-    """List, show and compare trainings; alone it lists them."""
+    """List, show and compare trainings."""
     if context.invoked_subcommand is None:
         context.invoke(list_runs)
 

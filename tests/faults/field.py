@@ -20,6 +20,7 @@ import redis
 from milo.errors import MiloError
 from milo.ledger import Ledger
 from milo.ports import free_port
+from milo.redis_server import prepare
 from milo.settings import Settings
 from tests.faults.receiver import Receiver
 from tests.servers import ROOT, environment, wait_until
@@ -38,6 +39,8 @@ class Field:
         url = f"redis://127.0.0.1:{ports['redis_port']}/0"
         fixed = {"home": home, "api_key": KEY, "webhook_allow": ["127.0.0.1"], "redis_url": url}
         self.settings = Settings(_env_file=None, **{**fixed, **ports, **values})  # type: ignore[arg-type]
+        if self.own_redis:  # the stack's Redis asks for the password that is made here
+            self.settings = self.settings.model_copy(update={"redis_url": prepare(self.settings)})
         self.receiver = receiver
         self.url = f"http://127.0.0.1:{ports['port']}/api/v1"
         self.client = httpx.Client(
