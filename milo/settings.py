@@ -89,6 +89,8 @@ class Settings(BaseSettings):
     idempotency_ttl_s: float = 24 * 3600
 
     # --- the queue ---
+    share_card: bool = False
+    """Let several GPU workers on this machine use one card. Without it the second one is refused."""
     lease_s: float = 15
     """A running job that is not renewed for this long belongs to nobody."""
     slice_s: float = 30

@@ -78,6 +78,32 @@ def test_a_second_worker_of_the_same_name_is_refused_with_a_sentence(settings: S
         assert first.poll() is None
 
 
+def test_a_second_gpu_worker_on_one_card_is_refused_unless_it_is_meant(settings: Settings) -> None:
+    command = [sys.executable, "-m", "celery", "-A", "milo.queue", "worker", "-Q", "gpu.batch", "-n", "other@%h"]
+    with celery_worker(settings, "gpu.batch"):
+        second = subprocess.run(
+            command, env=environment(settings), cwd=ROOT, capture_output=True, text=True, timeout=90
+        )
+        assert second.returncode == 1 and "another GPU worker runs already on device" in second.stderr
+        with celery_worker(settings.model_copy(update={"share_card": True}), "gpu.batch"):
+            pass
+        with celery_worker(settings, "cpu"):
+            pass
+
+
+def test_a_worker_that_is_told_to_stop_says_so_to_its_children_at_once(settings: Settings) -> None:
+    ledger = Ledger.open(settings)
+    with celery_worker(settings, "gpu.batch") as worker:
+        job = ledger.create(NewJob(kind="ping", payload={"seconds": 60}, owner="ana", priority="batch"))
+        queue.submit(job)
+        wait_until(lambda: ledger.get(job.id).state == "running", "the job did not begin", 60)
+        worker.terminate()
+        worker.wait(60)
+    after = ledger.get(job.id)
+    assert (after.state, after.slices) == ("queued", 1), "it was killed and did not give way"
+    ledger.engine.dispose()
+
+
 def test_gauges_of_a_killed_process_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()

@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 PATIENCE_S = 60.0
 """How long finished work waits for a ledger that is locked or whose disk is full."""
 
+FULL_DISK = ("(os error 28)", "(os error 122)", "inline_container.cc", "basic_ios::clear: iostream error")
+"""safetensors: ENOSPC and EDQUOT; torch.save: any write that failed."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -52,9 +55,16 @@ def as_milo(error: Exception) -> MiloError:
     log.exception("a job's work raised %s", type(error).__name__, exc_info=error)
     if isinstance(error, MemoryError):
         return OutOfMemory("this machine has too little memory for the job")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_out_of_room(error):
         return Unavailable(f"there is no room left on the disk: {error}", code="storage", retry_after_s=30)
     return EngineError(f"{type(error).__name__}: {error}", code="internal_error")
+
+
+def is_out_of_room(error: BaseException) -> bool:
+    """Whether a disk is full: what OSError says by number, safetensors and torch (whose writer is C++) say in words."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return not isinstance(error, MiloError) and any(words in str(error) for words in FULL_DISK)
 
 
 def end_child_if_gpu_is_broken(error: Exception) -> None:

@@ -124,9 +124,9 @@ def train(held: Held) -> Stage:
 
     pipe = pipe_of(held)
     if "train" not in pipe.state():
-        if training.busy(held):
-            return Later(training.LATER_S)
         found = yield from training.train(held, pipe.recipe)
+        if isinstance(found, Later):
+            return found
         pipe.put("train", found)
     return Next("judge")
 

@@ -6,17 +6,19 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import socket
 import threading
 import time
 from dataclasses import asdict
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import redis
 from billiard import current_process
 from celery import Task
-from celery.signals import celeryd_init, worker_process_init, worker_ready, worker_shutting_down
+from celery.signals import celeryd_init, worker_process_init, worker_ready
 from filelock import FileLock, Timeout
 
 from milo import events, gpu, metrics, queue
@@ -64,21 +66,35 @@ for _kind in KINDS:
     _register(_kind)
 
 
-def _stop_note(pid: int) -> Any:
+def _stop_note(pid: int) -> Path:
     return get_settings().home / "run" / f"stop-{pid}"
 
 
 @celeryd_init.connect
-def _one_of_a_name(sender: str, **_: Any) -> None:
-    """Refuse to start beside a worker of the same name: this one would take away the jobs that the other holds."""
+def _one_of_a_kind(sender: str, options: dict[str, Any], **_: Any) -> None:
+    """Refuse to start beside a worker of the same name, which would lose its jobs to this one, or on a card that
+    another GPU worker has: neither would know how much of its memory is free."""
+    settings = get_settings()
+    node = os.environ.get("MILO_WORKER_NODE") or sender
+    _hold(f"{node}.lock", f"a worker named {node} runs already on {settings.home}; stop it first")
+    queues = options.get("queues") or ()
+    queues = queues.split(",") if isinstance(queues, str) else queues
+    if set(GPU_QUEUES) & set(queues) and not settings.share_card:
+        device = "cpu" if settings.device == "cpu" else (os.environ.get("CUDA_VISIBLE_DEVICES") or "0").split(",")[0]
+        advice = "stop it, give each worker a card of its own (CUDA_VISIBLE_DEVICES), or set MILO_SHARE_CARD=1"
+        sentence = f"another GPU worker runs already on device {device} of this machine, for {settings.home}; {advice}"
+        _hold(f"card-{socket.gethostname()}-{device}.lock", sentence)
+
+
+def _hold(name: str, sentence: str) -> None:
+    """Hold a lock until this process ends; end it with the sentence when another holds it."""
     folder = get_settings().home / "run"
     folder.mkdir(parents=True, exist_ok=True)
-    node = os.environ.get("MILO_WORKER_NODE") or sender
-    lock = FileLock(folder / f"{node}.lock")
+    lock = FileLock(folder / name)
     try:
         lock.acquire(timeout=TWIN_S)
     except Timeout:
-        raise SystemExit(f"milo: a worker named {node} runs already on {get_settings().home}; stop it first") from None
+        raise SystemExit(f"milo: {sentence}") from None
     _locks.append(lock)
 
 
@@ -105,6 +121,24 @@ def _ready(sender: Any, **_: Any) -> None:
     note = _stop_note(os.getpid())
     note.parent.mkdir(parents=True, exist_ok=True)
     note.unlink(missing_ok=True)
+    for number in (signal.SIGTERM, signal.SIGQUIT):
+        _leave_a_note_at(number, note)
+
+
+def _leave_a_note_at(number: signal.Signals, note: Path) -> None:
+    """Tell the children, which don't see the signal, to give way at their next yield point; then do as Celery does.
+
+    Its own `worker_shutting_down` comes too late: after the time that a soft shutdown gives them.
+    """
+    celerys = signal.getsignal(number)
+
+    def told(*arguments: Any) -> None:
+        with contextlib.suppress(OSError):
+            note.touch()
+        if callable(celerys):
+            celerys(*arguments)
+
+    signal.signal(number, told)
 
 
 def _show_alive(settings: Settings, node: str, queues: list[str], pool: Any) -> None:
@@ -121,11 +155,3 @@ def _show_alive(settings: Settings, node: str, queues: list[str], pool: Any) -> 
         except Exception as error:  # this thread is the sign of life, and goes on
             log.warning("children that hang are not looked after: %s", error)
         time.sleep(ALIVE_TTL_S / 4)
-
-
-@worker_shutting_down.connect
-def _stopping(**_: Any) -> None:
-    """Tell the children, which don't see the signal, to give way at their next yield point."""
-    note = _stop_note(os.getpid())
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.touch()

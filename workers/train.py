@@ -6,7 +6,10 @@ The generator stays warm while the job gives way; started anew, it goes on from 
 from __future__ import annotations
 
 import importlib
+import logging
+import shutil
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import Any
 
 from milo import runs
@@ -17,12 +20,21 @@ from milo.runs import Run
 from milo.settings import Settings
 from trainer.steps import Step
 from workers import engines
+from workers.ends import is_out_of_room
 from workers.work import Done, Held, Later
+
+log = logging.getLogger(__name__)
 
 TRAINERS = {"whisper": "trainer.whisper:train", "vits": "trainer.vits:train", "nllb": "trainer.nllb_run:train"}
 """Task of a recipe -> the generator function that trains it, imported on first use."""
 LATER_S = 5.0
+NO_ROOM_S = 10.0
+"""How often a training whose disk was full looks for room."""
+MORE_ROOM = 1 << 20
+"""So many bytes more than there were must be free before it tries again."""
 Train = Callable[[Settings, Recipe, Run], Generator[Step, None, dict[str, Any]]]
+_had: dict[str, int] = {}
+"""Job whose disk was full -> bytes that were free, and were too few."""
 _training: set[str] = set()
 """The job whose training this process holds in memory; no other is begun until it has ended."""
 
@@ -30,20 +42,50 @@ _training: set[str] = set()
 def run(job: Held) -> Generator[Progress, None, Done | Later]:
     """Train by the job's recipe. The result is the run's summary."""
     recipe: Recipe = job.payload.recipe
-    if busy(job):
-        return Later(LATER_S)
     summary = yield from train(job, recipe)
+    if isinstance(summary, Later):
+        return summary
     return Done({"run": runs.folder_for(job.settings, recipe.name, job.id, job.job.created_at).id, **summary})
 
 
-def busy(job: Held) -> bool:
-    """Whether this process holds the training of another job in memory."""
-    return bool(_training - {job.id})
-
-
-def train(job: Held, recipe: Recipe) -> Generator[Progress, None, dict[str, Any]]:
-    """The training of a job (a pipeline's, too), in the run folder that is the job's. Returns the run's summary."""
+def train(job: Held, recipe: Recipe) -> Generator[Progress, None, dict[str, Any] | Later]:
+    """The training of a job (a pipeline's, too), in the run folder that is the job's. Returns the run's summary, or
+    `Later` while this process holds another training in memory, or the disk is full."""
+    if _training - {job.id}:
+        return Later(LATER_S)
     folder = runs.folder_for(job.settings, recipe.name, job.id, job.job.created_at)
+    if job.id in _had and _free(folder) < _had[job.id] + MORE_ROOM:
+        return Later(NO_ROOM_S)
+    try:
+        return (yield from _train(job, recipe, folder))
+    except Exception as error:
+        if not is_out_of_room(error):
+            raise
+        return _wait_for_room(job, folder, error)
+
+
+def _free(folder: Run) -> int:
+    return shutil.disk_usage(folder.path).free
+
+
+def _wait_for_room(job: Held, folder: Run, error: Exception) -> Later:
+    """Give back what a half checkpoint takes, say why it stands still as far as there is room for that, and wait."""
+    from trainer import checkpoints
+
+    checkpoints.clear_leftovers(folder)
+    seen = f"there is no room left on the disk of {folder.path} ({_free(folder) >> 20} MiB are free)"
+    log.warning("job %s: %s: %s", job.id, seen, error)
+    if job.id not in _had:
+        with suppress(OSError):
+            last = max(folder.checkpoints(), default=0)
+            folder.alert("no_room", seen, f"goes on from step {last} when more is free", step=last)
+    with suppress(OSError):
+        folder.summarise(state="paused", error=seen)
+    _had[job.id] = _free(folder)
+    return Later(NO_ROOM_S)
+
+
+def _train(job: Held, recipe: Recipe, folder: Run) -> Generator[Progress, None, dict[str, Any]]:
     saved = max(folder.checkpoints(), default=0)
     _training.add(job.id)
     steps = trainer_of(recipe)(job.settings, recipe, folder)
@@ -54,6 +96,7 @@ def train(job: Held, recipe: Recipe) -> Generator[Progress, None, dict[str, Any]
                 step = _next(steps)
             except StopIteration as end:
                 summary: dict[str, Any] = end.value
+                _had.pop(job.id, None)
                 return summary
             if job.job.attempt > 1 and max(folder.checkpoints(), default=0) > saved:
                 job.saved()

@@ -43,7 +43,10 @@ def new(field: Field, ledger: Ledger, seconds: float) -> Job:
 def zombies(folder: Path, scale: float, rng: random.Random) -> list[Row]:
     """A worker child is stopped past its lease; another takes the job; then the first goes on."""
     row = Row("worker stopped past its lease, then goes on")
-    with stack(folder, ("flower", "api", "archive"), lease_s=LEASE_S) as field, field.ledger() as ledger:
+    with (
+        stack(folder, ("flower", "api", "archive"), lease_s=LEASE_S, share_card=True) as field,
+        field.ledger() as ledger,
+    ):
         with celery_worker(field.settings, GPU, log=folder / "worker.log"):
             for _ in range(max(1, round(5 * scale))):
                 _zombie(field, ledger, row)

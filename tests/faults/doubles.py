@@ -24,9 +24,10 @@ TIMES = 10
 
 
 def doubles(folder: Path, scale: float, rng: random.Random) -> list[Row]:
-    """The second stack and the second worker are refused; the second beat does no harm."""
+    """The second stack and the second workers are refused; the second beat does no harm."""
     with stack(folder) as field:
-        return [_second_stack(field), _second_worker(field), _second_beat(field, scale, rng)]
+        twins = [_second_worker(field, same_name) for same_name in (True, False)]
+        return [_second_stack(field), *twins, _second_beat(field, scale, rng)]
 
 
 def _run(field: Field, words: list[str], **env: str) -> subprocess.CompletedProcess[str]:
@@ -43,12 +44,14 @@ def _second_stack(field: Field) -> Row:
     return row
 
 
-def _second_worker(field: Field) -> Row:
-    row = Row("two workers on one card", faults=1)
+def _second_worker(field: Field, same_name: bool) -> Row:
+    row = Row(f"two workers {'of one name' if same_name else 'on one card'}", faults=1)
     host = environment(field.settings)
     with field.ledger():
         notes = field.redis().keys("milo:worker:gpu@*")
     node = notes[0].decode().removeprefix("milo:worker:")  # type: ignore[index]
+    if not same_name:
+        node = "another@machine"
     words = ["celery", "-A", "milo.queue", "worker", "-n", "gpu@%h", "-Q", "gpu.realtime", "-c", "1"]
     said = _run(field, words, MILO_WORKER_NODE=node, OMP_NUM_THREADS=host["OMP_NUM_THREADS"])
     row.expect(said.returncode != 0 and "runs already" in said.stderr, f"it said: {said.stderr[-300:]}")
@@ -106,7 +109,9 @@ def _stop_in_the_middle(field: Field, job_id: str, row: Row) -> None:
         row.faults += 1
         row.expect_in_time(took, GRACE_S, "stopped")
         before = _heard(folder)
-        row.expect(bool(before) and not ledger.get(job_id).final, "it had ended before it was told to stop")
+        left = ledger.get(job_id)
+        row.expect(bool(before) and not left.final, "it had ended before it was told to stop")
+        row.expect(left.state == "queued", f"it did not give way: it is {left.state}")
         started = time.monotonic()
         field.start()
         row.recovery_s.append(time.monotonic() - started)

@@ -39,7 +39,7 @@ def kill_one(field: Field, service: str, count: int, scale: float, rng: random.R
         loads.append(Load(field, max(JOBS_A_KILL, 6 // times), rng, f"kill {service} {number} {rng.random()}", kinds))
         loads[-1].start()
         time.sleep(rng.uniform(0, 1.5))  # the random moment is the fault
-        _strike(field, service, row, f"probe {loads[-1].name}")
+        strike(field, service, row, f"probe {loads[-1].name}")
     for load in loads:
         account(field, load.finish(), row, 180)
     for took_s in row.recovery_s if service != "supervisor" else ():  # that is the start of a whole stack
@@ -47,7 +47,8 @@ def kill_one(field: Field, service: str, count: int, scale: float, rng: random.R
     return row
 
 
-def _strike(field: Field, service: str, row: Row, probe: str) -> None:
+def strike(field: Field, service: str, row: Row, probe: str) -> None:
+    """Kill the service, and wait until nothing is left with the dead and a job goes all the way."""
     with field.ledger() as ledger:
         before = _in_hand(ledger, service)
         field.kill(service)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import httpx
 
+from tests.faults.disks import NO_DISK, fill, small_disk
 from tests.faults.field import Field, stack, waiting
 from tests.faults.table import Row
 from tests.faults.work import Load, account
@@ -74,17 +75,13 @@ def disk_full(folder: Path, scale: float, rng: random.Random) -> list[Row]:
     """Everything at rest is on a small disk, and that fills up while jobs run."""
     row = Row("disk full")
     disk = folder / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "tmpfs", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
-        row.skipped = "mounting a small disk takes root, and a system that allows it"
-        return [row]
-    try:
+    with small_disk(disk, DISK_MB) as there:
+        if not there:
+            row.skipped = NO_DISK
+            return [row]
         with stack(disk, ("flower", "archive")) as field:
             for number in range(max(1, round(5 * scale))):
                 _fill(field, disk, number, row, rng, scale)
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
     return [row]
 
 
@@ -92,11 +89,7 @@ def _fill(field: Field, disk: Path, number: int, row: Row, rng: random.Random, s
     load = Load(field, max(6, round(20 * scale)), rng, f"full {number}", kinds=("ping", "stt", "tts", "ping"))
     load.start()
     wait_until(lambda: len(load.done.jobs) >= 3, "nothing was acknowledged", 60)
-    filler = disk / "filler"
-    with suppress_full(), filler.open("wb") as file:
-        while True:
-            file.write(bytes(1 << 16))
-            file.flush()
+    filler = fill(disk)
     row.faults += 1
     refused = 0
     for _ in range(10):
@@ -112,15 +105,6 @@ def _fill(field: Field, disk: Path, number: int, row: Row, rng: random.Random, s
     field.probe(f"probe {load.name}")
     row.recovery_s.append(time.monotonic() - started)
     account(field, load.finish(), row, 240)
-
-
-@contextmanager
-def suppress_full() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno != 28:
-            raise
 
 
 def yesterday(folder: Path, scale: float, rng: random.Random) -> list[Row]:

@@ -12,7 +12,7 @@ from typing import Any
 class Receiver:
     """Answers 200 and counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
         self.ids: dict[str, set[str]] = defaultdict(set)
         """Job or batch id -> the webhook-ids under which it was told of."""
         self.deliveries: Counter[str] = Counter()
@@ -30,9 +30,10 @@ class Receiver:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((address, port), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
+        self.port = self._server.server_port
+        self.url = f"http://{address}:{self.port}/hook"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:

@@ -13,8 +13,10 @@ from tests.faults.clocks import clocks
 from tests.faults.doubles import doubles, stopped
 from tests.faults.kills import kills
 from tests.faults.ledgers import disk_full, locked, unpublished, yesterday
+from tests.faults.rebinding import rebinding
 from tests.faults.receivers import receivers
 from tests.faults.table import Row
+from tests.faults.trainings import trainings
 from tests.faults.upgrades import upgrades
 
 Fault = Callable[[Path, float, random.Random], list[Row]]
@@ -32,8 +34,10 @@ FAULTS: dict[str, Fault] = {
     "disk full": disk_full,
     "yesterday": yesterday,
     "receivers": receivers,
+    "rebinding": rebinding,
     "clocks": clocks,
     "doubles": doubles,
     "stopped": stopped,
+    "trainings": trainings,
     "upgrades": upgrades,
 }

@@ -77,6 +77,10 @@ class Load(threading.Thread):
             return {"source": {"blob": self.rng.choice(self.blobs), "name": "a"}}
         if kind == "tts":
             return {"text": "Salama tompoko. Tsara ny andro."}
+        if kind == "translate":
+            return {"text": "Salama tompoko.", "source": "mg", "target": "fr"}
+        if kind == "chat":
+            return {"message": "Salama"}
         return {"seconds": round(self.rng.uniform(0, 0.3), 2)}
 
     def finish(self) -> Acknowledged:

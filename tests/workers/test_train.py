@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from milo import runs
 from milo.errors import EngineError
@@ -180,4 +183,43 @@ def test_an_error_that_may_pass_goes_on_from_the_checkpoint_in_the_same_worker(
     assert (again.state, again.attempt) == ("queued", 2)
     ledger.clock = lambda: again.due_at or 0.0
     assert runner.run(job.id) == "done"
+    assert ledger.get(job.id).state == "succeeded" and list(losses(run_of(local, job))) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    "full",
+    [
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"),
+        OSError(errno.ENOSPC, "No space left on device"),
+    ],
+)
+def test_a_training_whose_disk_is_full_waits_for_room_and_loses_no_attempt(
+    runner: Runner, ledger: Ledger, local: Settings, made: Recipe, monkeypatch: pytest.MonkeyPatch, full: Exception
+) -> None:
+    from trainer import whisper_checkpoints
+
+    stock, begun = whisper_checkpoints.publish, []
+
+    def publish(made: Path, final: Path, *args: Any, **kwargs: Any) -> None:
+        begun.append(final.name)
+        if final.name == "checkpoint-4" and begun.count(final.name) == 1:
+            raise full
+        stock(made, final, *args, **kwargs)
+
+    monkeypatch.setattr(whisper_checkpoints, "publish", publish)
+    job = submit(ledger, made)
+    now = 0.0
+    ledger.clock = lambda: time.time() + now
+    for free in (1000, 2000):
+        monkeypatch.setattr(training, "_free", lambda folder, free=free: free)
+        runner.run(job.id)
+        after, run = ledger.get(job.id), run_of(local, job)
+        assert (after.state, after.attempt) == ("queued", 1) and after.due_at is not None
+        assert list(run.checkpoints()) == [2] and not list(run.path.glob(".saving*"))
+        assert run.summary()["state"] == "paused" and [one["kind"] for one in run.alerts()] == ["no_room"]
+        now += 60
+    assert begun == ["checkpoint-2", "checkpoint-4"], "it was tried again without more room"
+    monkeypatch.setattr(training, "_free", lambda folder: 1 << 30)
+    assert until_done(runner, job) == ["done"]
     assert ledger.get(job.id).state == "succeeded" and list(losses(run_of(local, job))) == [1, 2, 3, 4, 5]
