@@ -93,5 +93,6 @@ RULES: tuple[Rule, ...] = (
         by="trainer",
     ),
     Rule("corrupt_checkpoint", "checkpoint to go on from", "can't be read", "take the one before", by="trainer"),
+    Rule("no_room", "writing to the run", "its disk is full", "wait until more is free", limit=None, by="trainer"),
 )
 BY_NAME: dict[str, Rule] = {rule.name: rule for rule in RULES}
