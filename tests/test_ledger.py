@@ -345,7 +345,7 @@ def test_jobs_of_other_owners_are_not_to_be_found(ledger: Ledger) -> None:
     assert ledger.jobs(owner="bema") == []
 
 
-def test_jobs_ahead_are_those_of_higher_priority_and_the_older_of_the_same(ledger: Ledger) -> None:
+def test_jobs_ahead_are_those_of_higher_priority_the_older_of_the_key_and_a_turn_of_each_other(ledger: Ledger) -> None:
     ledger.create(ping(priority="realtime"))
     ledger.create(ping())
     clock(ledger).now += 1
@@ -354,6 +354,10 @@ def test_jobs_ahead_are_those_of_higher_priority_and_the_older_of_the_same(ledge
     ledger.create(ping())
     ledger.create(ping(priority="background"))
     assert ledger.ahead(mine) == 2
+    for owner, count in (("bema", 5), ("caro", 1)):
+        for _ in range(count):
+            ledger.create(ping(owner=owner))
+    assert ledger.ahead(mine) == 2 + 2 + 1
 
 
 def test_every_change_wakes_the_waiters_of_the_job_and_of_its_batch(ledger: Ledger) -> None:
