@@ -108,7 +108,7 @@ class Reading(Store):
         others = others.group_by(jobs.c.owner)  # published ones only: they have an index of their own
         with reading(self.engine) as connection:
             own = int(connection.execute(older).scalar_one())
-            turns = sum(min(own + 1, count) for count in connection.execute(others).scalars())
+            turns = sum(min(own + 1, int(count)) for count in connection.execute(others).scalars())
             return own + turns + sum(int(connection.execute(query).scalar_one()) for query in counted)
 
     def seconds_per_job(self, kind: str, sample: int = 50) -> float | None:
