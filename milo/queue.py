@@ -1,6 +1,7 @@
 """The Celery app, and `submit`: a message is a task name and a job id, nothing else.
 
-The queue carries wake-ups. What to do, and whether it is still to be done, stands in the ledger.
+The queue carries wake-ups. What to do, and whose turn it is, stands in the ledger: any message of a queue may wake any
+job of it.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def task_name(kind: str) -> str:
 def submit(job: Job) -> bool:
     """Publish the wake-up of a queued job. False when the broker can't be reached: the reconciler will do it.
 
-    The task id is the job's id and the number of the wake-up, so that Flower and the ledger name the same thing.
+    The task id is the job's id and the number of the wake-up: Flower shows for which job it was sent.
     """
     try:
         _send(job, None)

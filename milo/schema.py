@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 
 metadata = MetaData(
@@ -76,7 +77,16 @@ jobs = Table(
     Column("models", JSON, nullable=False),
     Column("schema_version", Integer, nullable=False),
     Index(None, "queue", "state", "published_at"),
-    Index(None, "queue", "state", "group_key", "published_at"),
+    Index(
+        "ix_jobs_turns",  # whose turn it is: one step, whatever waits for a later time
+        "queue",
+        "state",
+        "owner",
+        "published_at",
+        sqlite_where=text("published_at IS NOT NULL"),
+        postgresql_where=text("published_at IS NOT NULL"),
+    ),
+    Index(None, "queue", "state", "group_key", "owner", "published_at"),
     Index(None, "queue", "state", "audio_s"),
     Index(None, "state", "id"),
     Index(None, "kind", "id"),

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import redis
+from sqlalchemy import text
 
 from milo import queue
+from milo.database import connect
 from milo.settings import Settings
 from tests.no_secrets import no_log_file_holds_a_secret, pytest_runtest_makereport
+from tests.postgres import postgres
 from tests.servers import redis_server
 
 __all__ = ["no_log_file_holds_a_secret", "pytest_runtest_makereport"]
@@ -39,3 +43,26 @@ def settings(tmp_path: Path, redis_url: str, redis_client: redis.Redis) -> Setti
     """Settings of this test alone: own home, empty Redis."""
     redis_client.flushall()
     return Settings(home=tmp_path / "home", redis_url=redis_url, _env_file=None)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str | None]:
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def each_database(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Settings of an empty ledger: the test runs once on each database."""
+    settings = Settings(home=tmp_path, _env_file=None)
+    if request.param == "sqlite":
+        return settings
+    url = request.getfixturevalue("postgres_url")
+    if url is None:
+        pytest.skip("no PostgreSQL here: apt-get install postgresql, or set MILO_TEST_DATABASE_URL")
+    name = f"t{uuid4().hex}"
+    admin = connect(url)
+    with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    admin.dispose()
+    return settings.model_copy(update={"database_url": url.replace("/postgres?", f"/{name}?")})

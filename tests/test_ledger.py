@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
@@ -17,7 +16,6 @@ from milo.errors import Conflict, EngineError, Invalid, LeaseLost, NotFound, Too
 from milo.jobs import Batch, NewJob, Progress, new_id
 from milo.ledger import Ledger
 from milo.settings import Settings
-from tests.postgres import postgres
 
 
 class Clock:
@@ -30,26 +28,9 @@ class Clock:
         return self.now
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[str | None]:
-    with postgres() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    settings = Settings(home=tmp_path, _env_file=None)
-    if request.param == "postgresql":
-        url = request.getfixturevalue("server")
-        if url is None:
-            pytest.skip("no PostgreSQL here: apt-get install postgresql, or set MILO_TEST_DATABASE_URL")
-        name = f"t{uuid4().hex}"
-        admin = connect(url)
-        with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-        admin.dispose()
-        settings = settings.model_copy(update={"database_url": url.replace("/postgres?", f"/{name}?")})
-    opened = Ledger.open(settings)
+@pytest.fixture
+def ledger(each_database: Settings) -> Iterator[Ledger]:
+    opened = Ledger.open(each_database)
     opened.clock = Clock()
     yield opened
     opened.engine.dispose()
@@ -346,26 +327,6 @@ def test_a_repeated_batch_request_gives_the_first_batch(ledger: Ledger) -> None:
     assert len(ledger.jobs(owner="ana")) == 2
 
 
-def test_a_row_whose_message_was_lost_is_found_when_its_queue_is_empty(ledger: Ledger) -> None:
-    job = ledger.create(ping())
-    assert ledger.unpublished({"gpu.batch": 0}) == []
-    clock(ledger).now += ledger.settings.lost_after_s + 1
-    assert ledger.unpublished({"gpu.batch": 1}) == []
-    assert [found.id for found in ledger.unpublished({"gpu.batch": 0})] == [job.id]
-    assert ledger.unpublished({"gpu.batch": 0}) == []
-
-
-def test_a_row_that_later_ones_overtook_is_found_although_its_queue_is_busy(ledger: Ledger) -> None:
-    lost = ledger.create(ping())
-    clock(ledger).now += ledger.settings.lost_after_s + 1
-    later = ledger.create(ping())
-    waiting = ledger.create(ping())
-    assert ledger.claim(later.id, "w")
-    clock(ledger).now += ledger.settings.lost_after_s + 1
-    assert [found.id for found in ledger.unpublished({"gpu.batch": 7})] == [lost.id]
-    assert ledger.get(waiting.id).state == "queued"
-
-
 def test_the_quota_of_a_key_is_a_limit_with_a_retry_time(ledger: Ledger) -> None:
     ledger.settings = ledger.settings.model_copy(update={"max_queued_jobs": 3})
     for _ in range(3):
@@ -384,7 +345,7 @@ def test_jobs_of_other_owners_are_not_to_be_found(ledger: Ledger) -> None:
     assert ledger.jobs(owner="bema") == []
 
 
-def test_jobs_ahead_are_those_of_higher_priority_and_the_older_of_the_same(ledger: Ledger) -> None:
+def test_jobs_ahead_are_those_of_higher_priority_the_older_of_the_key_and_a_turn_of_each_other(ledger: Ledger) -> None:
     ledger.create(ping(priority="realtime"))
     ledger.create(ping())
     clock(ledger).now += 1
@@ -393,6 +354,10 @@ def test_jobs_ahead_are_those_of_higher_priority_and_the_older_of_the_same(ledge
     ledger.create(ping())
     ledger.create(ping(priority="background"))
     assert ledger.ahead(mine) == 2
+    for owner, count in (("bema", 5), ("caro", 1)):
+        for _ in range(count):
+            ledger.create(ping(owner=owner))
+    assert ledger.ahead(mine) == 2 + 2 + 1
 
 
 def test_every_change_wakes_the_waiters_of_the_job_and_of_its_batch(ledger: Ledger) -> None:

@@ -17,10 +17,15 @@ from pathlib import Path
 import psutil
 import pytest
 import redis
+from sqlalchemy import func, insert, select
 
+from milo.database import reading, writing
 from milo.errors import Conflict, Invalid, MiloError, Unavailable
+from milo.jobs import NewJob
+from milo.ledger import Ledger
 from milo.ports import check_ports, free_port
 from milo.redis_server import find_redis_server, warnings_about
+from milo.schema import jobs
 from milo.services import Running, Service, all_services, wait_until, worker_pids
 from milo.settings import Settings
 from milo.stack import environment, is_up, note_of, up
@@ -336,6 +341,27 @@ def test_a_killed_redis_comes_back_with_what_it_held(live: Live) -> None:
 
     assert wait_until(is_back, 60)
     assert client.get("kept") == b"yes"
+
+
+def test_a_key_with_few_jobs_does_not_wait_for_one_with_many(live: Live) -> None:
+    ledger = Ledger.open(live.settings)
+    ledger.clock = lambda: time.time() - 60  # and no message: the reconciler finds them
+    new = NewJob(kind="ping", payload={"seconds": 0}, owner="ana", priority="background")
+    with writing(ledger.engine) as tx:
+        tx.execute(insert(jobs), [ledger._row(new) for _ in range(300)])
+        tx.execute(insert(jobs), [ledger._row(new.model_copy(update={"owner": "bema"})) for _ in range(5)])
+    waiting = select(func.count()).where(jobs.c.queue == "gpu.background", jobs.c.state.in_(("queued", "running")))
+
+    def ended() -> bool:
+        with reading(ledger.engine) as connection:
+            return connection.execute(waiting).scalar_one() == 0
+
+    assert wait_until(ended, 60)
+    with reading(ledger.engine) as connection:
+        mine = select(jobs.c.owner).where(jobs.c.queue == "gpu.background").order_by(jobs.c.finished_at)
+        owners = list(connection.execute(mine).scalars())
+    ledger.engine.dispose()
+    assert len(owners) == 305 and owners[:12].count("bema") == 5
 
 
 def start_stack(tmp_path: Path, *words: str) -> tuple[subprocess.Popen[str], Path]:

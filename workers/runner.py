@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -18,7 +19,7 @@ from milo import metrics, pause, queue
 from milo.errors import Cancelled, MiloError, NotFound, Unavailable
 from milo.files import Files
 from milo.jobs import Job
-from milo.ledger import Ledger
+from milo.ledger import Claim, Ledger
 from milo.settings import Settings
 from workers.ends import as_milo, end_child_if_gpu_is_broken, lost_is_fine, patiently
 from workers.work import WORK, Done, Group, Held, Later, Next, Work
@@ -46,11 +47,18 @@ class Runner:
         self._beating = threading.Lock()
         self._group: Group | None = None
         self._pulse: threading.Thread | None = None
+        self._turn: dict[str, str] = {}
+        """Queue -> the owner who had the last turn."""
+        self._spare: Counter[str] = Counter()
+        """Queue -> jobs taken into batches beyond the one of their message: as many messages are spare."""
 
-    def run(self, job_id: str) -> str:
-        """Act on one wake-up. Returns a word for Celery's log: what became of it."""
+    def run(self, job_id: str, from_queue: str | None = None) -> str:
+        """Act on one wake-up from a queue. Returns a word for Celery's log: what became of it.
+
+        The job that is run need not be `job_id`: see `Ledger.claim_next`. Without a queue it is that job and no other.
+        """
         try:
-            claim = self.ledger.claim(job_id, self.worker)
+            claim = self._claim(job_id, from_queue)
         except Unavailable as error:
             log.warning("job %s stays queued: %s", job_id, error)
             return "the ledger is away"
@@ -69,6 +77,19 @@ class Runner:
                 group.fail(left, problem)
             end_child_if_gpu_is_broken(error)
             return problem.code
+
+    def _claim(self, job_id: str, from_queue: str | None) -> Claim | None:
+        if from_queue is None:
+            return self.ledger.claim(job_id, self.worker)
+        after, spare = self._turn.get(from_queue, ""), self._spare[from_queue] > 0
+        claim = self.ledger.claim_next(from_queue, job_id, self.worker, after, spare=spare)
+        if claim:
+            self._turn[from_queue] = claim.job.owner
+            if claim.job.id != job_id:
+                log.info("job %s runs in the turn of %s, by the wake-up of %s", claim.job.id, claim.job.owner, job_id)
+        elif spare:
+            self._spare[from_queue] -= 1
+        return claim
 
     # --- driving ----------------------------------------------------------------------------------------------------
 
@@ -222,9 +243,11 @@ class Runner:
                 log.warning("leases were not renewed: %s", error)
 
     def claim_like(self, job: Job, most: int) -> list[Held]:
-        claims = self.ledger.claim_like(job, self.worker, most)
+        claims = self.ledger.claim_like(job, self.worker, most, self._turn.get(job.queue))
         for claim in claims:
             self._observe_wait(claim.job)
+            self._turn[job.queue] = claim.job.owner
+        self._spare[job.queue] += len(claims)
         return [Held(claim, self.settings, self.ledger, self.files) for claim in claims]
 
     # --- ends -------------------------------------------------------------------------------------------------------

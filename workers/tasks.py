@@ -58,8 +58,8 @@ def worker_name() -> str:
 def _register(kind: str) -> None:
     @app.task(name=queue.task_name(kind), bind=True, acks_late=True)
     def run(self: Task[Any, Any], job_id: str) -> str:
-        """Run the job with this id for one slice."""
-        return get_runner().run(job_id)
+        """Run a job of the queue from which this came for one slice; whose turn it is, the ledger knows."""
+        return get_runner().run(job_id, (self.request.delivery_info or {}).get("routing_key"))
 
 
 for _kind in KINDS:

@@ -1,4 +1,4 @@
-"""A worker's way with a job: claim, renew, release, finish, fail. Every change carries the fence of its claim."""
+"""A worker's way with a job that it holds: renew, release, finish, fail. Each change carries the fence of its claim."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import and_, case, func, or_, select, update
+from sqlalchemy import select, update
 
 from milo.database import reading, writing
 from milo.errors import LeaseLost, MiloError
 from milo.jobs import Job, Progress, queue_for
-from milo.ledger.store import LONGEST_WAIT_S, READABLE, Claim, Store, group_key, held, is_due, job_from
+from milo.ledger.store import LONGEST_WAIT_S, Claim, held, job_from
+from milo.ledger.take import Taking
 from milo.schema import jobs
 
 
@@ -25,53 +26,8 @@ class Renewal:
     """Ids of jobs that belong to another attempt now."""
 
 
-class Living(Store):
+class Living(Taking):
     """What the runner calls."""
-
-    def claim(self, job_id: str, worker: str) -> Claim | None:
-        """Take a queued job, or a running one whose lease ran out. None: there is nothing to do for this message."""
-        now = self.clock()
-        lost = and_(jobs.c.state == "running", self.lease_ended(now), jobs.c.attempt < jobs.c.max_attempts)
-        ready = and_(jobs.c.state == "queued", is_due(now))
-        found = self._claim(and_(jobs.c.id == job_id, or_(ready, lost)), worker, now)
-        return found[0] if found else None
-
-    def claim_like(self, job: Job, worker: str, most: int) -> list[Claim]:
-        """Take up to `most` further queued jobs that may share an engine batch with `job`, the oldest first.
-
-        Only first attempts: a job that has already killed a worker runs alone, and its neighbours stay unharmed.
-        """
-        key = group_key(job.kind, job.payload)
-        now = self.clock()
-        oldest = (
-            select(jobs.c.id)
-            .where(jobs.c.queue == job.queue, jobs.c.state == "queued", jobs.c.stage == job.stage)
-            .where(jobs.c.group_key == key, jobs.c.attempt == 1, is_due(now))
-            .order_by(jobs.c.published_at)
-            .limit(most)
-        )
-        return self._claim(and_(jobs.c.id.in_(oldest), jobs.c.state == "queued"), worker, now)
-
-    def _claim(self, which: Any, worker: str, now: float) -> list[Claim]:
-        statement = (
-            update(jobs)
-            .where(which, jobs.c.cancel_requested.is_(False), READABLE)
-            .values(
-                state="running",
-                attempt=case((jobs.c.state == "running", jobs.c.attempt + 1), else_=jobs.c.attempt),
-                fence=jobs.c.fence + 1,
-                version=jobs.c.version + 1,
-                worker=worker,
-                lease_expires_at=now + self.settings.lease_s,
-                started_at=func.coalesce(jobs.c.started_at, now),
-                due_at=None,
-            )
-            .returning(jobs)
-        )
-        with writing(self.engine, durable=False) as tx:
-            taken = [job_from(row) for row in tx.execute(statement)]
-        self.changed(taken)
-        return [Claim(job, job.fence, worker) for job in sorted(taken, key=lambda job: job.id)]
 
     def renew(self, claims: Iterable[Claim], progress: Mapping[str, Progress] | None = None) -> Renewal:
         """Extend the leases, publish progress, and learn which jobs were cancelled or lost."""

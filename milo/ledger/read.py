@@ -96,17 +96,20 @@ class Reading(Store):
             return float(connection.execute(select(func.sum(jobs.c.audio_s)).where(waiting)).scalar() or 0)
 
     def ahead(self, job: Job) -> int:
-        """Jobs that will start before this queued one."""
+        """Jobs that will start before this queued one, if nothing comes after it: owners of one queue take turns."""
         rank = [f"gpu.{priority}" for priority in PRIORITIES]
         mine = f"gpu.{job.priority}"
-        higher = rank[: rank.index(mine)]
-        mine_before = jobs.c.published_at < (job.published_at or job.created_at)
-        counted = [_waiting(name) for name in higher]
-        counted.append(_waiting(job.queue).where(mine_before))
+        counted = [_waiting(name) for name in rank[: rank.index(mine)]]
         if job.queue != mine:  # still to be decoded: all that is decoded goes first
             counted.append(_waiting(mine))
+        theirs = _waiting(job.queue).where(jobs.c.owner == job.owner)
+        older = theirs.where(jobs.c.published_at < (job.published_at or job.created_at))
+        others = _waiting(job.queue).where(jobs.c.owner != job.owner, jobs.c.published_at.is_not(None))
+        others = others.group_by(jobs.c.owner)  # published ones only: they have an index of their own
         with reading(self.engine) as connection:
-            return sum(int(connection.execute(query).scalar_one()) for query in counted)
+            own = int(connection.execute(older).scalar_one())
+            turns = sum(min(own + 1, int(count)) for count in connection.execute(others).scalars())
+            return own + turns + sum(int(connection.execute(query).scalar_one()) for query in counted)
 
     def seconds_per_job(self, kind: str, sample: int = 50) -> float | None:
         """Mean compute seconds of the last finished jobs of a kind; None before the first."""

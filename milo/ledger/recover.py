@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import and_, or_, select, update
 
 from milo.database import reading, writing
 from milo.errors import Conflict, MiloError
@@ -129,49 +129,52 @@ class Recovering(Reading):
         return again | {"attempt": jobs.c.attempt + 1}
 
     def unpublished(self, depths: Mapping[str, int]) -> list[Job]:
-        """Queued rows that no message will wake: due retries, and rows whose message was lost. Marks them published.
+        """Queued rows to publish again: due retries, and as many as messages were lost.
 
-        A message was lost when its queue is empty (`depths`) and the row still waits, or when rows that were
-        published later have been taken before it.
+        Any message of a queue wakes any row of it (`Ledger.claim_next`), so only numbers are compared: messages were
+        lost when more rows have waited for longer than the grace than the queue has messages (`depths`). While there
+        are many messages, none is missed yet; so no more than `AT_ONCE` rows are ever counted.
         """
-        now = self.clock()
-        grace = now - self.settings.lost_after_s
         found: list[Job] = []
         for queue, depth in depths.items():
-            passed = grace
-            if depth > 0:
-                newest = [
-                    select(func.max(jobs.c.published_at)).where(
-                        jobs.c.queue == queue, jobs.c.state == state, jobs.c.published_at <= now
-                    )
-                    for state in ("running", "succeeded", "failed")
-                ]
-                with reading(self.engine) as connection:
-                    times = [connection.execute(query).scalar() for query in newest]
-                passed = min(grace, max((t for t in times if t), default=0.0) - self.settings.lost_after_s)
-            ids = self._without_message(queue, passed, now)
-            if not ids:
-                continue
-            still = and_(jobs.c.id.in_(ids), jobs.c.state == "queued", READABLE)
-            with writing(self.engine) as tx:
-                again = update(jobs).where(still).values(published_at=now).returning(jobs)
-                found += [job_from(row) for row in tx.execute(again)]
+            now = self.clock()
+            found += self._due(queue, now)
+            self._bring_back(queue, now)
+            if depth < AT_ONCE:
+                found += self._without_message(queue, depth, now)
         return found
 
-    def _without_message(self, queue: str, passed: float, now: float) -> list[str]:
-        """Ids of queued rows: due retries, those published before `passed`, and those "published" in the future.
+    def _due(self, queue: str, now: float) -> list[Job]:
+        """Retries whose time has come; marks them published."""
+        return self._publish(queue, now, jobs.c.published_at.is_(None), is_due(now))
 
-        Three queries, each a range of one index: a condition with OR would look at the whole backlog.
-        """
-        at = jobs.c.published_at
-        cases = (
-            and_(at.is_(None), is_due(now)),
-            and_(at < passed, jobs.c.due_at.is_(None)),
-            and_(at > now + self.settings.lost_after_s, jobs.c.due_at.is_(None)),  # before the clock was set back
-        )
-        ids: list[str] = []
+    def _bring_back(self, queue: str, now: float) -> None:
+        """Rows "published" in the future, before the clock was set back: they must not wait for that time."""
+        grace = self.settings.lost_after_s
+        self._publish(queue, now - grace - 1, jobs.c.published_at > now + grace)
+
+    def _publish(self, queue: str, at: float, *which: Any) -> list[Job]:
+        some = select(jobs.c.id).where(jobs.c.queue == queue, jobs.c.state == "queued", *which, READABLE)
         with reading(self.engine) as connection:
-            for case in cases:
-                which = select(jobs.c.id).where(jobs.c.queue == queue, jobs.c.state == "queued", case, READABLE)
-                ids += connection.execute(which.order_by(at).limit(AT_ONCE)).scalars()
-        return ids[:AT_ONCE]
+            ids = list(connection.execute(some.order_by(jobs.c.published_at).limit(AT_ONCE)).scalars())
+        if not ids:
+            return []
+        still = and_(jobs.c.id.in_(ids), jobs.c.state == "queued", READABLE)
+        with writing(self.engine) as tx:
+            published = update(jobs).where(still).values(published_at=at).returning(jobs)
+            return [job_from(row) for row in tx.execute(published)]
+
+    def _without_message(self, queue: str, depth: int, now: float) -> list[Job]:
+        """The rows beyond the first `depth`, the oldest first. Not marked: their places in the queue stay theirs, and
+        the depth says from now on that they have messages."""
+        passed = jobs.c.published_at < now - self.settings.lost_after_s
+        rows = (
+            select(jobs)
+            .where(jobs.c.queue == queue, jobs.c.state == "queued", passed, is_due(now))
+            .where(jobs.c.cancel_requested.is_(False), READABLE)
+            .order_by(jobs.c.published_at)
+            .limit(AT_ONCE)
+            .offset(depth)
+        )
+        with reading(self.engine) as connection:
+            return [job_from(row) for row in connection.execute(rows)]

@@ -8,7 +8,7 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,19 +37,6 @@ def ledger(settings: Settings) -> Iterator[Ledger]:
 @pytest.fixture
 def runner(settings: Settings, ledger: Ledger) -> Runner:
     return Runner(settings, ledger, Files(settings), "gpu/0")
-
-
-@pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Puts a generator function into the table of work, as the `ping` kind."""
-
-    def put(function: Callable[..., Iterator[Any]], **options: Any) -> None:
-        module = ModuleType("work_of_the_test")
-        module.run = function  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "work_of_the_test", module)
-        monkeypatch.setitem(work.WORK, ("ping", "ping"), Work("work_of_the_test:run", **options))
-
-    return put
 
 
 def new_job(ledger: Ledger, **fields: Any) -> Job:
