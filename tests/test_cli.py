@@ -301,10 +301,10 @@ def test_ctrl_c_stops_cleanly_and_cancels_what_is_queued(live: Live, folder: Pat
             wav(say("good morning to all of you " * 8).tobytes() + bytes(2 * number))
         )
     command = [sys.executable, "-m", "milo.cli", "transcribe", str(many), "--out", str(folder / "out3")]
-    process = subprocess.Popen(command, env=live.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with Milo(live.url, live.settings.api_key) as milo:
         newest = next((b.id for b in milo.batches(limit=1)), None)
         with workers_stopped(live.settings.home):
+            process = subprocess.Popen(command, env=live.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             while next((b.id for b in milo.batches(limit=1)), None) == newest and process.poll() is None:
                 pass
             process.send_signal(signal.SIGINT)
