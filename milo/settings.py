@@ -95,6 +95,10 @@ class Settings(BaseSettings):
     """A running job that is not renewed for this long belongs to nobody."""
     slice_s: float = 30
     """How long one job holds the GPU worker before it gives way to its equals."""
+    floor_s: float = 60
+    """Work that has waited this long because work of higher priority never ends gets a turn all the same."""
+    floor_slice_s: float = 2
+    """How long that turn is, at most."""
     max_attempts: int = 3
     reconcile_s: float = 2
     """Beat: how often rows are compared with messages."""

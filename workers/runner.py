@@ -18,7 +18,7 @@ from typing import Any
 from milo import metrics, pause, queue
 from milo.errors import Cancelled, MiloError, NotFound, Unavailable
 from milo.files import Files
-from milo.jobs import Job
+from milo.jobs import GPU_QUEUES, Job
 from milo.ledger import Claim, Ledger
 from milo.settings import Settings
 from workers.ends import as_milo, end_child_if_gpu_is_broken, lost_is_fine, patiently
@@ -31,6 +31,7 @@ LOOK_EVERY_S = 0.02
 """How often the queues of higher priority are looked at, at most."""
 ASK_EVERY_S = 0.1
 """How often it is asked whether a job was cancelled, at most: whoever speaks over a reply waits for its end."""
+NOTHING = "nothing to do"
 WARM_JOBS = 4
 """Suspended generators kept alive in one worker child."""
 
@@ -50,38 +51,70 @@ class Runner:
         self._turn: dict[str, str] = {}
         """Queue -> the owner who had the last turn."""
         self._spare: Counter[str] = Counter()
-        """Queue -> jobs taken into batches beyond the one of their message: as many messages are spare."""
+        """Queue -> jobs taken beyond the one of their message: as many messages are spare."""
+        self._served: dict[str, float] = {}
+        """GPU queue -> when it last had a turn, or was empty."""
+        self._floor_looked = 0.0
 
     def run(self, job_id: str, from_queue: str | None = None) -> str:
         """Act on one wake-up from a queue. Returns a word for Celery's log: what became of it.
 
         The job that is run need not be `job_id`: see `Ledger.claim_next`. Without a queue it is that job and no other.
+        Work of a lower priority that has waited for too long gets a short turn first.
         """
+        if from_queue and (starved := self._starved(from_queue)):
+            log.info("%s has waited for %g s: it gets a turn", starved, self.settings.floor_s)
+            if self._act("", starved, self.settings.floor_slice_s) != NOTHING:
+                self._spare[starved] += 1
+        return self._act(job_id, from_queue, self.settings.slice_s)
+
+    def _starved(self, queue_name: str) -> str | None:
+        """The GPU queue below this one in which work has waited for `floor_s` without a turn."""
+        now = time.monotonic()
+        if queue_name not in GPU_QUEUES or now - self._floor_looked < min(1.0, self.settings.floor_s):
+            return None
+        self._floor_looked = now
+        try:
+            depths = queue.depths(self.settings)
+        except Unavailable:
+            return None
+        for name in GPU_QUEUES[GPU_QUEUES.index(queue_name) + 1 :]:
+            since = self._served.setdefault(name, now)
+            if not depths[name]:
+                self._served[name] = now
+            elif now - since >= self.settings.floor_s:
+                self._served[name] = now
+                return name
+        return None
+
+    def _act(self, job_id: str, from_queue: str | None, slice_s: float) -> str:
         try:
             claim = self._claim(job_id, from_queue)
         except Unavailable as error:
             log.warning("job %s stays queued: %s", job_id, error)
             return "the ledger is away"
         if claim is None:
-            return "nothing to do"
+            return NOTHING
         held = Held(claim, self.settings, self.ledger, self.files)
         self._observe_wait(held.job)
         group = Group(self, held)
         work = WORK[held.job.kind, held.job.stage]
         try:
             with self._heartbeat(group):
-                return self._drive(group, work)
+                return self._drive(group, work, slice_s)
         except Exception as error:  # the work's own fault, not the queue's: every job of the group learns of it
             problem = as_milo(error)
             for left in list(group.held.values()):
                 group.fail(left, problem)
             end_child_if_gpu_is_broken(error)
             return problem.code
+        finally:
+            self._served[held.job.queue] = time.monotonic()
 
     def _claim(self, job_id: str, from_queue: str | None) -> Claim | None:
         if from_queue is None:
             return self.ledger.claim(job_id, self.worker)
-        after, spare = self._turn.get(from_queue, ""), self._spare[from_queue] > 0
+        after, spare = self._turn.get(from_queue, ""), bool(job_id) and self._spare[from_queue] > 0
         claim = self.ledger.claim_next(from_queue, job_id, self.worker, after, spare=spare)
         if claim:
             self._turn[from_queue] = claim.job.owner
@@ -93,7 +126,8 @@ class Runner:
 
     # --- driving ----------------------------------------------------------------------------------------------------
 
-    def _drive(self, group: Group, work: Work) -> str:
+    def _drive(self, group: Group, work: Work, slice_s: float) -> str:
+        floor = slice_s < self.settings.slice_s
         steps = work.load()(group) if work.grouped else self._single(group, work)
         start = looked = asked = renewed = time.monotonic()
         for _ in steps:
@@ -106,9 +140,9 @@ class Runner:
                 renewed = now
                 if group.first.job.queue == pause.QUEUE and (held_back := pause.active(self.settings)):
                     return self._give_way(group, steps, "paused", max(one.until for one in held_back) - time.time())
-            if self._stopping() or (work.sliced and now - start >= self.settings.slice_s):
+            if self._stopping() or (work.sliced and now - start >= slice_s):
                 return self._give_way(group, steps, "slice ended")
-            if now - looked >= LOOK_EVERY_S:
+            if now - looked >= LOOK_EVERY_S and not floor:
                 looked = now
                 if queue.higher_work_waits(self.settings, group.first.job.queue):
                     return self._give_way(group, steps, "gave way")

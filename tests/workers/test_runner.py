@@ -118,6 +118,32 @@ def test_a_job_gives_way_when_a_person_waits(
     assert redis_client.llen("gpu.background") == 1, "the released job has its wake-up"
 
 
+@pytest.mark.parametrize("floor_s", [0, 60])
+def test_work_that_waits_for_too_long_gets_a_short_turn_before_a_person(
+    settings: Settings, ledger: Ledger, runs: Any, redis_client: redis.Redis, floor_s: float
+) -> None:
+    began = []
+
+    def run(held: Held) -> Iterator[Progress]:
+        began.append(held.job.priority)
+        for _ in range(1000 if held.job.priority == "background" else 1):
+            time.sleep(0.002)
+            yield Progress()
+        return Done({})
+
+    runs(run)
+    quick = settings.model_copy(update={"floor_s": floor_s, "floor_slice_s": 0.02})
+    runner = Runner(quick, ledger, Files(quick), "gpu/0")
+    training, person = new_job(ledger, priority="background"), new_job(ledger, priority="realtime")
+    redis_client.lpush("gpu.background", "wake up")
+    redis_client.lpush("gpu.realtime", "more people")
+    assert runner.run(person.id, "gpu.realtime") == "done"
+    assert began == (["background", "realtime"] if floor_s == 0 else ["realtime"])
+    assert ledger.get(person.id).state == "succeeded"
+    after = ledger.get(training.id)
+    assert (after.state, after.slices) == ("queued", 1 if floor_s == 0 else 0)
+
+
 def test_nobody_gives_way_to_work_of_equal_or_lower_priority(
     runner: Runner, ledger: Ledger, runs: Any, redis_client: redis.Redis
 ) -> None:
