@@ -304,7 +304,14 @@ def test_ctrl_c_stops_cleanly_and_cancels_what_is_queued(live: Live, folder: Pat
     with Milo(live.url, live.settings.api_key) as milo:
         newest = next((b.id for b in milo.batches(limit=1)), None)
         with workers_stopped(live.settings.home):
-            process = subprocess.Popen(command, env=live.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            process = subprocess.Popen(
+                command,
+                env=live.env,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where the tests run behind
+            )
             while next((b.id for b in milo.batches(limit=1)), None) == newest and process.poll() is None:
                 pass
             process.send_signal(signal.SIGINT)
