@@ -16,7 +16,7 @@ from milo.status import alerts
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["operation"])
 
-CACHE_S = 0.5
+CACHE_S = 0.25
 
 
 @router.get(
@@ -33,10 +33,11 @@ async def look(context: Ctx) -> Response:
 
 def _document(context: Context) -> dict[str, Any]:
     at, document = context.notes.get("health", (0.0, None))
-    if document is None or time.monotonic() - at > CACHE_S:
+    now = time.monotonic()
+    if document is None or now - at > CACHE_S:
         document = health.check(context.settings, context.ledger, context.files)
         document["alerts"] = _alerts(context)
-        context.notes["health"] = (time.monotonic(), document)
+        context.notes["health"] = (now, document)  # as old as its first reading
     found: dict[str, Any] = document
     return found
 
