@@ -6,6 +6,7 @@ import base64
 import io
 import wave
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -327,8 +328,9 @@ def test_bad_text_frames_are_errors_and_too_many_end_it(caller: Caller) -> None:
         caller.connection.send(text)
         error = caller.until("error")
         assert error["code"] == "bad_frame" and error["status"] in (400, 422) and "text frame" in error["detail"]
-    for _ in range(20):
-        caller.connection.send("{")
+    with suppress(ConnectionClosed):  # it may end before all of them are sent
+        for _ in range(20):
+            caller.connection.send("{")
     assert caller.closed()[0] == 1008
 
 
