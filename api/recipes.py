@@ -5,12 +5,10 @@ A body is a recipe, as JSON or YAML; or `{"recipe": {...}, "callback_url": "..."
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import from_json
 from starlette.requests import Request
 
 from api.bodies import content_type
@@ -20,6 +18,7 @@ from milo import datasets, models, recipes
 from milo.errors import BadRequest, Forbidden, Invalid, MiloError, ModelUnavailable, TooLarge
 from milo.keys import Key
 from milo.recipes import Data, Recipe, Task
+from milo.roots import named_path
 
 MAX_BYTES = 256 * 1024
 MODEL_TYPES: dict[Task, str] = {"whisper": "whisper", "vits": "vits", "nllb": "m2m_100"}
@@ -50,8 +49,8 @@ async def read_document(request: Request) -> dict[str, Any]:
     if kind in YAML_TYPES and b"&" in body and b"*" in body:
         raise BadRequest("anchors and aliases are not taken in a recipe; write the values out")
     try:
-        document = yaml.safe_load(bytes(body)) if kind in YAML_TYPES else json.loads(bytes(body))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        document = recipes.from_yaml(bytes(body)) if kind in YAML_TYPES else from_json(bytes(body))
+    except ValueError as error:
         what = "YAML" if kind in YAML_TYPES else "JSON"
         raise BadRequest(f"the body is not {what}: {' '.join(str(error).split())[:300]}") from None
     if not isinstance(document, dict):
@@ -80,7 +79,7 @@ def check_recipe(context: Context, key: Key, recipe: Recipe) -> None:
     check_data(recipe.data, recipe.task)
     if recipe.resume is not None:
         may_read(context, key, recipe.resume, "resume")
-        folder = Path(recipe.resume).expanduser()
+        folder = named_path(recipe.resume)
         if not folder.is_dir():
             raise pointed(f"resume: there is no folder {recipe.resume} on the server", "resume")
 
@@ -114,8 +113,8 @@ def _check_model(context: Context, recipe: Recipe) -> None:
 
 def may_read(context: Context, key: Key, name: str, field: str) -> None:
     """A path of the server's disk is named by the operator, or lies under an allowed root or in MILO_HOME."""
-    path = Path(name).expanduser()
-    if key.may("admin") or not (path.is_absolute() or path.exists()):
+    path = named_path(name)
+    if key.may("admin") or not (models.is_path(name) or path.exists()):
         return
     if path.resolve().is_relative_to(context.settings.home.resolve() / "runs"):
         return

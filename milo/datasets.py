@@ -15,6 +15,7 @@ from typing import Any, Literal
 from milo.errors import Invalid
 from milo.model_files import near
 from milo.recipes import Data, Task
+from milo.roots import named_path
 
 Kind = Literal["synthetic", "hub", "folder", "file"]
 TABLES = (".jsonl", ".csv", ".tsv", ".parquet")
@@ -29,7 +30,7 @@ def kind_of(source: str) -> Kind:
     """What a recipe's `data.source` is. Raises `Invalid` for a file or folder that is not there."""
     if source == "synthetic":
         return "synthetic"
-    path = Path(source).expanduser()
+    path = named_path(source)
     if path.is_dir():
         return "folder"
     if path.is_file():
@@ -99,7 +100,7 @@ def check(data: Data, task: Task = "whisper") -> None:
         if kind != "file":
             raise wrong("source", f"translation is trained on a .tsv, .csv or .jsonl file, not on {data.source}")
         return
-    path = Path(data.source).expanduser() if kind in ("file", "folder") else None
+    path = named_path(data.source) if kind in ("file", "folder") else None
     if path is not None and kind == "folder":
         path = next((path / name for name in METADATA if (path / name).is_file()), None)
     if path is None or path.suffix.lower() == ".parquet":

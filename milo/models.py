@@ -47,6 +47,7 @@ from milo.model_store import (
     versions_of,
     withdraw,
 )
+from milo.roots import named_path
 from milo.settings import Settings
 
 __all__ = [
@@ -91,7 +92,8 @@ class ModelInfo:
     weights_bytes: int
 
 
-def _is_path(name: str) -> bool:
+def is_path(name: str) -> bool:
+    """Whether a name can only be a folder, there or not: neither the registry nor a hub has such names."""
     return name.startswith(("/", "./", "../", "~")) or name in (".", "..") or name.count("/") > 1
 
 
@@ -103,8 +105,8 @@ def resolve(settings: Settings, name: str) -> ResolvedModel:
     name = name.strip()
     if not name or "\0" in name:
         raise Invalid("a model needs a name: one of the registry, a hub id, or a folder", code="bad_model_name")
-    if _is_path(name):
-        return _folder(Path(name).expanduser())
+    if is_path(name):
+        return _folder(named_path(name))
     base, _, version = name.partition("@")
     try:
         found = _registered(settings, base, version) or _hub_cache(base, version)
@@ -207,7 +209,7 @@ def ensure(settings: Settings, name: str, progress: Progress | None = None) -> R
         return resolve(settings, name)
     except ModelUnavailable:
         base, _, revision = name.strip().partition("@")
-        if settings.offline or _is_path(base) or "/" not in base:
+        if settings.offline or is_path(base) or "/" not in base:
             raise
     return pull(settings, base, revision or None, progress)
 

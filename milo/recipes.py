@@ -5,16 +5,20 @@ Plain data, read from YAML or JSON; the trainers read it, the API and the CLI ch
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import from_json, to_json
 
 from milo.errors import Invalid
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 class Part(BaseModel):
@@ -190,6 +194,11 @@ def check(document: object) -> Recipe:
     """The recipe in `document`. Raises `Invalid` that names each field that is wrong, and what it should be."""
     if not isinstance(document, dict):
         raise Invalid("a recipe is a mapping with the fields name, task, model, data and training", code="bad_recipe")
+    for where, value in _values(document, ""):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise _wrong_value(where, f"{value} is no number to work with")
+        if isinstance(value, str) and _CONTROL.search(value):
+            raise _wrong_value(where, "there are control characters in it")
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
@@ -197,6 +206,26 @@ def check(document: object) -> Recipe:
         pointers = ["#/" + "/".join(map(str, one["loc"])) for one in error.errors()]
         errors = [{"detail": text, "pointer": to} for text, to in zip(said, pointers, strict=True)]
         raise Invalid(f"the recipe can't be used: {'; '.join(said)}", code="bad_recipe", errors=errors) from None
+
+
+def _values(value: object, where: str) -> Iterator[tuple[str, object]]:
+    """(JSON pointer, value) of every key and leaf."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield where, key
+            yield from _values(item, f"{where}/{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _values(item, f"{where}/{index}")
+    else:
+        yield where, value
+
+
+def _wrong_value(where: str, detail: str) -> Invalid:
+    said = f"{where.strip('/').replace('/', '.') or 'recipe'}: {detail}"
+    return Invalid(
+        f"the recipe can't be used: {said}", code="bad_recipe", errors=[{"detail": said, "pointer": f"#{where}"}]
+    )
 
 
 def _plain(one: Any) -> str:
@@ -210,9 +239,16 @@ def _plain(one: Any) -> str:
 def read(path: Path) -> Recipe:
     """The recipe in a YAML (or JSON) file. Raises `Invalid`."""
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return check(from_yaml(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise Invalid(f"{path} can't be read: {error.strerror}", code="bad_recipe") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise Invalid(f"{path} is not YAML: {' '.join(str(error).split())}", code="bad_recipe") from None
-    return check(document)
+
+
+def from_yaml(text: str | bytes) -> object:
+    """What a YAML text says, as JSON would say it: no bytes, dates or sets. Raises `ValueError`."""
+    try:
+        return from_json(to_json(yaml.safe_load(text), inf_nan_mode="constants"))
+    except (yaml.YAMLError, RecursionError, LookupError, AttributeError) as error:  # the last two for tags ill used
+        raise ValueError(str(error)) from error

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote
 
-from milo.errors import Forbidden, NotFound
+from milo.errors import Forbidden, Invalid, NotFound
+
+PATH_MAX_BYTES = 4096
 
 
 def allowed_path(path: str, roots: Sequence[str]) -> str:
@@ -27,6 +29,16 @@ def allowed_path(path: str, roots: Sequence[str]) -> str:
     if not real.exists():
         raise NotFound(f"there is no file {path!r} on the server", code="unknown_path")
     return str(real)
+
+
+def named_path(name: str) -> Path:
+    """A path as somebody wrote it, `~` resolved where it can be. Raises `Invalid` for what no file can be called."""
+    if "\0" in name:
+        raise Invalid("a path can't hold a null character", code="bad_path")
+    name = os.path.expanduser(name)
+    if len(os.fsencode(name)) >= PATH_MAX_BYTES or any(len(os.fsencode(part)) > 255 for part in name.split("/")):
+        raise Invalid(f"{name[:80]!r}… is too long for a path", code="bad_path")
+    return Path(name)
 
 
 def open_below(path: str, roots: Sequence[str]) -> BinaryIO:

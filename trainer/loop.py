@@ -19,6 +19,7 @@ import torch
 
 from milo.errors import Invalid
 from milo.recipes import Recipe
+from milo.roots import named_path
 from milo.runs import Run
 from trainer import checkpoints, record, warm
 from trainer.guards import Fixes, LossGuard, RollBack
@@ -84,7 +85,7 @@ class Loop:
         if found is None and had:
             self.subject.fresh()  # a checkpoint that broke off in the middle has left its traces
         if found is None and self.recipe.resume:
-            found = 0, self._resume(Path(self.recipe.resume).expanduser())
+            found = 0, self._resume(named_path(self.recipe.resume))
         self.position = found[1] if found else Position()
         self.guard = LossGuard(self.fixes, self.position.losses, self.position.step)
         self.run.forget_after(self.position.step)

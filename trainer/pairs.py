@@ -16,6 +16,7 @@ from pathlib import Path
 from milo.datasets import need_columns, rows_of, wrong
 from milo.errors import Invalid
 from milo.recipes import Data
+from milo.roots import named_path
 
 HELD_OUT_SHARE = 20
 """One pair in this many is held out."""
@@ -111,7 +112,7 @@ def load_pairs(data: Data) -> list[TextPair]:
     A .csv, .tsv or .jsonl file with the columns `data.columns.source` and `.target`, in `data.language` and
     `data.target_language`, or with columns named by these languages; or a file as `read_pairs` takes it.
     """
-    path = Path(data.source).expanduser()
+    path = named_path(data.source)
     if not path.is_file():
         raise wrong("source", f"there is no file {path}")
     first = next(rows_of(path), None) if path.suffix.lower() in (".csv", ".tsv", ".jsonl") else None

@@ -16,6 +16,7 @@ from milo.archive.inputs import SUFFIXES
 from milo.datasets import FILE_NAME, METADATA, TABLES, kind_of, need_columns, rows_of, wanted_columns, wrong
 from milo.errors import Invalid
 from milo.recipes import Data
+from milo.roots import named_path
 from milo.settings import Settings
 
 LANGUAGE_COLUMNS = ("language", "locale", "lang")
@@ -53,7 +54,7 @@ def read(settings: Settings, data: Data) -> Splits:
         from trainer import hub_rows
 
         return hub_rows.from_hub(settings, data)
-    path = Path(data.source).expanduser().resolve()
+    path = named_path(data.source).resolve()
     return _from_folder(settings, path, data) if kind == "folder" else _from_file(settings, path, data)
 
 

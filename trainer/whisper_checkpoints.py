@@ -13,6 +13,7 @@ from milo import models
 from milo.errors import Invalid, MiloError
 from milo.model_files import fsync_folder, safetensors_header, weight_files, write_durably
 from milo.models import ResolvedModel
+from milo.roots import named_path
 from milo.runs import Run
 from milo.settings import Settings
 
@@ -105,7 +106,7 @@ def last_good(run: Run) -> Path | None:
 
 def foreign(path: str) -> Path:
     """The checkpoint a recipe resumes from. Raises `Invalid` that says what is wrong with it."""
-    folder = Path(path).expanduser().resolve()
+    folder = named_path(path).resolve()
     if folder.is_dir() and not (folder / "trainer_state.json").is_file():
         inside = sorted(folder.glob("checkpoint-*/trainer_state.json"), key=lambda one: step_of(one.parent))
         folder = inside[-1].parent if inside else folder

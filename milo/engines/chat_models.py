@@ -14,6 +14,7 @@ from milo.engines.claude import Claude, usable_key
 from milo.engines.llama_cpp import LlamaCpp
 from milo.errors import ModelUnavailable
 from milo.model_files import near
+from milo.roots import named_path
 from milo.settings import Settings
 
 EMBEDDED = "smollm2-135m"
@@ -39,7 +40,7 @@ def find_model(settings: Settings) -> ChatFile:
     if name == EMBEDDED:
         return _file(name, _embedded())
     if name.lower().endswith(".gguf"):
-        path = Path(name).expanduser()
+        path = named_path(name)
         return _file(path.stem, path)
     resolved = models.ensure(settings, name)
     files = sorted(resolved.path.glob("*.gguf"))

@@ -97,6 +97,15 @@ def test_data_that_is_not_there_or_lacks_a_column_is_refused_with_a_near_miss(
         ("- a\n- b\n", "application/yaml", 422),
         ("a: [", "application/yaml", 400),
         ("a: &x [1]\nb: [*x, *x]\n", "application/yaml", 400),
+        ("a: !!int ''", "application/yaml", 400),
+        ("a: !!timestamp 9", "application/yaml", 400),
+        ('a: !!binary "/w=="', "application/yaml", 400),
+        ('a: "\\ud800"', "application/yaml", 400),
+        ("[" * 5000, "application/yaml", 400),
+        ("[" * 5000, "application/json", 400),
+        ('{"name": NaN}', "application/json", 422),
+        ('{"a": 1e999}', "application/json", 422),
+        ('{"a\\u0000b": 1}', "application/json", 422),
         ("{", "application/json", 400),
         ("name=x", "application/x-www-form-urlencoded", 415),
         ("a: " + "x" * 300_000, "application/yaml", 413),
@@ -118,6 +127,26 @@ def test_only_the_operator_names_files_outside_the_allowed_roots(
         assert found["errors"][0]["pointer"] == "#/data/source"
     with people.client("eva", "read") as eva:
         problem(eva.post("/trainings", json=recipe(table)), 403)
+
+
+NO_PATHS = ["/a\\u0000b", "/\\ud800", "/" + "a" * 5000, "../" + "a" * 300, "~nobody-here/x", "../nothing", "a/../../b"]
+
+
+@pytest.mark.parametrize("path", NO_PATHS)
+@pytest.mark.parametrize("field", ["source", "model", "resume"])
+@pytest.mark.parametrize("scopes", [(), ("read", "write", "admin")])
+def test_a_path_that_can_not_be_one_is_an_error_of_the_asker(
+    people: People, table: Path, field: str, path: str, scopes: tuple[str, ...]
+) -> None:
+    asked = recipe("PATH") if field == "source" else recipe(table, **{field: "PATH"})
+    with people.client("ana", *scopes) as ana:
+        body = json.dumps(asked).replace("PATH", path)
+        answer = ana.post("/trainings", content=body, headers={"content-type": "application/json"})
+        problem(answer, 400 if "ud800" in path else 422 if scopes else answer.status_code)
+        if not scopes and "ud800" not in path:
+            assert answer.status_code in (403, 422)
+            assert "Did you mean" not in answer.text and "has no" not in answer.text
+        assert ana.get("/jobs").json()["items"] == []
 
 
 def begin(settings: Settings, ledger: Ledger, job_id: str) -> tuple[Job, Run]:
