@@ -13,7 +13,7 @@ from sqlalchemy import text
 from milo import outbox
 from milo.database import connect, upgrade, writing
 from milo.errors import Conflict, EngineError, Invalid, LeaseLost, NotFound, TooMany, Unavailable
-from milo.jobs import Batch, NewJob, Progress, new_id
+from milo.jobs import Batch, Job, NewJob, Progress, new_id
 from milo.ledger import Ledger
 from milo.settings import Settings
 
@@ -253,6 +253,26 @@ def test_a_cancelled_job_whose_worker_died_ends_cancelled(ledger: Ledger) -> Non
     clock(ledger).now += ledger.settings.lease_s + 1
     assert ledger.claim(job.id, "w2") is None
     assert ledger.reap() == []
+    assert ledger.get(job.id).state == "cancelled"
+
+
+def test_a_job_cancelled_while_it_is_taken_back_is_not_left_in_the_queue(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = ledger.create(ping())
+    assert ledger.claim(job.id, "w")
+    clock(ledger).now += ledger.settings.lease_s + 1
+    decide = ledger._after_loss
+
+    def cancelled_meanwhile(job: Job) -> dict[str, Any]:
+        decided = decide(job)
+        ledger.cancel(job.id)
+        return decided
+
+    monkeypatch.setattr(ledger, "_after_loss", cancelled_meanwhile)
+    assert ledger.reap() == []
+    monkeypatch.undo()
+    ledger.reap()
     assert ledger.get(job.id).state == "cancelled"
 
 

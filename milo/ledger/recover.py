@@ -106,9 +106,11 @@ class Recovering(Reading):
             ).all()
         queued = []
         for row in rows:
+            where = [jobs.c.id == row.id, jobs.c.state == "running", jobs.c.fence == row.fence, gone]
+            where.append(jobs.c.cancel_requested.is_(row.cancel_requested))  # else: the next time
+            values = self._after_loss(job_from(row))
             with writing(self.engine) as tx:
-                where = [jobs.c.id == row.id, jobs.c.state == "running", jobs.c.fence == row.fence, gone]
-                moved = self.move(tx, where, self._after_loss(job_from(row)))
+                moved = self.move(tx, where, values)
             if moved:
                 self.changed([moved])
                 if moved.state == "queued":
