@@ -86,6 +86,7 @@ def _api(settings: Settings) -> Service:
         *("uvicorn", "api.app:app", "--host", settings.host, "--port", str(settings.port)),
         *("--http", "api.protocol:BoundedHttp"),  # a head of any size and at any pace else
         *("--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "5"),
+        *("--timeout-keep-alive", "75"),  # longer than clients keep an idle connection, lest one closes as they ask
         # a conversation's frames are small, and audio does not shrink
         *("--ws-max-size", "4194304", "--ws-per-message-deflate", "false"),
         *("--log-level", settings.log_level.lower()),
@@ -100,7 +101,8 @@ def _status(settings: Settings) -> Service:
     command = (
         *("uvicorn", "api.monitor:app", "--host", settings.status_host, "--port", str(settings.status_port)),
         *("--http", "api.protocol:BoundedHttp"),
-        *("--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "5", "--ws", "none"),
+        *("--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "5"),
+        *("--timeout-keep-alive", "75", "--ws", "none"),
         *("--log-level", settings.log_level.lower()),
     )
     return Service(

@@ -1,8 +1,9 @@
 """Chat sessions in Redis: the last exchanges of a conversation, its owner, and whose turn it is.
 
 A session belongs to the API key that opened it: the owner is part of every Redis key, so another owner's session does
-not exist for you. It is forgotten when it was not used for `session_ttl_s`. Messages of one session are answered in
-the order of their tickets: a ticket is drawn when the message arrives, and its holder has a lease, so one that died
+not exist for you. It is forgotten when it was not used for `session_ttl_s`; one in which nothing was ever said, after
+`UNUSED_TTL_S`, for a client that connects and hangs up all day would fill Redis. Messages of one session are answered
+in the order of their tickets: a ticket is drawn when the message arrives, and its holder has a lease, so one that died
 is passed over. All times are those of the Redis server. Knows nothing of models.
 """
 
@@ -29,6 +30,8 @@ WAITING_LEASE_S = 120.0
 """A message that nobody has looked after for this long is passed over (its job sits in the queue meanwhile)."""
 HOLDING_LEASE_S = 15.0
 """The holder of the turn renews at least this often."""
+UNUSED_TTL_S = 600.0
+"""Time to connect again with the id of a session in which nothing was said yet."""
 MAX_WAITING = 256
 """Messages of one session that may wait."""
 
@@ -52,7 +55,10 @@ for i = 1, #line, 2 do
 end
 """
 # KEYS: session, log, line, the owner's index. ARGV: ttl in ms, session id, then what each comment says
-_OPEN = f"{_NOW} redis.call('HSETNX', KEYS[1], 'created', now) {_TOUCH} return 0"
+_OPEN = (  # ttl in ms of a session in which nothing was said
+    f"{_NOW} redis.call('HSETNX', KEYS[1], 'created', now) {_TOUCH}"
+    "if redis.call('HEXISTS', KEYS[1], 'tickets') == 0 then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end return 0"
+)
 _TAKE = (  # lease in ms, most that may wait
     f"{_NOW} {_EXISTS} local mine = -1 {_FIRST} if redis.call('HLEN', KEYS[3]) >= tonumber(ARGV[4]) then return -2 end "
     f"mine = redis.call('HINCRBY', KEYS[1], 'tickets', 1) redis.call('HSET', KEYS[3], mine, now + ARGV[3]) {_TOUCH}"
@@ -67,6 +73,7 @@ _LOOK = (  # ticket, lease in ms while waiting, lease in ms while holding
 _APPEND = (  # ticket or '', exchange as JSON, how many to keep
     f"{_NOW} {_EXISTS} local mine = tonumber(ARGV[3]) or -1 {_FIRST} "
     "if ARGV[3] ~= '' and first ~= mine then return -2 end "
+    "redis.call('HSETNX', KEYS[1], 'tickets', 0) "
     "redis.call('RPUSH', KEYS[2], ARGV[4]) redis.call('LTRIM', KEYS[2], -ARGV[5], -1) "
     f"if ARGV[3] ~= '' then redis.call('HDEL', KEYS[3], ARGV[3]) end {_TOUCH} return 0"
 )
@@ -132,12 +139,13 @@ class Sessions:
     def __init__(self, settings: Settings, client: redis.Redis | None = None) -> None:
         self._redis = client or redis_client(settings.redis_url, 0.5)
         self._ttl_ms = max(1, int(settings.session_ttl_s * 1000))
+        self._unused_ttl_ms = min(self._ttl_ms, int(UNUSED_TTL_S * 1000))
         self._keep = settings.session_exchanges
 
     def open(self, owner: str, session_id: str | None = None) -> Session:
         """The session of that id, made when it is absent or forgotten; without an id, a new one nobody can guess."""
         session_id = session_id or PREFIX + secrets.token_urlsafe(24)
-        self._run(_OPEN, owner, session_id)
+        self._run(_OPEN, owner, session_id, self._unused_ttl_ms)
         return self.get(owner, session_id)
 
     def get(self, owner: str, session_id: str) -> Session:
@@ -263,11 +271,12 @@ class Sessions:
             with contextlib.suppress(ValidationError):  # written by another version of Milo
                 exchanges.append(Exchange.model_validate_json(entry))
         updated_ms = int(fields[b"updated"])
+        ttl_ms = self._ttl_ms if b"tickets" in fields else self._unused_ttl_ms
         return Session(
             id=session_id,
             created_at=int(fields[b"created"]) / 1000,
             updated_at=updated_ms / 1000,
-            expires_at=(updated_ms + self._ttl_ms) / 1000,
+            expires_at=(updated_ms + ttl_ms) / 1000,
             exchanges=exchanges,
         )
 

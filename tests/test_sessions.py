@@ -159,6 +159,25 @@ def test_a_session_that_is_not_used_is_forgotten_and_using_it_keeps_it(
         sessions.get("bot", session.id)
 
 
+def test_a_session_in_which_nothing_was_said_is_not_kept_for_a_day(
+    settings: Settings, sessions: Sessions, redis_client: redis.Redis
+) -> None:
+    assert settings.session_ttl_s > module.UNUSED_TTL_S
+
+    def lives_s(session_id: str) -> float:
+        session = sessions.get("bot", session_id)
+        (key,) = redis_client.keys(f"milo:session:bot:{session_id}")
+        assert redis_client.pttl(key) / 1000 == pytest.approx(session.expires_at - session.updated_at, abs=30)
+        return session.expires_at - session.updated_at
+
+    session = sessions.open("bot")
+    assert lives_s(session.id) == pytest.approx(module.UNUSED_TTL_S)
+    ticket = sessions.take("bot", session.id)
+    assert lives_s(session.id) == pytest.approx(settings.session_ttl_s)
+    sessions.leave("bot", session.id, ticket)
+    assert sessions.open("bot", session.id) and lives_s(session.id) == pytest.approx(settings.session_ttl_s)
+
+
 def test_without_redis_it_says_so(settings: Settings) -> None:
     away = Sessions(settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{free_port()}/0"}))
     for attempt in (lambda: away.open("bot"), lambda: away.get("bot", "a"), lambda: away.all("bot")):
