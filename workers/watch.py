@@ -30,6 +30,8 @@ FORGOTTEN_S = 86_400
 """A run that nobody wrote to for this long gets no more evaluations."""
 NOT_JUDGED = ("vits",)
 """Tasks without an error rate."""
+_KEY = "evaluate:"
+"""How the idempotency keys of these evaluations begin."""
 
 
 def watch(settings: Settings, ledger: Ledger) -> int:
@@ -70,9 +72,13 @@ def check_health(settings: Settings, ledger: Ledger, files: Files) -> int:
 
 
 def evaluate_checkpoints(settings: Settings, ledger: Ledger) -> int:
-    """Queue an evaluation of each new checkpoint that its recipe's own evaluations leave out. Returns how many."""
+    """Queue an evaluation of each new checkpoint that its recipe's own evaluations leave out. Returns how many.
+
+    One that its training has removed meanwhile, before its turn came, is not judged any more.
+    """
     if not settings.evaluate_checkpoints:
         return 0
+    _drop_pruned(ledger)
     queued = 0
     for run in runs.all_runs(settings):
         recipe = _recipe_of(run)
@@ -82,6 +88,12 @@ def evaluate_checkpoints(settings: Settings, ledger: Ledger) -> int:
             if not _own_evaluation(recipe, run, step):
                 queued += _queue(settings, ledger, recipe, run, path)
     return queued
+
+
+def _drop_pruned(ledger: Ledger) -> None:
+    for job in ledger.jobs(owner=OPERATOR, kind="evaluation", state="queued", limit=500):
+        if (job.idempotency_key or "").startswith(_KEY) and not Path(job.payload["model"]).exists():
+            ledger.cancel(job.id)
 
 
 def _recipe_of(run: Run) -> Recipe | None:
@@ -105,7 +117,7 @@ def _own_evaluation(recipe: Recipe, run: Run, step: int) -> bool:
 
 
 def _queue(settings: Settings, ledger: Ledger, recipe: Recipe, run: Run, checkpoint: Path) -> int:
-    key = f"evaluate:{run.id}:{checkpoint.name}"
+    key = f"{_KEY}{run.id}:{checkpoint.name}"
     with reading(ledger.engine) as connection:  # for longer than the ledger remembers idempotency keys
         known = connection.execute(select(jobs.c.id).where(jobs.c.owner == OPERATOR, jobs.c.idempotency_key == key))
         if known.first() is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -183,6 +184,16 @@ def test_each_new_checkpoint_is_judged_once(settings: Settings, ledger: Ledger) 
     checkpoint(run, 60)
     checkpoint(run, 75)
     assert watch.evaluate_checkpoints(settings, ledger) == 1
+
+
+def test_a_checkpoint_that_was_removed_before_its_turn_is_not_judged(settings: Settings, ledger: Ledger) -> None:
+    run = run_of(settings, new_training(ledger), 50)
+    for step in (15, 45):
+        checkpoint(run, step)
+    watch.evaluate_checkpoints(settings, ledger)
+    shutil.rmtree(run.path / "checkpoint-15")
+    assert watch.evaluate_checkpoints(settings, ledger) == 0
+    assert [job.state for job in evaluations(ledger)] == ["cancelled", "queued"]
 
 
 def test_two_beats_at_once_queue_one_evaluation(settings: Settings, ledger: Ledger) -> None:
