@@ -23,14 +23,10 @@ from api.texts import (
     translate_payload,
     tts_payload,
 )
+from milo.audio_formats import RECORDING_SUFFIXES
 from milo.errors import Forbidden, Invalid, MiloError, TooLarge
 from milo.jobs import AudioSource
 
-AUDIO_EXTENSIONS = frozenset(
-    "3gp aac ac3 aif aiff alac amr ape au avi caf dsf dts eac3 flac flv gsm m4a m4b m4v mka mkv mov mp2 mp3 mp4 mpc "
-    "mpeg mpg oga ogg ogv opus qcp ra rm spx tak tta ts voc w64 wav wave weba webm wma wmv wv".split()
-)
-"""What counts as audio in a folder. A file that is named by itself may have any extension."""
 MAX_SKIPPED = 100
 
 ServerPath = Annotated[Text, Field(min_length=1, max_length=4096)]
@@ -254,4 +250,4 @@ def _spread_url(context: Context, url: str) -> Iterator[AudioSource]:
 
 
 def _is_audio(name: str) -> bool:
-    return name.rsplit(".", 1)[-1].lower() in AUDIO_EXTENSIONS and "." in name
+    return os.path.splitext(name)[1].lower() in RECORDING_SUFFIXES

@@ -26,7 +26,9 @@ _LIMIT_GRACE_S = 0.1
 class AudioStream:
     """Iterator of int16 blocks. `info` is known after the first, `faults` and `warnings` after the last."""
 
-    def __init__(self, source: Path | BinaryIO, *, max_s: float, block_s: float = 30.0, track: int = 0) -> None:
+    def __init__(
+        self, source: Path | BinaryIO, *, max_s: float, block_s: float = 30.0, track: int | None = None
+    ) -> None:
         self.info: AudioInfo | None = None
         self.faults = Faults()
         self.truncated = False
@@ -117,11 +119,12 @@ def _is_cut(media: Media, faults: Faults, reached_s: float) -> bool:
     return short or faults.cut_off or media.lacks_end()
 
 
-def stream(source: Path | BinaryIO, *, max_s: float, block_s: float = 30.0, track: int = 0) -> AudioStream:
+def stream(source: Path | BinaryIO, *, max_s: float, block_s: float = 30.0, track: int | None = None) -> AudioStream:
     """Decodes a path or a binary file object to int16 blocks of `block_s`, mono, 16 kHz, without ever holding it whole.
 
     Sample n is at n / 16000 s on the time line that a player shows. A broken frame becomes silence; a file that was
-    cut off gives what is there (see `AudioStream.warnings`). `track` counts the audio tracks from 0.
+    cut off gives what is there (see `AudioStream.warnings`). `track` counts the audio tracks from 0; None is the one
+    that the file marks as its default, else the first.
 
     Raises, at the first block or later: `BadMedia` with code empty_audio, not_audio, corrupt_audio, no_audio_track,
     no_samples, unsupported_audio or external_reference; `TooLarge` with code audio_too_long past `max_s`.
@@ -129,7 +132,7 @@ def stream(source: Path | BinaryIO, *, max_s: float, block_s: float = 30.0, trac
     return AudioStream(source, max_s=max_s, block_s=block_s, track=track)
 
 
-def probe(source: Path | BinaryIO, *, track: int = 0) -> AudioInfo:
+def probe(source: Path | BinaryIO, *, track: int | None = None) -> AudioInfo:
     """What the header says, without decoding. Raises `BadMedia` as `stream` does."""
     with open_media(source, track=track) as media:
         return media.info

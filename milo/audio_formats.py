@@ -1,4 +1,4 @@
-"""The names of audio formats that Milo writes, and their media types. `milo.encode` writes them; this loads nothing."""
+"""The names of audio formats: those that Milo writes, and those that it takes from a folder. Loads nothing."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ MEDIA_TYPES = {
     "aac": "audio/aac",
 }
 AUDIO_FORMATS = tuple(MEDIA_TYPES)
+RECORDING_SUFFIXES = frozenset(
+    ".3ga .3gp .aac .ac3 .aif .aifc .aiff .alac .amr .ape .au .avi .awb .caf .dsf .dts .eac3 .flac .flv .gsm .m2ts "
+    ".m4a .m4b .m4v .mka .mkv .mov .mp2 .mp3 .mp4 .mpc .mpeg .mpg .mpga .mts .oga .ogg .ogv .opus .qcp .ra .rf64 .rm "
+    ".spx .tak .ts .tta .vob .voc .w64 .wav .wave .weba .webm .wma .wmv .wv".split()
+)
+"""What is taken from a folder, in lower case. A file that is named itself is taken whatever it is called."""
 UNKNOWN_BYTES = 0xFFFFFFFF
 """What stands in a WAV header for a length that is not known yet (as ffmpeg and sox write it to a pipe)."""
 

@@ -56,7 +56,9 @@ class DecoderProcess:
         self._ended: dict[int, int] = {}
         """Wait status of each child that ended and was not asked about."""
 
-    def stream(self, source: Path | BinaryIO, *, max_s: float, block_s: float = 30.0, track: int = 0) -> AudioStream:
+    def stream(
+        self, source: Path | BinaryIO, *, max_s: float, block_s: float = 30.0, track: int | None = None
+    ) -> AudioStream:
         """As `audio.stream`. Raises also `BadMedia` with code decode_limit or decoder_crashed, and `EngineError` with
         code decoder_lost, which another attempt may mend."""
         return _Apart(self, source, max_s=max_s, block_s=block_s, track=track)

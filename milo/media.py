@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import av
 import av.error
-from av.stream import Discard
+from av.stream import Discard, Disposition
 
 from milo.errors import BadMedia, NotFound
 
@@ -170,7 +170,7 @@ def _wav_end(head: bytes) -> int:
     while at + 8 <= len(head):
         size = int.from_bytes(head[at + 4 : at + 8], "little")
         if head[at : at + 4] == b"data":
-            return 0 if size >= 0xFFFF_F000 or size == 0x7FFF_FFFF else at + 8 + size
+            return 0 if size >= 0xFFFF_F000 or 0x7FFF_F000 <= size <= 0x7FFF_FFFF else at + 8 + size
         at += 8 + size + size % 2
     return 0
 
@@ -209,9 +209,11 @@ def _not_audio(head: bytes, size_bytes: int, error: Exception) -> BadMedia:
     return BadMedia("The file is not audio or video in a format that can be read here.", code="not_audio")
 
 
-def _pick(container: Any, track: int) -> Any:
-    """Audio stream number `track`, with every other stream left unread. Raises `BadMedia`."""
+def _pick(container: Any, track: int | None) -> Any:
+    """Audio stream number `track` (None: as a player picks it), with every other one left unread. Raises `BadMedia`."""
     streams: Sequence[Any] = container.streams.audio
+    if track is None:
+        track = next((n for n, stream in enumerate(streams) if stream.disposition & Disposition.default), 0)
     if track < 0 or track >= len(streams):
         held = "no audio track" if not streams else f"{len(streams)} audio track(s)"
         raise BadMedia(f"The file has {held}; track {track} was asked for.", code="no_audio_track")
@@ -259,8 +261,10 @@ def open_binary(source: Path | BinaryIO) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def open_media(source: Path | BinaryIO, *, track: int = 0) -> Iterator[Media]:
-    """Opens a path or a binary file object for decoding audio stream number `track`.
+def open_media(source: Path | BinaryIO, *, track: int | None = None) -> Iterator[Media]:
+    """Opens a path or a binary file object for decoding audio stream number `track`, counted from 0.
+
+    None: the one that the file marks as its default, else the first.
 
     Raises `BadMedia` with code empty_audio, not_audio, corrupt_audio, no_audio_track, unsupported_audio or
     external_reference; `NotFound` for a path that is not a regular file. Errors of the file object pass through.

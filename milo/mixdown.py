@@ -36,7 +36,7 @@ def mix(raw: npt.NDArray[Any], weights: npt.NDArray[np.float32]) -> Signal:
     for channel, weight in zip(signal[1:], weights[1:], strict=True):  # no BLAS: its threads cost more than the sum
         mono += channel * weight
     if len(signal) == 2 and np.square(mono).sum() < 0.01 * np.square(signal[0]).sum():
-        return np.asarray(signal[0])
+        return np.ascontiguousarray(signal[0])  # a column, where the channels are interleaved
     return mono
 
 

@@ -203,7 +203,7 @@ def decode_speech(
     *,
     max_s: float,
     options: VadOptions | None = None,
-    track: int = 0,
+    track: int | None = None,
     step_s: float = 30.0,
     open_stream: Callable[..., AudioStream] = AudioStream,
 ) -> Iterator[float]:

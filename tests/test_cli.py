@@ -130,6 +130,16 @@ def names_of(paths: list[Path], out: Path, formats: tuple[str, ...] = ("txt",)) 
     return list(Manifest(out, {}, formats).reserve(find_inputs(paths)).values())
 
 
+def test_telephone_recordings_are_taken_from_a_folder_by_the_command_as_by_the_api(tmp_path: Path) -> None:
+    from api.archives import _walk
+
+    for name in ("call.gsm", "CALL.W64", "call.awb", "notes.txt", "call", ".hidden.wav"):
+        (tmp_path / name).touch()
+    taken = [one.path for one in find_inputs([tmp_path])]
+    assert [path.name for path in taken] == ["CALL.W64", "call.awb", "call.gsm"]
+    assert list(_walk(tmp_path)) == taken
+
+
 def test_a_folder_gives_its_recordings_and_keeps_its_folders(tmp_path: Path) -> None:
     touch(tmp_path / "in", "b.wav", "a.MP3", "sub/deep/c.ogg", "notes.txt", ".hidden.wav", ".git/d.wav", "sub/é è.m4a")
     assert names_of([tmp_path / "in"], tmp_path / "out") == ["a", "b", "sub/é è", "sub/deep/c"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from milo.archive.inputs import SUFFIXES
+from milo.audio_formats import RECORDING_SUFFIXES
 from milo.datasets import FILE_NAME, METADATA, TABLES, kind_of, need_columns, rows_of, wanted_columns, wrong
 from milo.errors import Invalid
 from milo.recipes import Data
@@ -132,7 +132,7 @@ def _with_texts(folder: Path, root: Path) -> Iterator[Row]:
         for name in sorted(names):
             audio = Path(at) / name
             text = audio.with_suffix(".txt")
-            if audio.suffix.lower() not in SUFFIXES or not text.is_file():
+            if audio.suffix.lower() not in RECORDING_SUFFIXES or not text.is_file():
                 continue
             words = text_of(text.read_text(encoding="utf-8", errors="replace"))
             yield Row(str(audio.relative_to(root)), words, None, None, lambda audio=audio: audio, file_state(audio))

@@ -7,13 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from milo.audio_formats import RECORDING_SUFFIXES
 from milo.errors import Invalid
-
-SUFFIXES = frozenset(
-    ".3gp .aac .ac3 .aif .aifc .aiff .amr .au .avi .caf .flac .flv .m4a .m4b .m4v .mka .mkv .mov .mp2 .mp3 .mp4 .mpeg "
-    ".mpg .mpga .oga .ogg .ogv .opus .spx .ts .wav .wave .weba .webm .wma .wmv .wv".split()
-)
-"""What is taken from a folder. A file that is named itself is taken whatever it is called."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +64,7 @@ def _walk(folder: Path) -> Iterator[Path]:
         names[:] = sorted(name for name in names if not name.startswith("."))
         for name in sorted(files):
             path = Path(root, name)
-            if not name.startswith(".") and path.suffix.lower() in SUFFIXES and path.is_file():
+            if not name.startswith(".") and path.suffix.lower() in RECORDING_SUFFIXES and path.is_file():
                 yield path
 
 
