@@ -5,15 +5,25 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
 
 from milo.engines.base import WindowText, WordTiming
 from milo.transcript import Segment, Transcript, Word
+from milo.vad import FRAME_S, VadOptions
 
 MAX_CUE_S = 7.0
 MAX_CUE_CHARS = 84
 """Two subtitle lines of 42 characters, at most 7 seconds: the usual limits of subtitling."""
 PAUSE_S = 0.6
 """A silence between two words from which on they stand in different cues."""
+VAD = VadOptions()
+LEAD_S = 0.05
+"""How far a word may begin before what the voice activity detector took for speech: it wakes up late, and ends late."""
+SHORTEST_S = 0.02
+"""A word is not drawn in to less."""
 SENTENCE_END = (".", "!", "?", "…", ":", ";")
 
 
@@ -22,12 +32,16 @@ def compose(
     *,
     duration_s: float,
     speech_s: float,
+    frame_probabilities: npt.NDArray[np.uint8],
     model: str,
     engine: str,
     task: str,
     warnings: Sequence[str] = (),
 ) -> Transcript:
-    """The transcript of a recording from `(start_s, end_s, text)` of its windows, in seconds of the original file."""
+    """The transcript of a recording from `(start_s, end_s, text)` of its windows, in seconds of the original file.
+
+    `frame_probabilities` are those of `DecodedSpeech`: words are drawn in to where speech is.
+    """
     segments: list[Segment] = []
     weights: dict[str, float] = defaultdict(float)
     certain: dict[str, float] = defaultdict(float)
@@ -39,8 +53,9 @@ def compose(
         certain[text.language] += (end_s - start_s) * text.language_probability
         logprob += text.avg_logprob * (len(text.tokens) + 1)
         tokens += len(text.tokens) + 1
-        for words in _cues(text.words) or [[]]:
-            segments.append(_segment(len(segments), start_s, end_s, text, words))
+        words = [_draw_in(word, start_s, frame_probabilities) for word in text.words]
+        for cue in _cues(words) or [[]]:
+            segments.append(_segment(len(segments), start_s, end_s, text, cue))
     language = max(weights, key=lambda name: weights[name]) if weights else None
     return Transcript(
         text=" ".join(segment.text for segment in segments),
@@ -81,6 +96,23 @@ def _segment(number: int, start_s: float, end_s: float, text: WindowText, words:
         tokens=[token for word in words for token in word.tokens] if words else text.tokens,
         words=timed,
     )
+
+
+def _draw_in(word: WordTiming, offset_s: float, frame_probabilities: npt.NDArray[np.uint8]) -> WordTiming:
+    """The word within the longest stretch of speech that it lies over; as it is, where there is none.
+
+    By cross-attention alone a word takes the pause before it, or the one behind it, or both.
+    """
+    start_s, end_s = offset_s + word.start_s, offset_s + word.end_s
+    first = int(start_s / FRAME_S)
+    heard = np.flatnonzero(frame_probabilities[first : math.ceil(end_s / FRAME_S)] >= VAD.release * 255)
+    if not len(heard):
+        return word
+    runs = np.split(heard, np.flatnonzero(np.diff(heard) * FRAME_S > VAD.min_silence_s) + 1)
+    run = max(runs, key=len)
+    start_s = max(word.start_s, (first + int(run[0])) * FRAME_S - LEAD_S - offset_s)
+    end_s = min(word.end_s, (first + int(run[-1]) + 1) * FRAME_S - offset_s)
+    return replace(word, start_s=start_s, end_s=end_s) if end_s - start_s >= SHORTEST_S else word
 
 
 def _cues(words: Sequence[WordTiming]) -> list[list[WordTiming]]:

@@ -25,6 +25,8 @@ _CLEAR_DB, _CLEAR_PROBABILITY = 18.0, 0.35
 _PROBABILITY_DB = 15.0
 """What a fall of the VAD's probability from 1 to 0 counts beside the fall of the level."""
 _FLOOR_DB = -90.0
+_PATIENCE = 4
+"""Where no pause is clear, windows of so many `pack_window_s` are looked through before a cut is made all the same."""
 
 
 class Speech(Protocol):
@@ -54,15 +56,15 @@ def plan_windows(decoded: Speech, *, pack_window_s: float, max_window_s: float, 
     """Windows in order, without overlap, that cover all speech. Silence alone gives none.
 
     Neighbouring spans share a window while it stays within `pack_window_s` and the pause between them within
-    `max_gap_s`. A span longer than `pack_window_s` is cut at clear pauses only; no window is longer than
-    `max_window_s`, and where a longer span has no clear pause it is cut at its deepest one. Raises `Invalid` for a
-    `max_window_s` under one second.
+    `max_gap_s`. A span longer than `pack_window_s` is cut at clear pauses. No window is longer than `max_window_s`, or
+    than four times `pack_window_s`, beyond which a model hears little: where a longer span has no clear pause, it is
+    cut at its deepest one. Raises `Invalid` for a `max_window_s` under one second.
     """
     if max_window_s < 1 or pack_window_s <= 0:
         raise Invalid(
             f"windows of at most {max_window_s} s, packed to {pack_window_s} s, are too short; use 1 s or more"
         )
-    longest = int(max_window_s * SAMPLE_RATE_HZ)
+    longest = int(min(max_window_s, max(1.0, _PATIENCE * pack_window_s)) * SAMPLE_RATE_HZ)
     packed = min(int(pack_window_s * SAMPLE_RATE_HZ), longest)
     pieces = [piece for span in decoded.span_samples for piece in _cut(decoded, span, packed, longest)]
     groups: list[list[Span]] = []

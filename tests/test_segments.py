@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from milo.engines.base import WindowText, WordTiming
 from milo.segments import MAX_CUE_CHARS, MAX_CUE_S, compose
 from milo.transcript import Transcript
+from milo.vad import FRAME_S
 
 
 def said(words: list[WordTiming], **fields: object) -> WindowText:
@@ -30,8 +37,19 @@ def every(step_s: float, *texts: str, start_s: float = 0.0) -> list[WordTiming]:
     ]
 
 
-def transcript(*heard: tuple[float, float, WindowText]) -> Transcript:
-    return compose(heard, duration_s=100, speech_s=20, model="m@1", engine="fake", task="transcribe")
+def transcript(*heard: tuple[float, float, WindowText], spoken: Sequence[tuple[float, float]] = ()) -> Transcript:
+    """`spoken`: where the voice activity detector heard speech in the first 100 s; nowhere by default."""
+    at_s = np.arange(round(100 / FRAME_S)) * FRAME_S
+    probabilities = sum(((at_s >= a) & (at_s < b)).astype(np.uint8) * np.uint8(250) for a, b in spoken)
+    return compose(
+        heard,
+        duration_s=100,
+        speech_s=20,
+        frame_probabilities=np.broadcast_to(np.asarray(probabilities, np.uint8), at_s.shape),
+        model="m@1",
+        engine="fake",
+        task="transcribe",
+    )
 
 
 def test_no_windows_give_an_empty_transcript_and_no_numbers() -> None:
@@ -84,3 +102,40 @@ def test_confidence_is_the_mean_over_all_tokens_and_language_that_of_most_speech
 def test_a_window_without_text_leaves_no_trace() -> None:
     result = transcript((0, 2, said([], text="", tokens=[])), (5, 6, said(every(0.5, "eny"))))
     assert len(result.segments) == 1 and result.text == "eny"
+
+
+def test_words_do_not_take_the_silence_beside_them() -> None:
+    words = [
+        WordTiming(" manao", 0.0, 0.6, 0.9),
+        WordTiming(" ahoana", 0.6, 2.0, 0.9),
+        WordTiming(" eny", 2.0, 2.9, 0.9),
+    ]
+    (first, second) = transcript((10.0, 13.0, said(words)), spoken=[(10.25, 11.3), (12.1, 12.6)]).segments
+    assert (first.text, second.text) == ("manao ahoana", "eny")
+    assert (first.start, first.end) == (pytest.approx(10.2, abs=0.04), pytest.approx(11.3, abs=0.04))
+    assert (second.start, second.end) == (pytest.approx(12.05, abs=0.04), pytest.approx(12.6, abs=0.04))
+
+
+def test_a_word_in_which_the_detector_heard_nothing_keeps_its_times() -> None:
+    (cue,) = transcript((10.0, 12.0, said(every(0.5, "iray", "roa"))), spoken=[(40, 41)]).segments
+    assert [(w.start, w.end) for w in cue.words] == [(10.0, 10.45), (10.5, 10.95)]
+
+
+def test_a_stop_within_a_word_does_not_shorten_it() -> None:
+    words = [WordTiming(" roapolo", 0.5, 1.5, 0.9)]
+    (cue,) = transcript((10.0, 12.0, said(words)), spoken=[(10.5, 10.9), (11.1, 11.5)]).segments
+    assert (cue.start, cue.end) == (pytest.approx(10.5, abs=0.04), pytest.approx(11.5, abs=0.04))
+
+
+cuts = st.lists(st.integers(0, 600), min_size=2, max_size=40, unique=True).map(sorted)
+
+
+@given(cuts, cuts, st.integers(0, 40))
+def test_times_are_in_order_and_not_empty_wherever_speech_is(edges: list[int], spoken: list[int], offset: int) -> None:
+    times = [edge * 0.02 for edge in edges]
+    words = [WordTiming(f" w{n}", a, b, 0.9) for n, (a, b) in enumerate(zip(times, times[1:], strict=False))]
+    heard = [(a * 0.05, b * 0.05) for a, b in zip(spoken[::2], spoken[1::2], strict=False)]
+    result = transcript((offset, offset + 12.0, said(words)), spoken=heard)
+    flat = [time for segment in result.segments for word in segment.words for time in (word.start, word.end)]
+    assert flat == sorted(flat) and len(flat) == 2 * len(words)
+    assert all(w.start < w.end for segment in result.segments for w in segment.words)

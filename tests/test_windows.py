@@ -52,6 +52,11 @@ def test_windows_keep_their_promises(
     assert all(any(a <= start and end <= b for a, b in speech.spans) for start, end in inside)
 
 
+def test_speech_without_a_pause_is_not_given_whole_to_a_model_of_short_windows() -> None:
+    windows = plan_windows(made_up([0, 60], quiet=False), pack_window_s=3, max_window_s=30)
+    assert 5 <= len(windows) <= 20 and max(window.duration_s for window in windows) <= 12
+
+
 @settings(deadline=None, max_examples=20)
 @given(edges, st.floats(1, 40))
 def test_only_a_window_of_one_span_is_longer_than_the_pack(edges_s: list[float], pack_s: float) -> None:

@@ -175,6 +175,7 @@ class Table:
             [(w.start_s, w.end_s, recording.heard[i]) for i, w in enumerate(recording.windows)],
             duration_s=speech.duration_s,
             speech_s=speech.speech_s,
+            frame_probabilities=speech.frame_probabilities,
             model=self._engine.name,
             engine=self._settings.stt_engine,
             task=self._options.task,
