@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import av
 import av.error
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,9 @@ _WILD_CLOCK = frozenset({"mpegts", "mpeg"})
 """Containers whose clock may jump (FFmpeg's AVFMT_TS_DISCONT): a jump of over 10 s is not a gap."""
 _NO_CLOCK = frozenset({"aac", "ac3", "amr", "amrnb", "amrwb", "dts", "eac3", "gsm", "loas", "mp3"})
 """Bare frames without times: FFmpeg counts them up, with the first sample rate, so only a frame that was lost shows."""
+_QUIET_AMR = {"amr_nb": 8, "amr_wb": 9}
+"""Frame types from which on a packet tells of silence (comfort noise, nothing sent). FFmpeg takes it for broken.
+3GPP TS 26.101 and 26.201, table 1a."""
 _LATE_START_S = 60.0
 """A lone track that starts later than this was cut out of something longer: its start is the start."""
 _JUMP_S = 10.0
@@ -122,6 +126,10 @@ class Timeline:
                 header = bytes(memoryview(packet)[:3])
                 cut = packet.size < sizes.get(header, 0)
                 sizes[header] = max(packet.size, sizes.get(header, 0))
+            quiet = self._quiet(packet)
+            if quiet is not None:
+                yield quiet
+                continue
             try:
                 frames = packet.decode()
             except av.error.FFmpegError as error:
@@ -133,6 +141,16 @@ class Timeline:
                     self._faults.cut_off = False
                     yield frame
         self._faults.cut_off |= cut
+
+    def _quiet(self, packet: Any) -> Any:
+        """20 ms of silence for a packet of a telephone that sent none of its speaker's pauses; None for another."""
+        first = _QUIET_AMR.get(self._media.info.codec)
+        if first is None or not packet.size or memoryview(packet)[0] >> 3 & 15 < first:
+            return None
+        rate_hz = self._media.info.sample_rate_hz or 8000
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, rate_hz // 50), np.float32), format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate_hz, packet.pts, packet.time_base
+        return frame
 
     def _skip(self) -> None:
         self._faults.skipped_frames += 1

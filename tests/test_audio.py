@@ -321,6 +321,17 @@ def test_an_hour_takes_no_more_memory_than_a_minute() -> None:
     assert float(done.stdout) < 20  # MB; an hour of int16 is 115
 
 
+def test_the_pauses_that_a_telephone_did_not_send_are_silence_and_no_fault() -> None:
+    data = media("amr", "libopencore_amrnb", tone_at(1.0, 2.0, 8000), 8000)
+    head, frame_bytes = b"#!AMR\n", 13  # 4.75 kbit/s
+    frames = [data[at : at + frame_bytes] for at in range(len(head), len(data), frame_bytes)]
+    assert {frame[0] for frame in frames} == {0x04}
+    nothing, comfort_noise = b"\x7c", b"\x44" + bytes(5)
+    pcm, audio = decode(head + b"".join([*frames[:5], comfort_noise, *[nothing] * 39, *frames[45:70], *[nothing] * 30]))
+    assert onset_s(pcm) == pytest.approx(1.0, abs=0.03)
+    assert len(pcm) == 100 * 320 and audio.warnings == []
+
+
 # --- probing ---
 
 
