@@ -70,7 +70,11 @@ class Media:
             channels=codec.layout.nb_channels,
             duration_s=track_s or whole_s,
         )
-        self.claim_s = track_s if self.name in _HEADER_DURATION or (self.name == "mp3" and _has_xing(head)) else None
+        self.claim_s = (
+            track_s
+            if self.name in _HEADER_DURATION or (self.name == "mp3" and _has_xing(head, file.size_bytes))
+            else None
+        )
         """Length in seconds that a header field states, None where FFmpeg only guessed."""
 
     @staticmethod
@@ -158,10 +162,19 @@ def _tag_bytes(head: bytes) -> int:
     return 10 + (a << 21 | b << 14 | c << 7 | d)
 
 
-def _has_xing(head: bytes) -> bool:
-    """Whether an mp3 carries a Xing, Info or VBRI frame: a length that was written down and not estimated."""
+def _has_xing(head: bytes, size_bytes: int | None) -> bool:
+    """Whether an mp3 carries a Xing, Info or VBRI frame: a length that was written down and not estimated.
+
+    Not the one of the first of several files that were joined: its count of bytes ends long before the file does.
+    """
     start = _tag_bytes(head) if head[:3] == b"ID3" else 0
-    return any(tag in head[start : start + 256] for tag in (b"Xing", b"Info", b"VBRI"))
+    first = head[start : start + 256]
+    at = max(first.find(b"Xing"), first.find(b"Info"))
+    if at < 0:
+        return b"VBRI" in first
+    counts_bytes = int.from_bytes(first[at + 4 : at + 8], "big") & 3 == 3
+    counted = int.from_bytes(first[at + 12 : at + 16], "big") if counts_bytes else 0
+    return not counted or not size_bytes or (size_bytes - start) * 15 // 16 <= counted
 
 
 def _wav_end(head: bytes) -> int:
