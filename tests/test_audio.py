@@ -321,14 +321,6 @@ def test_an_hour_takes_no_more_memory_than_a_minute() -> None:
     assert float(done.stdout) < 20  # MB; an hour of int16 is 115
 
 
-def test_mp3_files_that_were_joined_are_heard_whole_and_not_called_cut_off() -> None:
-    data = media("mp3", "libmp3lame", tone_at(1.0, 3.0, 44100), 44100)
-    assert b"Info" in data[:300] or b"Xing" in data[:300]
-    pcm, audio = decode(data + data)
-    assert len(pcm) == pytest.approx(6 * 16000, abs=1600)
-    assert "truncated" not in audio.warnings
-
-
 def test_the_pauses_that_a_telephone_did_not_send_are_silence_and_no_fault() -> None:
     data = media("amr", "libopencore_amrnb", tone_at(1.0, 2.0, 8000), 8000)
     head, frame_bytes = b"#!AMR\n", 13  # 4.75 kbit/s

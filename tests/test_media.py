@@ -119,3 +119,13 @@ def test_a_path_that_is_no_regular_file(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "missing.wav", tmp_path / "pipe"):
         with pytest.raises(NotFound), open_media(path):
             pass
+
+
+def test_the_length_in_the_first_of_several_joined_mp3_files_is_not_that_of_the_whole() -> None:
+    data = media("mp3", "libmp3lame", tone_at(1.0, 3.0, 44100), 44100)
+    claims = []
+    for content in (data, data[: len(data) // 2], data + bytes(128), data + data):
+        with open_media(io.BytesIO(content)) as opened:
+            claims.append(opened.claim_s)
+    assert claims[:3] == [pytest.approx(3.0, abs=0.1)] * 3
+    assert claims[3] is None, "so that nobody says it was cut off"
