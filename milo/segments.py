@@ -54,7 +54,10 @@ def compose(
         logprob += text.avg_logprob * (len(text.tokens) + 1)
         tokens += len(text.tokens) + 1
         words = [_draw_in(word, start_s, frame_probabilities) for word in text.words]
-        for cue in _cues(words) or [[]]:
+        if not words:
+            runs = _speech(start_s, end_s, frame_probabilities) or [(start_s, end_s)]
+            segments.append(_segment(len(segments), runs[0][0], runs[-1][1], text, []))
+        for cue in _cues(words):
             segments.append(_segment(len(segments), start_s, end_s, text, cue))
     language = max(weights, key=lambda name: weights[name]) if weights else None
     return Transcript(
@@ -73,6 +76,7 @@ def compose(
 
 
 def _segment(number: int, start_s: float, end_s: float, text: WindowText, words: Sequence[WordTiming]) -> Segment:
+    """A cue of words whose times count from `start_s`, or of the whole text of a window, without words."""
     timed = [
         Word(
             word=word.word,
@@ -98,21 +102,32 @@ def _segment(number: int, start_s: float, end_s: float, text: WindowText, words:
     )
 
 
+def _speech(start_s: float, end_s: float, frame_probabilities: npt.NDArray[np.uint8]) -> list[tuple[float, float]]:
+    """Stretches of speech, as the voice activity detector heard them, in a part of the recording; pauses between."""
+    first = int(start_s / FRAME_S)
+    heard = np.flatnonzero(frame_probabilities[first : math.ceil(end_s / FRAME_S)] >= VAD.release * 255)
+    if not len(heard):
+        return []
+    runs = np.split(heard, np.flatnonzero(np.diff(heard) * FRAME_S > VAD.min_silence_s) + 1)
+    return [
+        (
+            max(start_s, (first + int(run[0])) * FRAME_S - LEAD_S),
+            min(end_s, (first + int(run[-1]) + 1) * FRAME_S),
+        )
+        for run in runs
+    ]
+
+
 def _draw_in(word: WordTiming, offset_s: float, frame_probabilities: npt.NDArray[np.uint8]) -> WordTiming:
     """The word within the longest stretch of speech that it lies over; as it is, where there is none.
 
     By cross-attention alone a word takes the pause before it, or the one behind it, or both.
     """
-    start_s, end_s = offset_s + word.start_s, offset_s + word.end_s
-    first = int(start_s / FRAME_S)
-    heard = np.flatnonzero(frame_probabilities[first : math.ceil(end_s / FRAME_S)] >= VAD.release * 255)
-    if not len(heard):
+    runs = _speech(offset_s + word.start_s, offset_s + word.end_s, frame_probabilities)
+    start_s, end_s = max(runs, key=lambda run: run[1] - run[0], default=(0.0, 0.0))
+    if end_s - start_s < SHORTEST_S:
         return word
-    runs = np.split(heard, np.flatnonzero(np.diff(heard) * FRAME_S > VAD.min_silence_s) + 1)
-    run = max(runs, key=len)
-    start_s = max(word.start_s, (first + int(run[0])) * FRAME_S - LEAD_S - offset_s)
-    end_s = min(word.end_s, (first + int(run[-1]) + 1) * FRAME_S - offset_s)
-    return replace(word, start_s=start_s, end_s=end_s) if end_s - start_s >= SHORTEST_S else word
+    return replace(word, start_s=max(word.start_s, start_s - offset_s), end_s=min(word.end_s, end_s - offset_s))
 
 
 def _cues(words: Sequence[WordTiming]) -> list[list[WordTiming]]:

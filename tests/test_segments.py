@@ -116,6 +116,11 @@ def test_words_do_not_take_the_silence_beside_them() -> None:
     assert (second.start, second.end) == (pytest.approx(12.05, abs=0.04), pytest.approx(12.6, abs=0.04))
 
 
+def test_a_cue_without_words_lasts_as_long_as_the_speech_of_its_window() -> None:
+    (cue,) = transcript((10.0, 14.0, said([], text="manao ahoana")), spoken=[(10.25, 11.3), (12.1, 13.6)]).segments
+    assert (cue.start, cue.end) == (pytest.approx(10.2, abs=0.04), pytest.approx(13.6, abs=0.04))
+
+
 def test_a_word_in_which_the_detector_heard_nothing_keeps_its_times() -> None:
     (cue,) = transcript((10.0, 12.0, said(every(0.5, "iray", "roa"))), spoken=[(40, 41)]).segments
     assert [(w.start, w.end) for w in cue.words] == [(10.0, 10.45), (10.5, 10.95)]
