@@ -10,6 +10,7 @@ Positions in the files are samples at 16 kHz on the time line of the original; t
 from __future__ import annotations
 
 import hashlib
+import io
 import itertools
 import json
 import os
@@ -29,7 +30,7 @@ from milo.silero import FRAME
 from milo.vad import Segmenter, Span, Vad, VadOptions, pad_spans
 from milo.windows import Window, plan_windows
 
-__all__ = ["DecodedSpeech", "Window", "decode_speech", "plan_windows"]
+__all__ = ["DecodedSpeech", "Window", "decode_speech", "plan_windows", "speech_in"]
 
 _VERSION = 1
 _MARGIN_S = 1.0
@@ -195,6 +196,17 @@ class _Listener:
         self._segmenter.feed(probabilities.tolist())
         self._keeper.feed(pcm, probabilities)
         self.compact.extend(np.rint(probabilities * 255).astype(np.uint8).tobytes())
+
+
+def speech_in(pcm: npt.NDArray[np.int16]) -> DecodedSpeech:
+    """The speech of a short recording, int16 at 16 kHz, in memory."""
+    file = io.BytesIO()
+    listener = _Listener(file, VadOptions())
+    listener.feed(pcm)
+    found = listener.finish()
+    kept = np.frombuffer(file.getvalue(), "<i2")
+    probabilities = np.frombuffer(bytes(listener.compact), np.uint8)
+    return DecodedSpeech(found["samples"], found["spans"], found["regions"], kept, probabilities)
 
 
 def decode_speech(

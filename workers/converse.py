@@ -10,12 +10,14 @@ from collections.abc import Generator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from milo.audio import stream
+from milo.audio import SAMPLE_RATE_HZ, stream
 from milo.encode import encode
-from milo.engines.base import DecodeOptions, Samples, WindowText
+from milo.engines.base import DecodeOptions, Samples, Transcriber, WindowText
 from milo.jobs import ConversePayload, Progress
 from milo.sessions import Sessions
+from milo.speech import plan_windows, speech_in
 from milo.streams import Speaker
 from workers import engines
 from workers.replying import Mouth, handing_in, reply_to, take_turn
@@ -80,11 +82,22 @@ def run(held: Held) -> Generator[Progress, None, Done]:
 def _hear(held: Held, payload: ConversePayload) -> list[WindowText]:
     with held.files.open_audio(payload.source) as file:
         blocks = list(stream(file, max_s=held.settings.max_audio_s))
-    audio: Samples = np.concatenate(blocks).astype(np.float32) / np.float32(32768)
     with engines.transcriber(held.settings, payload.stt_model) as engine:
-        longest = int(engine.max_window_s * 16_000)
-        windows = [audio[start : start + longest] for start in range(0, len(audio), longest)]
+        windows = windows_of(np.concatenate(blocks), engine)
         return engine.transcribe(windows, DecodeOptions(language=payload.language, word_timestamps=False))
+
+
+def windows_of(pcm: npt.NDArray[np.int16], engine: Transcriber) -> list[Samples]:
+    """An utterance as the engine hears it best: whole, or, where it is long for the model, cut as a recording is."""
+    whole: Samples = pcm.astype(np.float32) / np.float32(32768)
+    if len(pcm) <= engine.pack_window_s * SAMPLE_RATE_HZ:
+        return [whole]
+    speech = speech_in(pcm)
+    plan = plan_windows(speech, pack_window_s=engine.pack_window_s, max_window_s=engine.max_window_s)
+    longest = int(engine.max_window_s * SAMPLE_RATE_HZ)
+    return [speech.samples(window.start_s, window.end_s) for window in plan] or [
+        whole[start : start + longest] for start in range(0, len(whole), longest)
+    ]
 
 
 def _confidence(heard: list[WindowText]) -> float | None:
