@@ -85,6 +85,7 @@ def test_every_command_has_help_that_agrees_with_the_overview(name: str) -> None
         ["transcribe"],
         ["transcribe", "/nowhere", "--out", "out"],
         ["transcribe", ".", "--out", "out", "--format", "doc"],
+        ["transcribe", ".", "--out", __file__],
         ["up", "--without", "kitchen"],
         ["keys", "create", "bot", "--scope", "root"],
     ],

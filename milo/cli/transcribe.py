@@ -24,7 +24,13 @@ PATIENCE_S = 120
 
 @click.command()
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@click.option("--out", required=True, metavar="DIR", help="Where the results go; folders below PATH are kept.")
+@click.option(
+    "--out",
+    required=True,
+    metavar="DIR",
+    type=click.Path(file_okay=False),
+    help="Where the results go; folders below PATH are kept.",
+)
 @click.option("--format", "formats", default="txt,srt,vtt,json", show_default=True, help="Comma separated; also tsv.")
 @click.option("--language", help="Spoken language (mg, fr, en, ...). Default: detect it.")
 @click.option("--task", type=click.Choice(["transcribe", "translate"]), help="translate: into English.")
