@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from api.deps import Context
 from api.recipes import check_recipe, may_read, pointed
@@ -24,6 +26,7 @@ from milo.settings import Settings
 
 OWN_FOLDERS = ("runs", "models")
 """Under MILO_HOME: what Milo wrote there may be read again."""
+Source = Annotated[Text, Field(min_length=1)]
 _STEP = re.compile(r"^(?:checkpoint-)?(\d+)$")
 
 
@@ -32,7 +35,7 @@ class EvaluationRequest(Closed):
 
     model: Text
     """A name of the registry, a hub id, a run (its best checkpoint), or a checkpoint folder under runs/."""
-    data: Data | Text
+    data: Data | Source
     """A data part as in a recipe, or only its `source`."""
     task: Task = "whisper"
     evaluation: Evaluation = Evaluation()
@@ -50,7 +53,7 @@ class DeployRequest(Closed):
     """Id of a run, of its job, or the recipe's name (its latest run)."""
     checkpoint: Text | None = None
     """`best`, `last` or a step of the run; without `run`: a path below runs/."""
-    data: Data | Text | None = None
+    data: Data | Source | None = None
     """What it is judged on; None: what its run's recipe says."""
     evaluation: Evaluation | None = None
     task: Task | None = None
