@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator
 
 from api.deps import Context
 from api.recipes import check_recipe, may_read, pointed
@@ -26,8 +26,15 @@ from milo.settings import Settings
 
 OWN_FOLDERS = ("runs", "models")
 """Under MILO_HOME: what Milo wrote there may be read again."""
-Source = Annotated[Text, Field(min_length=1)]
 _STEP = re.compile(r"^(?:checkpoint-)?(\d+)$")
+
+
+def _by_source(data: object) -> object:
+    return {"source": data} if isinstance(data, str) else data
+
+
+Judged = Annotated[Data, BeforeValidator(_by_source, json_schema_input_type=Data | str)]
+"""A data part as in a recipe, or only its `source`."""
 
 
 class EvaluationRequest(Closed):
@@ -35,8 +42,7 @@ class EvaluationRequest(Closed):
 
     model: Text
     """A name of the registry, a hub id, a run (its best checkpoint), or a checkpoint folder under runs/."""
-    data: Data | Source
-    """A data part as in a recipe, or only its `source`."""
+    data: Judged
     task: Task = "whisper"
     evaluation: Evaluation = Evaluation()
     name: Text | None = None
@@ -53,7 +59,7 @@ class DeployRequest(Closed):
     """Id of a run, of its job, or the recipe's name (its latest run)."""
     checkpoint: Text | None = None
     """`best`, `last` or a step of the run; without `run`: a path below runs/."""
-    data: Data | Source | None = None
+    data: Judged | None = None
     """What it is judged on; None: what its run's recipe says."""
     evaluation: Evaluation | None = None
     task: Task | None = None
@@ -91,9 +97,8 @@ def pipeline_payload(context: Context, key: Key, recipe: Recipe) -> dict[str, An
     return PipelinePayload(recipe=recipe, name=recipe.name).model_dump(mode="json")
 
 
-def check_data(context: Context, key: Key, data: Data | str, task: Task) -> Data:
+def check_data(context: Context, key: Key, data: Data, task: Task) -> Data:
     """The data part, if its source is there and may be read. `Invalid` or `Forbidden`."""
-    data = Data(source=data) if isinstance(data, str) else data
     if data.source != "synthetic":
         may_read(context, key, data.source, "data/source")  # first: nobody learns here what else is on this machine
     datasets.check(data, task)

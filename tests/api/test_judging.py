@@ -109,6 +109,12 @@ def test_what_can_not_be_evaluated_is_refused_before_it_is_queued(people: People
         assert bea.get("/jobs").json()["items"] == []
 
 
+def test_what_is_wrong_with_the_data_is_pointed_at(client: httpx.Client) -> None:
+    for data, pointer in (("", "source"), ({"source": "synthetic", "columns": {"text": 1}}, "columns/text")):
+        document = problem(client.post("/evaluations", json={"model": MODEL, "data": data}), 422)
+        assert [one["pointer"] for one in document["errors"]] == [f"#/data/{pointer}"]
+
+
 def test_a_table_under_an_allowed_root_may_be_judged_on(client: httpx.Client, archive: Path) -> None:
     table = archive / "set.jsonl"
     table.write_text('{"audio": "a.wav", "text": "iray"}\n')
