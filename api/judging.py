@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from api.deps import Context
 from api.recipes import check_recipe, may_read, pointed
@@ -27,13 +29,20 @@ OWN_FOLDERS = ("runs", "models")
 _STEP = re.compile(r"^(?:checkpoint-)?(\d+)$")
 
 
+def _by_source(data: object) -> object:
+    return {"source": data} if isinstance(data, str) else data
+
+
+Judged = Annotated[Data, BeforeValidator(_by_source, json_schema_input_type=Data | str)]
+"""A data part as in a recipe, or only its `source`."""
+
+
 class EvaluationRequest(Closed):
     """Judge a model on a split of a data set."""
 
     model: Text
     """A name of the registry, a hub id, a run (its best checkpoint), or a checkpoint folder under runs/."""
-    data: Data | Text
-    """A data part as in a recipe, or only its `source`."""
+    data: Judged
     task: Task = "whisper"
     evaluation: Evaluation = Evaluation()
     name: Text | None = None
@@ -50,7 +59,7 @@ class DeployRequest(Closed):
     """Id of a run, of its job, or the recipe's name (its latest run)."""
     checkpoint: Text | None = None
     """`best`, `last` or a step of the run; without `run`: a path below runs/."""
-    data: Data | Text | None = None
+    data: Judged | None = None
     """What it is judged on; None: what its run's recipe says."""
     evaluation: Evaluation | None = None
     task: Task | None = None
@@ -88,9 +97,8 @@ def pipeline_payload(context: Context, key: Key, recipe: Recipe) -> dict[str, An
     return PipelinePayload(recipe=recipe, name=recipe.name).model_dump(mode="json")
 
 
-def check_data(context: Context, key: Key, data: Data | str, task: Task) -> Data:
+def check_data(context: Context, key: Key, data: Data, task: Task) -> Data:
     """The data part, if its source is there and may be read. `Invalid` or `Forbidden`."""
-    data = Data(source=data) if isinstance(data, str) else data
     if data.source != "synthetic":
         may_read(context, key, data.source, "data/source")  # first: nobody learns here what else is on this machine
     datasets.check(data, task)

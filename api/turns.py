@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from api.deps import Context
 from milo.errors import MiloError
 from milo.jobs import Job
-from milo.sessions import Sessions
+from milo.sessions import Sessions, give_back
 
 _LOCKS = tuple(threading.Lock() for _ in range(64))
 
@@ -58,17 +58,9 @@ def place_in_line(context: Context, owner: str, session_id: str | None) -> Itera
         raise
 
 
-def give_back(context: Context, job: Job) -> None:
-    """A job that will not run any more lets those behind it through."""
-    session_id, ticket = job.payload.get("session_id"), job.payload.get("ticket")
-    if session_id and ticket is not None:
-        with contextlib.suppress(MiloError):
-            Sessions(context.settings).leave(job.owner, str(session_id), int(ticket))
-
-
 def cancel_job(context: Context, job_id: str) -> Job:
     """Cancel a job. One that was still queued gives its place in line back; a running one does that itself."""
     job = context.ledger.cancel(job_id)
     if job.state == "cancelled":
-        give_back(context, job)
+        give_back(context.settings, job)
     return job

@@ -14,7 +14,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,21 +55,17 @@ class Milo:
 
     def health(self, patience_s: float | None = None) -> dict[str, Any]:
         """The health document, also of a server that is down. Raises `Unavailable` when no Milo answers there."""
-        response = self.http.send("GET", "/health", patience_s=patience_s, accept=(503,))
-        with suppress(ValueError):
-            document = response.json()
-            if isinstance(document, dict) and "checks" in document:
-                return document
+        document = self.http.ask("GET", "/health", patience_s=patience_s, accept=(503,))
+        if "checks" in document:
+            return document
         raise Unavailable(f"what answers at {self.http.url} is not Milo", code="not_milo")
 
     def status(self, patience_s: float | None = None) -> dict[str, Any]:
         """The status document: phase, training, GPU, queues, alerts."""
-        document: dict[str, Any] = self.http.send("GET", "/status", patience_s=patience_s).json()
-        return document
+        return self.http.ask("GET", "/status", patience_s=patience_s)
 
     def models(self) -> list[dict[str, Any]]:
-        document = self.http.get("/models")
-        items: list[dict[str, Any]] = document if isinstance(document, list) else document["items"]
+        items: list[dict[str, Any]] = self.http.get("/models")["items"]
         return items
 
     # --- audio in ---
@@ -83,7 +78,7 @@ class Milo:
             return digest
         except NotFound:
             headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size_bytes)}
-            answer = self.http.send("POST", "/blobs", content=content, headers=headers).json()
+            answer = self.http.ask("POST", "/blobs", content=content, headers=headers)
         if answer["id"] != digest:
             raise Conflict(f"{source!r:.100} changed while it was being sent", code="changed_file")
         return digest
@@ -150,7 +145,7 @@ class Milo:
         return Transcript.model_validate_json(self.result(job.id, "json"))
 
     def cancel(self, job_id: str) -> Job:
-        return Job.model_validate(self.http.send("DELETE", f"/jobs/{job_id}").json())
+        return Job.model_validate(self.http.ask("DELETE", f"/jobs/{job_id}"))
 
     def retry(self, job_id: str) -> Job:
         """Queue a job that failed or was cancelled once more."""
@@ -251,7 +246,7 @@ class BatchHandle:
         return target
 
     def cancel(self) -> Batch:
-        self.latest = Batch.model_validate(self._milo.http.send("DELETE", f"/batches/{self.id}").json())
+        self.latest = Batch.model_validate(self._milo.http.ask("DELETE", f"/batches/{self.id}"))
         return self.latest
 
 

@@ -82,7 +82,7 @@ def _guarded(one: Callable[[], Check]) -> Check:
         return {"ok": False, "detail": error.detail}
     except Exception as error:  # a check must never take health down with it
         log.exception("a health check failed")
-        return {"ok": False, "detail": f"{type(error).__name__}: {error}"}
+        return {"ok": False, "detail": f"{type(error).__name__}; the log has the details"}
 
 
 def _redis(settings: Settings) -> Check:
@@ -148,9 +148,11 @@ def _webhooks(ledger: Ledger) -> Check:
 
 def _storage(settings: Settings, files: Files) -> Check:
     free = shutil.disk_usage(settings.home).free
-    where = str(settings.home) if files.is_local else f"{settings.home} and {settings.storage_url.split('://')[0]}://"
+    where = "MILO_HOME"  # by this name: strangers may read this, and paths have names of users in them
+    if not files.is_local:
+        where += f" and {settings.storage_url.split('://')[0]}://"
     if not os.access(settings.home, os.W_OK):
-        return {"ok": False, "detail": f"{settings.home} is not writable", "full": True}
+        return {"ok": False, "detail": "MILO_HOME is not writable", "full": True}
     detail = f"{free / 1e9:.1f} GB free at {where}"
     if free >= LOW_DISK_BYTES:
         return {"ok": True, "detail": detail}

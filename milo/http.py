@@ -9,12 +9,13 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
-from milo.errors import MiloError, Unavailable
+from milo.errors import MiloError, Unauthorized, Unavailable
 
 MAX_PAUSE_S = 10.0
 Content = Callable[[], Iterator[bytes]]
@@ -30,6 +31,8 @@ class Http:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Unavailable(f"{url!r} is not the URL of a server; write http://host:port", code="bad_url")
+        if not (api_key.isascii() and api_key.isprintable()):
+            raise Unauthorized("the API key holds characters that no key has; look at MILO_API_KEY", code="wrong_key")
         self.is_local = parts.hostname in ("127.0.0.1", "localhost", "::1")
         self._client = httpx.Client(
             base_url=self.url,
@@ -43,12 +46,21 @@ class Http:
 
     def get(self, path: str, *, patience_s: float | None = None, timeout_s: float | None = None, **params: Any) -> Any:
         """The JSON of a GET. `None` parameters are left out."""
-        return self.send("GET", path, params=params, patience_s=patience_s, timeout_s=timeout_s).json()
+        return self.ask("GET", path, params=params, patience_s=patience_s, timeout_s=timeout_s)
 
     def post(self, path: str, document: Any = None, **headers: str) -> Any:
         """The JSON of a POST that is safe to repeat: it carries an Idempotency-Key."""
         headers = {"Idempotency-Key": str(uuid.uuid4()), **headers}
-        return self.send("POST", path, json=document, headers=headers).json()
+        return self.ask("POST", path, json=document, headers=headers)
+
+    def ask(self, method: str, path: str, **how: Any) -> dict[str, Any]:
+        """The document that `send` brings. Raises `Unavailable` (not_milo) for what no Milo says."""
+        response = self.send(method, path, **how)
+        with suppress(ValueError):
+            document = response.json()
+            if isinstance(document, dict):
+                return document
+        raise Unavailable(f"what answers at {self.url} is not Milo", code="not_milo")
 
     def send(
         self,
@@ -106,8 +118,8 @@ def error_of(response: httpx.Response) -> MiloError:
         document = None
     if not isinstance(document, dict) or "detail" not in document:
         text = f"the server answered {response.status_code} {response.reason_phrase} to {response.request.url.path}"
-        document = {"detail": text, "status": response.status_code}
-    error = error_from(document)
+        document = {"detail": text}
+    error = error_from(document | {"status": response.status_code})
     pause = response.headers.get("retry-after", "")
     if pause.isdigit():
         error.retry_after_s = float(pause)

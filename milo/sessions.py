@@ -21,7 +21,8 @@ from urllib.parse import quote
 import redis
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from milo.errors import Invalid, LeaseLost, NotFound, TooMany, Unavailable
+from milo.errors import Invalid, LeaseLost, MiloError, NotFound, TooMany, Unavailable
+from milo.jobs import Job
 from milo.queue import redis_client
 from milo.settings import Settings
 
@@ -279,6 +280,14 @@ class Sessions:
             expires_at=(updated_ms + ttl_ms) / 1000,
             exchanges=exchanges,
         )
+
+
+def give_back(settings: Settings, job: Job) -> None:
+    """A job that has ended, however it did, lets those behind it in its session through."""
+    session_id, ticket = job.payload.get("session_id"), job.payload.get("ticket")
+    if session_id and ticket is not None:
+        with contextlib.suppress(MiloError):  # the lease ends by itself
+            Sessions(settings).leave(job.owner, str(session_id), int(ticket))
 
 
 def _index(owner: str) -> str:

@@ -19,7 +19,6 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import redis
@@ -78,19 +77,21 @@ def check_url(settings: Settings, url: str) -> None:
     if len(url) > MAX_URL:
         raise Refused(f"the callback URL has {len(url)} characters; {MAX_URL} is the most")
     try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError as error:
+        parts = httpx.URL(url)  # as the one that will call it reads it
+        host = parts.host  # raises for a name that is ill encoded
+    except (httpx.InvalidURL, ValueError) as error:
         raise Refused(f"{url!r} is not a URL: {error}") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not host:
         raise Refused(f"{url!r}: a callback is an http:// or https:// URL")
-    if parts.username or parts.password:
+    if parts.port is not None and not 0 < parts.port < 65536:
+        raise Refused(f"{url!r} is not a URL: a port is a number from 1 to 65535")
+    if parts.userinfo:
         raise Refused("a callback URL must not carry a user name or password; the signature authenticates Milo")
     try:
-        literal = ipaddress.ip_address(parts.hostname)
+        literal = ipaddress.ip_address(host)
     except ValueError:
         return
-    _check_address(settings, parts.hostname, literal)
+    _check_address(settings, host, literal)
 
 
 def _check_address(settings: Settings, host: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
@@ -139,13 +140,13 @@ async def post(settings: Settings, url: str, body: str, headers: dict[str, str])
 
     Raises `Refused` for an address that is not allowed, `httpx.HTTPError` and `TimeoutError` for the network's faults.
     """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = parts.port or (443 if parts.scheme == "https" else 80)
     check_url(settings, url)
-    address = await resolve(settings, host, port)
-    target = httpx.URL(url).copy_with(host=address)
-    sent = headers | {"host": parts.netloc, "content-type": "application/json", "user-agent": "milo-webhooks/1"}
+    parts = httpx.URL(url)
+    host = parts.raw_host.decode()
+    address = await resolve(settings, host, parts.port or (443 if parts.scheme == "https" else 80))
+    target = parts.copy_with(host=address)
+    own = {"host": parts.netloc.decode(), "content-type": "application/json", "user-agent": "milo-webhooks/1"}
+    sent = headers | own
     timeout = httpx.Timeout(settings.webhook_timeout_s)
     async with httpx.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=False) as client:
         extensions = {"sni_hostname": host}
@@ -209,7 +210,7 @@ def _retry_after_s(header: str | None, now: float) -> float:
     except ValueError:
         try:
             wait_s = parsedate_to_datetime(header).timestamp() - now
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return 0.0
     return min(max(wait_s, 0.0), 86_400.0)
 

@@ -122,6 +122,12 @@ def test_an_answer_that_is_no_problem_document_still_makes_a_sentence(raw: bytes
             milo.job("job_1")
 
 
+def test_the_status_of_a_problem_is_the_answers_own() -> None:
+    with server(Answer(404, {"detail": "no", "status": "odd"})) as (url, _), Milo(url, "k") as milo:
+        with pytest.raises(NotFound, match="no"):
+            milo.job("job_1")
+
+
 @pytest.mark.parametrize("trouble", [BUSY, None, Answer(429, TooMany().problem(), {"Retry-After": "0"})])
 def test_trouble_that_passes_is_waited_out_with_one_idempotency_key(trouble: Answer | None) -> None:
     with server(trouble, trouble, Answer(202, JOB)) as (url, heard), Milo(url, "k") as milo:
@@ -160,6 +166,22 @@ def test_the_health_of_a_server_that_is_down_is_shown() -> None:
 def test_another_program_on_the_port_is_not_taken_for_milo(raw: bytes) -> None:
     with server(Answer(200, raw=raw)) as (url, _), Milo(url, "k") as milo, pytest.raises(Unavailable, match="not Milo"):
         milo.health()
+
+
+@pytest.mark.parametrize("raw", [b"<html>hello</html>", b"", b"[]", b"null", b"\xff"])
+def test_a_page_in_the_place_of_a_document_is_not_taken_for_milo(raw: bytes) -> None:
+    ways: list[Callable[[Milo], object]] = [Milo.status, Milo.models, lambda milo: milo.job("job_1")]
+    ways += [lambda milo: milo.submit_job("ping", {}), lambda milo: milo.cancel("job_1"), lambda milo: [*milo.jobs()]]
+    for way in ways:
+        with server(Answer(200, raw=raw)) as (url, _), Milo(url, "k") as milo:
+            with pytest.raises(Unavailable, match="not Milo"):
+                way(milo)
+
+
+@pytest.mark.parametrize("key", ["clé", "a\nb", "a\0"])
+def test_a_key_that_is_none_is_a_sentence(key: str) -> None:
+    with pytest.raises(Unauthorized, match="MILO_API_KEY"):
+        Milo("http://127.0.0.1:1", key)
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://x", "", "http://"])

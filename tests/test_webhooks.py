@@ -132,6 +132,7 @@ def test_a_failed_try_is_repeated_with_the_same_id_until_the_receiver_takes_it(
         (301, {"location": "http://127.0.0.1:1/"}, "pending", "redirects are not followed"),
         (410, {}, "failed", "410"),
         (503, {"retry_after": "120"}, "pending", "503"),
+        (503, {"retry_after": "Mon, 01 Jan 2024 00:00:00 +9999999999999999"}, "pending", "503"),
     ],
 )
 def test_answers_mean_what_the_standard_says(
@@ -142,7 +143,7 @@ def test_answers_mean_what_the_standard_says(
     send(ledger)
     (entry,) = outbox.log_of(ledger.engine, job_id=job.id)
     assert entry["state"] == state and says in entry["tries"][0]["error"]
-    if "retry_after" in headers:
+    if headers.get("retry_after", "").isdigit():
         assert entry["due_at"] - entry["tries"][0]["at"] >= 120
 
 
@@ -204,6 +205,10 @@ def test_a_closed_port_is_tried_again_and_in_the_end_given_up(ledger: Ledger) ->
         "http:///nohost",
         "http://user:secret@example.org/",
         "https://example.org:99999/",
+        "https://example.org:0/",
+        " https://example.org/",
+        "http://xn--a/",
+        "http://☃.example/",
         "https://example.org/" + "x" * 3000,
     ],
 )
@@ -229,6 +234,20 @@ def test_the_operator_can_allow_a_name_or_a_network(ledger: Ledger, receiver: Re
         send(ledger)
     assert len(receiver.got) == 2
     assert receiver.got[0][0]["host"].startswith("localhost:")
+
+
+def test_a_name_beyond_ascii_is_called_as_the_network_spells_it(
+    ledger: Ledger, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = socket.getaddrinfo
+
+    def name_server(host: Any, *rest: Any, **named: Any) -> Any:
+        return real("127.0.0.1" if host == "xn--tst-kna.example" else host, *rest, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", name_server)
+    finished_job(ledger, receiver.url.replace("127.0.0.1", "tôst.example"))
+    send(ledger)
+    assert receiver.got[0][0]["host"] == f"xn--tst-kna.example:{receiver.server.server_port}"
 
 
 def test_the_secret_is_made_once_and_readable_by_its_owner_alone(settings: Settings) -> None:

@@ -14,7 +14,7 @@ from milo.jobs import ChatPayload, Progress
 from milo.sessions import Sessions, Turn
 from milo.streams import Speaker
 from workers import engines
-from workers.replying import Mouth, handing_in, reply_to, take_turn
+from workers.replying import Mouth, reply_to, take_turn
 from workers.work import Done, Held
 
 
@@ -24,12 +24,10 @@ def run(held: Held) -> Generator[Progress, None, Done]:
     speaker = Speaker(held.settings, held.id)
     if payload.messages:
         return (yield from _complete(held, payload, speaker))
-    sessions = Sessions(held.settings)
-    with handing_in(sessions, held, payload.session_id, payload.ticket):
-        turn: Turn | None = None
-        if payload.session_id and payload.ticket is not None:
-            turn = yield from take_turn(sessions, held, payload.session_id, payload.ticket)
-        return (yield from _reply(held, payload, speaker, turn))
+    turn: Turn | None = None
+    if payload.session_id and payload.ticket is not None:
+        turn = yield from take_turn(Sessions(held.settings), held, payload.session_id, payload.ticket)
+    return (yield from _reply(held, payload, speaker, turn))
 
 
 def _reply(held: Held, payload: ChatPayload, speaker: Speaker, turn: Turn | None) -> Generator[Progress, None, Done]:

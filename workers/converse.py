@@ -20,7 +20,7 @@ from milo.sessions import Sessions
 from milo.speech import plan_windows, speech_in
 from milo.streams import Speaker
 from workers import engines
-from workers.replying import Mouth, handing_in, reply_to, take_turn
+from workers.replying import Mouth, reply_to, take_turn
 from workers.work import Done, Held
 
 TEMPERATURE = 0.7
@@ -30,53 +30,51 @@ def run(held: Held) -> Generator[Progress, None, Done]:
     """Hear the utterance, answer it in its session, speak the answer."""
     payload: ConversePayload = held.payload
     speaker = Speaker(held.settings, held.id)
-    sessions = Sessions(held.settings)
     started = time.monotonic()
 
     def since_ms() -> int:
         return round((time.monotonic() - started) * 1000)
 
-    with handing_in(sessions, held, payload.session_id, payload.ticket):
-        heard = _hear(held, payload)
-        text = " ".join(part.text for part in heard if part.text).strip()
-        language = payload.language or (heard[0].language if text else None)
-        confidence = _confidence(heard)
-        speaker.say("transcript", {"text": text, "language": language, "confidence": confidence, "final": True})
-        times = {"transcript_ms": since_ms()}
-        yield Progress(done=1, unit="steps")
-        result: dict[str, Any] = {"transcript": text, "language": language, "confidence": confidence, "reply": ""}
-        if not text:
-            speaker.say("end", result | {"timings": times})
-            return Done(result, models={})
-        turn = yield from take_turn(sessions, held, payload.session_id, payload.ticket)
-        with (
-            reply_to(held, text, turn, language, payload.max_tokens, TEMPERATURE) as reply,
-            engines.synthesizer(held.settings, payload.tts_model) as synth,
-        ):
-            mouth = Mouth(held.settings, synth, speaker, reply.language, payload.voice, 1.0)
-            for piece in reply:
-                turn.renew()
-                if reply.mode and "reply_ms" not in times:
-                    speaker.say("mode", {"mode": reply.mode})
-                    times["reply_ms"] = since_ms()
-                if piece:
-                    speaker.say("delta", {"text": piece})
-                for _ in mouth.hear(piece):
-                    times.setdefault("audio_ms", since_ms())
-                    yield Progress(done=2, unit="steps")
-                yield Progress(done=2, unit="steps")
-            speaker.say("reply_text", {"text": reply.text.strip()})
-            for _ in mouth.hear("", last=True):
+    heard = _hear(held, payload)
+    text = " ".join(part.text for part in heard if part.text).strip()
+    language = payload.language or (heard[0].language if text else None)
+    confidence = _confidence(heard)
+    speaker.say("transcript", {"text": text, "language": language, "confidence": confidence, "final": True})
+    times = {"transcript_ms": since_ms()}
+    yield Progress(done=1, unit="steps")
+    result: dict[str, Any] = {"transcript": text, "language": language, "confidence": confidence, "reply": ""}
+    if not text:
+        speaker.say("end", result | {"timings": times})
+        return Done(result, models={})
+    turn = yield from take_turn(Sessions(held.settings), held, payload.session_id, payload.ticket)
+    with (
+        reply_to(held, text, turn, language, payload.max_tokens, TEMPERATURE) as reply,
+        engines.synthesizer(held.settings, payload.tts_model) as synth,
+    ):
+        mouth = Mouth(held.settings, synth, speaker, reply.language, payload.voice, 1.0)
+        for piece in reply:
+            turn.renew()
+            if reply.mode and "reply_ms" not in times:
+                speaker.say("mode", {"mode": reply.mode})
+                times["reply_ms"] = since_ms()
+            if piece:
+                speaker.say("delta", {"text": piece})
+            for _ in mouth.hear(piece):
                 times.setdefault("audio_ms", since_ms())
-                yield Progress(done=3, unit="steps")
-            turn.finish(reply.exchange())
-            engines.report(held.settings, held.claim.worker)
-            audio, rate_hz = mouth.audio(), synth.sample_rate_hz
-            file = held.files.write_result(held.id, held.claim.fence, encode(audio, rate_hz, "wav"), "wav")
-            result |= {"reply": reply.text.strip(), "mode": reply.mode, "session_id": payload.session_id}
-            result["audio"] = {"format": "wav", "sample_rate_hz": rate_hz, "duration_s": round(len(audio) / rate_hz, 3)}
-            speaker.say("end", result | {"timings": times | {"end_ms": since_ms()}})
-            return Done(result, file=file, models={"chat": reply.model, "tts": synth.name})
+                yield Progress(done=2, unit="steps")
+            yield Progress(done=2, unit="steps")
+        speaker.say("reply_text", {"text": reply.text.strip()})
+        for _ in mouth.hear("", last=True):
+            times.setdefault("audio_ms", since_ms())
+            yield Progress(done=3, unit="steps")
+        turn.finish(reply.exchange())
+        engines.report(held.settings, held.claim.worker)
+        audio, rate_hz = mouth.audio(), synth.sample_rate_hz
+        file = held.files.write_result(held.id, held.claim.fence, encode(audio, rate_hz, "wav"), "wav")
+        result |= {"reply": reply.text.strip(), "mode": reply.mode, "session_id": payload.session_id}
+        result["audio"] = {"format": "wav", "sample_rate_hz": rate_hz, "duration_s": round(len(audio) / rate_hz, 3)}
+        speaker.say("end", result | {"timings": times | {"end_ms": since_ms()}})
+        return Done(result, file=file, models={"chat": reply.model, "tts": synth.name})
 
 
 def _hear(held: Held, payload: ConversePayload) -> list[WindowText]:

@@ -32,7 +32,7 @@ def run(held: Held) -> Generator[Progress, None, Done]:
 
 
 def keeping(held: Held, steps: Generator[Progress, None, T]) -> Generator[Progress, None, T]:
-    """The steps of an evaluation, whose rows are durable: after each, lost workers are counted anew."""
+    """The steps of an evaluation. Those that are counted have left rows: after each, lost workers are counted anew."""
     try:
         while True:
             try:
@@ -40,7 +40,7 @@ def keeping(held: Held, steps: Generator[Progress, None, T]) -> Generator[Progre
             except StopIteration as end:
                 found: T = end.value
                 return found
-            if held.job.attempt > 1:
+            if held.job.attempt > 1 and progress.done:
                 held.saved()
             yield progress
     finally:

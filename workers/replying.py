@@ -24,16 +24,6 @@ TURN_S = 30.0
 LOOK_S = 0.02
 
 
-@contextmanager
-def handing_in(sessions: Sessions, held: Held, session_id: str | None, ticket: int | None) -> Iterator[None]:
-    """Whatever becomes of the job, the next message of its session is let through."""
-    try:
-        yield
-    finally:
-        if session_id and ticket is not None:
-            sessions.leave(held.job.owner, session_id, ticket)
-
-
 def take_turn(sessions: Sessions, held: Held, session_id: str, ticket: int) -> Generator[Progress, None, Turn]:
     """Wait, giving way, until the messages before this one have been answered."""
     deadline = time.monotonic() + TURN_S

@@ -20,6 +20,7 @@ from milo.errors import Cancelled, MiloError, NotFound, Unavailable
 from milo.files import Files
 from milo.jobs import GPU_QUEUES, Job
 from milo.ledger import Claim, Ledger
+from milo.sessions import give_back
 from milo.settings import Settings
 from workers.ends import as_milo, end_child_if_gpu_is_broken, lost_is_fine, patiently
 from workers.work import WORK, Done, Group, Held, Later, Next, Work
@@ -335,6 +336,7 @@ class Runner:
         metrics.JOBS.labels(job.kind, state).inc()
         metrics.JOB_DURATION_S.labels(job.kind, job.priority).observe(time.monotonic() - held.started)
         self.files.drop_work(job.id)
+        give_back(self.settings, job)
         if job.callback_url or job.batch_id:
             queue.tick("webhooks")
 

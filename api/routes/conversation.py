@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import APIRouter, Response, WebSocket
 
 from api import memory
+from api.bodies import validate
 from api.choices import choose_speech
 from api.conversation import secrets
 from api.conversation.frames import MAX_FRAME_BYTES, SAMPLE_RATE_HZ
@@ -133,9 +134,9 @@ def _session(context: Context, key: Key, session_id: str | None) -> str:
 
 def choose_setting(context: Context, language: str | None, voice: str | None) -> Setting:
     """The models of this server with a language and a voice that they have. Raises `Invalid` with a list otherwise."""
-    if len(language or "") > 32 or len(voice or "") > 255:
-        raise Invalid("a language has at most 32 characters, a voice 255")
-    heard = stt_payload(context, SttOptions(language=language or None), AudioSource(path="-"))
+    if len(voice or "") > 255:
+        raise Invalid("a voice has at most 255 characters")
+    heard = stt_payload(context, validate({"language": language or None}, SttOptions), AudioSource(path="-"))
     speech = choose_speech(context, None)
     if heard["language"]:
         spoken_language(speech, heard["language"])

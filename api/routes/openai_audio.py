@@ -129,7 +129,7 @@ def _put(given: dict[str, Any], name: str, value: str) -> None:
     """A form field as OpenAI's clients write lists (`a[]`) and objects (`a[b]`)."""
     found = re.fullmatch(r"([^\[\]]+)\[(.*)\]", name)
     base, inner = (found[1], found[2]) if found else (name, None)
-    if base in ("timestamp_granularities", "languages") or inner == "":
+    if base in ("timestamp_granularities", "languages"):
         given.setdefault(base, []).append(value)
     elif base == "chunking_strategy" and inner == "type":
         given[base] = value
@@ -146,16 +146,16 @@ def _options(context: Context, asked: TranslationFields) -> dict[str, Any]:
     if granularities and asked.response_format != "verbose_json":
         detail = "timestamp_granularities need response_format=verbose_json"
         raise openai.param_error(detail, "timestamp_granularities", "invalid_value")
-    options = SttOptions(
-        model=resolve_model(context.settings, "stt", asked.model),
-        language=(wanted.language or next(iter(wanted.languages), None)) if wanted else None,
-        task="transcribe" if wanted else "translate",
-        prompt=asked.prompt,
-        temperature=asked.temperature or None,
-        word_timestamps="word" in granularities,
-    )
+    options = {
+        "model": resolve_model(context.settings, "stt", asked.model),
+        "language": (wanted.language or next(iter(wanted.languages), None)) if wanted else None,
+        "task": "transcribe" if wanted else "translate",
+        "prompt": asked.prompt,
+        "temperature": asked.temperature or None,
+        "word_timestamps": "word" in granularities,
+    }
     try:
-        return stt_payload(context, options, AudioSource(path="-"))
+        return stt_payload(context, bodies.validate(options, SttOptions), AudioSource(path="-"))
     except Invalid as error:
         raise as_not_found(asked.model, error) from None
 

@@ -443,7 +443,9 @@ def test_a_session_goes_on_where_it_was_and_belongs_to_its_key(url: str, people:
 
 
 @pytest.mark.parametrize(
-    "query", [{"session_id": "../x"}, {"language": "klingon"}, {"voice": "nobody"}, {"language": "xx"}]
+    "query",
+    [{"session_id": "../x"}, {"language": "klingon"}, {"voice": "nobody"}, {"language": "xx"}]
+    + [{"language": "\0"}, {"language": "x" * 33}, {"voice": "\0"}, {"session_id": "\0"}],
 )
 def test_what_can_not_be_is_told_and_closed(url: str, query: dict[str, str]) -> None:
     with calling(url, KEY, **query) as caller:

@@ -84,6 +84,11 @@ REFUSED: list[tuple[dict[str, Any], int, str | None]] = [
     ({"model": "../" + "a" * 300}, 422, "bad_path"),
     ({"model": "a" * 300}, 422, None),
     ({"data": "a" * 300}, 422, None),
+    ({"data": ""}, 422, None),
+    ({"data": {"source": "synthetic", "max_audio_s": "1e999"}}, 422, None),
+    ({"data": {"source": "synthetic", "language": "m\0g"}}, 422, None),
+    ({"data": {"source": "synthetic", "synthetic": {"voices": ["\0"]}}}, 422, None),
+    ({"data": {"source": "synthetic", "synthetic": {"\0": 1}}}, 422, None),
     ({"data": "../no-such.jsonl"}, 403, "path_not_allowed"),
     ({"data": "~nobody-here"}, 403, "path_not_allowed"),
     ({"data": "/etc/passwd"}, 403, "path_not_allowed"),
@@ -102,6 +107,12 @@ def test_what_can_not_be_evaluated_is_refused_before_it_is_queued(people: People
         for change, status, code in REFUSED:
             problem(bea.post("/evaluations", json={"model": MODEL, "data": "synthetic"} | change), status, code)
         assert bea.get("/jobs").json()["items"] == []
+
+
+def test_what_is_wrong_with_the_data_is_pointed_at(client: httpx.Client) -> None:
+    for data, pointer in (("", "source"), ({"source": "synthetic", "columns": {"text": 1}}, "columns/text")):
+        document = problem(client.post("/evaluations", json={"model": MODEL, "data": data}), 422)
+        assert [one["pointer"] for one in document["errors"]] == [f"#/data/{pointer}"]
 
 
 def test_a_table_under_an_allowed_root_may_be_judged_on(client: httpx.Client, archive: Path) -> None:

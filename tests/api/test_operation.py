@@ -71,6 +71,20 @@ def test_a_disk_that_runs_low_is_degraded_and_a_full_one_is_down(url: str, monke
     assert full.status_code == 503 and full.json()["status"] == "down"
 
 
+def test_health_tells_strangers_no_path_of_this_machine(
+    url: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.routes.health.CACHE_S", 0.0)
+    whole = httpx.get(f"{url}/api/v1/health", trust_env=False)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    not_writable = httpx.get(f"{url}/api/v1/health", trust_env=False)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: open(path))
+    broken = httpx.get(f"{url}/api/v1/health", trust_env=False)
+    assert [one.status_code for one in (whole, not_writable, broken)] == [200, 503, 503]
+    for answer in (whole, not_writable, broken):
+        assert "checks" in answer.json() and str(settings.home) not in answer.text
+
+
 # --- when something is away -------------------------------------------------------------------------------------------
 
 

@@ -33,6 +33,11 @@ def recipe(source: Path | str, **more: Any) -> dict[str, Any]:
     return {**made, "training": {"max_steps": 5}, **more}
 
 
+def _recipe_with(field: str, value: str) -> str:
+    """The JSON of a recipe whose `data` has a value as it was written."""
+    return json.dumps(recipe("synthetic") | {"data": {"source": "synthetic", field: "VALUE"}}).replace('"VALUE"', value)
+
+
 def submitted(client: httpx.Client, table: Path, **headers: str) -> dict[str, Any]:
     answer = client.post("/trainings", json=recipe(table), headers=headers)
     assert answer.status_code == 202, answer.text
@@ -106,6 +111,11 @@ def test_data_that_is_not_there_or_lacks_a_column_is_refused_with_a_near_miss(
         ('{"name": NaN}', "application/json", 422),
         ('{"a": 1e999}', "application/json", 422),
         ('{"a\\u0000b": 1}', "application/json", 422),
+        (_recipe_with("max_audio_s", "1e999"), "application/json", 422),
+        (_recipe_with("max_audio_s", '"1e999"'), "application/json", 422),
+        (_recipe_with("max_audio_s", '"NaN"'), "application/json", 422),
+        (_recipe_with("synthetic", '{"seed": [NaN]}'), "application/json", 422),
+        (_recipe_with("config", '"\\u0000"'), "application/json", 422),
         ("{", "application/json", 400),
         ("name=x", "application/x-www-form-urlencoded", 415),
         ("a: " + "x" * 300_000, "application/yaml", 413),
