@@ -29,8 +29,9 @@ from milo.settings import Settings
 PREFIX = "ses_"
 WAITING_LEASE_S = 120.0
 """A message that nobody has looked after for this long is passed over (its job sits in the queue meanwhile)."""
-HOLDING_LEASE_S = 15.0
-"""The holder of the turn renews at least this often."""
+HOLDING_LEASE_S = 60.0
+"""A holder that has not renewed its turn for this long is passed over. Longer than its job's lease: a message
+whose worker died is answered by the next attempt, in its place."""
 UNUSED_TTL_S = 600.0
 """Time to connect again with the id of a session in which nothing was said yet."""
 MAX_WAITING = 256

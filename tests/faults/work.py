@@ -21,7 +21,7 @@ from tests.servers import ROOT
 
 VOICES = [ROOT / "samples" / name for name in ("05-voice-note.opus", "09-video.mkv", "13-noisy.mp3")]
 BATCH_ITEMS = 3
-KINDS = ("ping", "ping", "ping", "stt", "tts", "batch")
+KINDS = ("ping", "ping", "stt", "tts", "translate", "chat", "batch")
 """What is submitted, in turn."""
 
 
@@ -80,7 +80,7 @@ class Load(threading.Thread):
         if kind == "translate":
             return {"text": "Salama tompoko.", "source": "mg", "target": "fr"}
         if kind == "chat":
-            return {"message": "Salama"}
+            return {"message": "Salama", "max_tokens": 32}
         return {"seconds": round(self.rng.uniform(0, 0.3), 2)}
 
     def finish(self) -> Acknowledged:
