@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from milo.datasets import need_columns, wanted_columns, wrong
+from milo.datasets import need_columns, text_of, wanted_columns, wrong
 from milo.errors import Invalid, ModelUnavailable
 from milo.model_files import near
 from milo.recipes import Data
 from milo.settings import Settings
-from trainer.rows import LANGUAGE_COLUMNS, Row, Splits, digest, file_state, text_of, unreadable
+from trainer.rows import LANGUAGE_COLUMNS, Row, Splits, digest, file_state, unreadable
 
 
 def from_hub(settings: Settings, data: Data) -> Splits:
@@ -26,7 +26,8 @@ def from_hub(settings: Settings, data: Data) -> Splits:
 def fetch(settings: Settings, data: Data) -> Path:
     """The folder of a hub data set at one commit; what is there is not fetched again."""
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.utils import httpx
 
     name, place = data.source, settings.home / "datasets" / "hub"
     options: dict[str, Any] = {"repo_type": "dataset", "cache_dir": place, "token": settings.hf_token or False}
@@ -49,7 +50,7 @@ def fetch(settings: Settings, data: Data) -> Path:
         ) from None
     except LocalEntryNotFoundError as error:
         raise ModelUnavailable(f"the data set {name} is not on this machine, and MILO_OFFLINE is set") from error
-    except (HfHubHTTPError, OSError, ConnectionError) as error:
+    except (httpx.HTTPError, OSError) as error:
         raise ModelUnavailable(f"the data set {name} can't be fetched from {options['endpoint']}: {error}") from None
 
 
