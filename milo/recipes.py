@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import from_json, to_json
 
 from milo.errors import Invalid
+from milo.model_files import valid_name
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -105,6 +106,13 @@ class Augment(Part):
             raise ValueError("write the smaller bound first")
         return value
 
+    @field_validator("speed")
+    @classmethod
+    def _forward(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] <= 0:
+            raise ValueError("a speed is a factor above 0, such as 0.9")
+        return value
+
 
 class Schedule(Part):
     """How it is trained. Steps are optimizer steps."""
@@ -124,7 +132,7 @@ class Schedule(Part):
     warmup_steps: int = Field(0, ge=0)
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
-    seed: int = 42
+    seed: int = Field(42, ge=0, lt=2**32)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     gradient_checkpointing: bool = False
     lora: Lora | None = None
@@ -164,6 +172,15 @@ class Deploy(Part):
     """Name in the registry."""
     half: bool = False
     """Store the weights in float16. False: as the checkpoint has them."""
+
+    @field_validator("name")
+    @classmethod
+    def _registrable(cls, value: str) -> str:
+        try:
+            valid_name(value)
+        except Invalid as error:
+            raise ValueError(error.detail) from None
+        return value
 
 
 Task = Literal["whisper", "vits", "nllb"]

@@ -21,6 +21,7 @@ from typing import Any
 from milo.model_files import write_durably
 from milo.settings import Settings
 
+FOLDER = re.compile(r"^[^_]+_(.+?)_(?:job_)?[^_]+$")
 CHECKPOINT = re.compile(r"^checkpoint-(\d+)$")
 
 
@@ -37,6 +38,12 @@ class Run:
     @property
     def id(self) -> str:
         return self.path.name
+
+    @property
+    def named(self) -> str:
+        """The recipe's name, which may hold `_` itself; empty for a folder that is called otherwise."""
+        match = FOLDER.match(self.id)
+        return match[1] if match else ""
 
     # --- written ---
 
@@ -131,6 +138,6 @@ def all_runs(settings: Settings) -> list[Run]:
 def find(settings: Settings, name: str) -> Run | None:
     """A run by its folder's name, by its job's id, or by the recipe's name (the latest of that name)."""
     for run in reversed(all_runs(settings)):
-        if run.id == name or run.id.endswith(f"_{name}") or run.id.split("_", 2)[1:2] == [name]:
+        if run.id == name or run.id.endswith(f"_{name}") or run.named == name:
             return run
     return None

@@ -22,7 +22,7 @@ ENDS = ("succeeded", "failed", "cancelled")
 @click.option(
     "--resume",
     metavar="auto|PATH",
-    help="Go on from this checkpoint folder; auto: from the last checkpoint of the last run of that name.",
+    help="Go on from this checkpoint folder; auto: from the last checkpoint that a run of that name has.",
 )
 @click.option("--set", "changes", metavar="FIELD=VALUE", multiple=True, help="Such as training.max_steps=50.")
 @click.option("--follow", is_flag=True, help="Show the steps until it has ended.")
@@ -97,12 +97,11 @@ def _checkpoint(name: str, resume: str) -> str | None:
         return resume
     from milo import runs
 
-    run = runs.find(load_settings(), name)
-    found = run.checkpoints() if run else {}
-    if not found:
-        click.echo(f"no run named {name} has a checkpoint: it begins anew", err=True)
-        return None
-    return str(found[max(found)])
+    for run in reversed(runs.all_runs(load_settings())):
+        if run.named == name and (found := run.checkpoints()):
+            return str(found[max(found)])
+    click.echo(f"no run named {name} has a checkpoint: it begins anew", err=True)
+    return None
 
 
 def _follow(client: Milo, job_id: str) -> dict[str, Any]:
