@@ -69,18 +69,18 @@ class Run:
     # --- read ---
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All rows; a last line that was cut off by a crash is left out."""
-        return list(_rows(self.path / "metrics.jsonl"))
+        """All rows; a last line that was cut off by a crash is left out, and so are lines that nobody here wrote."""
+        return [row for row in _rows(self.path / "metrics.jsonl") if isinstance(row.get("step"), int)]
 
     def alerts(self) -> list[dict[str, Any]]:
-        return list(_rows(self.path / "alerts.jsonl"))
+        return [row for row in _rows(self.path / "alerts.jsonl") if {"kind", "seen", "done"} <= row.keys()]
 
     def summary(self) -> dict[str, Any]:
         try:
             found = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return {name: value for name, value in found.items() if _fits(name, value)} if isinstance(found, dict) else {}
 
     def checkpoints(self) -> dict[int, Path]:
         """Complete checkpoints by step, first to last."""
@@ -90,6 +90,15 @@ class Run:
             if match and item.is_dir():
                 found[int(match[1])] = item
         return dict(sorted(found.items()))
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether a field of summary.json is what it is read as: one odd file must not hide all other runs."""
+    if name in ("step", "total_steps", "last_loss", "eta_s"):
+        return value is None or isinstance(value, (int, float))
+    if name == "best" and isinstance(value, dict):
+        return isinstance(value.get("metric"), str) and _fits("last_loss", value.get("value"))
+    return name not in ("best", "last") or value is None or isinstance(value, dict)
 
 
 def _append(path: Path, row: dict[str, Any]) -> None:

@@ -59,7 +59,29 @@ def test_resume_auto_takes_the_last_checkpoint_of_the_last_run_of_that_name(
     for step in (500, 1000):
         (old.path / f"checkpoint-{step}").mkdir()
     assert milo("train", str(recipe), "--resume", "auto", **env).returncode == 0
+    runs.folder_for(settings, "mine", "job_b", 1e9)  # a later one that failed before it saved anything
+    (runs.folder_for(settings, "mine_too", "job_c", 2e9).path / "checkpoint-9000").mkdir()
+    assert milo("train", str(recipe), "--resume", "auto", **env).returncode == 0
     assert queued(ledger)["resume"] == str(old.path / "checkpoint-1000")
+
+
+def test_a_run_whose_name_holds_an_underscore_is_found_by_it(env: dict[str, str], settings: Settings) -> None:
+    run = runs.folder_for(settings, "mine_too", "job_c", 0)
+    assert run.id in milo("runs", "show", "mine_too", **env).stdout
+    assert milo("runs", "show", "mine", **env).returncode == 1
+
+
+def test_a_damaged_run_does_not_hide_the_others(env: dict[str, str], settings: Settings) -> None:
+    runs.folder_for(settings, "good", "job_a", 0).summarise(state="done", step=3, last_loss=0.5)
+    odd = runs.folder_for(settings, "odd", "job_b", 1).path
+    (odd / "summary.json").write_text('{"best": {"value": "x"}, "last_loss": "y", "eta_s": [], "step": {}, "last": 3}')
+    (odd / "metrics.jsonl").write_text('{"eval/wer": 0.1}\n{"step": 1, "eval/wer": 0.25}\n{"step"')
+    (odd / "alerts.jsonl").write_text('{}\n{"kind": "x"}\n')
+    listed = milo("runs", "list", **env)
+    assert listed.returncode == 0 and "0.5000" in listed.stdout and "odd" in listed.stdout, listed.stderr
+    shown = milo("runs", "show", "odd", **env)
+    assert shown.returncode == 0 and "25.00" in shown.stdout, shown.stderr
+    assert milo("runs", "compare", "good", "odd", **env).returncode == 0
 
 
 def test_follow_shows_how_far_it_is_and_ends_with_the_training(
