@@ -118,7 +118,8 @@ def load_pairs(data: Data) -> list[TextPair]:
     first = next(rows_of(path), None) if path.suffix.lower() in (".csv", ".tsv", ".jsonl") else None
     languages = (data.language, data.target_language)
     for names in ((data.columns.source, data.columns.target), languages):
-        if first is not None and set(names) <= set(first) and (path.suffix.lower() == ".csv" or names != languages):
+        plain = names == languages and path.suffix.lower() != ".csv" and len(first or ()) == 2  # as `read_pairs` has it
+        if first is not None and set(names) <= set(first) and not plain:
             texts = ((at, [_clean(text_of(row.get(name))) for name in names]) for at, row in numbered_rows(path))
             found = [_checked(path, number, languages, (one, other)) for number, (one, other) in texts]
             return list(dict.fromkeys(found))[: data.limit]

@@ -86,9 +86,10 @@ def absolute(document: dict[str, Any]) -> dict[str, Any]:
     """Paths that are here, written so that the server finds them whatever folder it runs in."""
     for at, field in ((document, "model"), (document, "resume"), (document["data"], "source")):
         value = at.get(field)
-        if isinstance(value, str) and value != "synthetic" and ("/" in value or "." in value):
-            path = Path(value).expanduser()
-            at[field] = str(path.resolve()) if path.exists() else value
+        if not value or value == "synthetic" or (field == "model" and not ("/" in value or "." in value)):
+            continue  # a bare word as model is a name of the registry
+        path = Path(value).expanduser()
+        at[field] = str(path.resolve()) if path.exists() else value
     return document
 
 

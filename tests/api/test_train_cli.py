@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from milo import runs
+from milo import models, runs
+from milo.cli.judging import _report_line
 from milo.ledger import Ledger
 from milo.runs import Run
 from milo.settings import Settings
@@ -63,6 +65,29 @@ def test_resume_auto_takes_the_last_checkpoint_of_the_last_run_of_that_name(
     (runs.folder_for(settings, "mine_too", "job_c", 2e9).path / "checkpoint-9000").mkdir()
     assert milo("train", str(recipe), "--resume", "auto", **env).returncode == 0
     assert queued(ledger)["resume"] == str(old.path / "checkpoint-1000")
+
+
+def test_paths_are_sent_as_the_one_who_types_means_them(
+    recipe: Path, env: dict[str, str], settings: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips, model = recipe.parent / "clips", recipe.parent / "made" / "checkpoint-3"
+    clips.mkdir()
+    (recipe.parent / "speech.csv").rename(clips / "metadata.csv")
+    shutil.copytree(models.resolve(settings, MODEL).path, model)
+    monkeypatch.chdir(recipe.parent)
+    sent = milo("train", str(recipe), "--set", "data.source=clips", **env)
+    assert sent.returncode == 0 and queued(ledger)["data"]["source"] == str(clips), sent.stderr
+    sent = milo("eval", "made/checkpoint-3", "--data", "clips", "--detach", **env)
+    assert sent.returncode == 0, sent.stderr
+    assert ledger.jobs(kind="evaluation", limit=1)[0].payload["model"] == str(model)
+
+
+def test_what_an_evaluation_could_not_read_is_said() -> None:
+    words = "wer cer substitutions deletions insertions"
+    report: dict[str, Any] = {"status": "ok", "key": "k", "items": 12, "scored": 6, "failed_items": 6, "ref_words": 9}
+    report |= dict.fromkeys(words.split(), 0) | {"model": {"label": "m"}, "data": {"source": "s", "split": "test"}}
+    report["interval"] = {"low": 0, "high": 0, "over": "utterances", "units": 6}
+    assert "6 of 12 items could not be read and are left out" in _report_line(report)
 
 
 def test_a_run_whose_name_holds_an_underscore_is_found_by_it(env: dict[str, str], settings: Settings) -> None:

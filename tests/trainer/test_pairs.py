@@ -87,6 +87,13 @@ def test_chrf_is_100_for_the_same_text_and_less_for_another() -> None:
     assert chrf(["au revoir"], ["bonjour"]) < 30
 
 
+@pytest.mark.parametrize("name", ["a.tsv", "a.jsonl"])
+def test_columns_named_by_the_languages_may_have_others_beside_them(tmp_path: Path, name: str) -> None:
+    content = "id\tmg\tfr\n1\tSalama\tSalut\n" if name == "a.tsv" else '{"id": 1, "mg": "Salama", "fr": "Salut"}\n'
+    data = Data(source=str(_write(tmp_path / name, content)))
+    assert load_pairs(data) == [TextPair(("mg", "fr"), ("Salama", "Salut"))]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
