@@ -53,7 +53,10 @@ def read(settings: Settings, data: Data) -> Splits:
     if kind == "hub":
         from trainer import hub_rows
 
-        return hub_rows.from_hub(settings, data)
+        folder = hub_rows.fetch(settings, data)
+        if data.config is None and any(item.name in METADATA for item in folder.rglob("metadata.*")):
+            return _from_folder(settings, folder, data)  # `datasets` needs torchcodec for audio files
+        return hub_rows.from_folder(settings, folder, data)
     path = named_path(data.source).resolve()
     return _from_folder(settings, path, data) if kind == "folder" else _from_file(settings, path, data)
 
@@ -129,6 +132,8 @@ def _from_folder(settings: Settings, folder: Path, data: Data) -> Splits:
         found |= {name: _all_of(_from_file(settings, p, data)) for name, p in described.items()}
     if not any(found.values()):
         found = {ALL: list(_with_texts(folder, folder))}
+    if not any(found.values()) and any(folder.rglob("*.arrow")):
+        raise wrong("source", f"{folder} is what `save_to_disk` writes; load it with `datasets` and use `to_parquet`")
     if not any(found.values()):
         expected = f"{METADATA[0]}, a Parquet file, or audio files each with a .txt of the same name"
         raise wrong("source", f"{folder} holds no data set: it needs {expected}")

@@ -309,7 +309,44 @@ def test_folders_called_like_the_splits_hold_them_wherever_the_metadata_lies(loc
     assert [item.text for item in load(local, Data(source=str(folder)), "test")] == TEXTS[3:]
 
 
+def test_what_save_to_disk_wrote_is_told_what_to_become(local: Settings, tmp_path: Path) -> None:
+    from datasets import Dataset as Table
+
+    Table.from_dict({"text": ["Eny"]}).save_to_disk(tmp_path / "disk")
+    with pytest.raises(Invalid, match="is what `save_to_disk` writes; .* use `to_parquet`"):
+        load(local, Data(source=str(tmp_path / "disk")), "train")
+
+
 def test_a_hub_that_does_not_answer_is_named(local: Settings) -> None:
     nowhere = local.model_copy(update={"hf_endpoint": f"http://127.0.0.1:{free_port()}"})
     with pytest.raises(ModelUnavailable, match="the data set some/set can't be fetched from http://127.0.0.1"):
         load(nowhere, Data(source="some/set"), "train")
+
+
+def test_a_hub_set_of_audio_files_with_metadata_is_read_and_a_wrong_revision_is_named(
+    local: Settings, folder: Path
+) -> None:
+    files = {f"train/{path.name}": path.read_bytes() for path in folder.glob("*.wav")}
+    table = "file_name,text\n" + "".join(f"{row['audio']},{row['text']}\n" for row in rows(folder))
+    with hub_server() as hub:
+        hub.add("me/clips", {**files, "train/metadata.csv": table.encode()})
+        there = local.model_copy(update={"hf_endpoint": hub.url})
+        made = load_all(there, Data(source="me/clips"), ("train", "validation"))
+        assert sorted(item.text for part in made.values() for item in part) == sorted(TEXTS)
+        with pytest.raises(Invalid, match="data.revision: me/clips has no branch, tag or commit 'v2'"):
+            load(there, Data(source="me/clips", revision="v2"), "train")
+
+
+def test_of_two_columns_of_audio_the_one_that_was_asked_for_is_heard(local: Settings, folder: Path) -> None:
+    from datasets import Audio
+    from datasets import Dataset as Table
+
+    sounds = [{"bytes": (folder / row["audio"]).read_bytes(), "path": None} for row in rows(folder)]
+    table = Table.from_dict({"near": sounds, "far": sounds[::-1], "text": TEXTS, "split": ["test"] * len(TEXTS)})
+    table.cast_column("near", Audio()).cast_column("far", Audio()).to_parquet(folder / "test.parquet")
+    near, far = (
+        load(local, Data(source=str(folder / "test.parquet"), columns={"audio": name}), "validation")
+        for name in ("near", "far")
+    )
+    assert near.sha256 != far.sha256 and near[0].duration_s != far[0].duration_s
+    assert len(far[0].audio()) / 16_000 == pytest.approx(far[0].duration_s)
