@@ -118,8 +118,8 @@ class Schedule(Part):
     """How it is trained. Steps are optimizer steps."""
 
     max_steps: int | None = Field(None, gt=0)
-    epochs: float | None = Field(None, gt=0)
-    """One of max_steps and epochs."""
+    epochs: float | None = Field(None, gt=0, le=10_000)
+    """One of max_steps and epochs. The batches of all epochs are counted before the first step."""
     batch_audio_s: float = Field(60.0, gt=0)
     """Seconds of audio in a micro-batch, padding included; speech tasks."""
     batch_size: int = Field(16, ge=1)
