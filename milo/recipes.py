@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import from_json, to_json
 
 from milo.errors import Invalid
-from milo.model_files import valid_name
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -172,15 +171,6 @@ class Deploy(Part):
     """Name in the registry."""
     half: bool = False
     """Store the weights in float16. False: as the checkpoint has them."""
-
-    @field_validator("name")
-    @classmethod
-    def _registrable(cls, value: str) -> str:
-        try:
-            valid_name(value)
-        except Invalid as error:
-            raise ValueError(error.detail) from None
-        return value
 
 
 Task = Literal["whisper", "vits", "nllb"]

@@ -97,7 +97,8 @@ def _fits(name: str, value: Any) -> bool:
     if name in ("step", "total_steps", "last_loss", "eta_s"):
         return value is None or isinstance(value, (int, float))
     if name == "best" and isinstance(value, dict):
-        return isinstance(value.get("metric"), str) and _fits("last_loss", value.get("value"))
+        score = value.get("value")
+        return score is None or (isinstance(score, (int, float)) and isinstance(value.get("metric"), str))
     return name not in ("best", "last") or value is None or isinstance(value, dict)
 
 
