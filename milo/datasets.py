@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from milo.errors import Invalid
 from milo.model_files import near
@@ -23,6 +23,7 @@ METADATA = ("metadata.csv", "metadata.jsonl", "metadata.tsv")
 """What describes a folder of audio files, as `datasets` has it."""
 FILE_NAME = "file_name"
 """Column of a metadata file that names the audio file, besides the recipe's own."""
+_QUOTE = "Close the quote, or take it away"
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 
 
@@ -53,17 +54,45 @@ def wrong(field: str, detail: str, code: str = "bad_data") -> Invalid:
 
 def rows_of(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a .jsonl, .csv or .tsv file. Raises `Invalid` with the line that can't be read."""
+    for _, row in numbered_rows(path):
+        yield row
+
+
+def numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The same, each with the number of the line that it ends on."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
-            if path.suffix.lower() == ".jsonl":
-                yield from _json_rows(path, file)
-            else:
-                yield from csv.DictReader(file, dialect="excel-tab" if path.suffix.lower() == ".tsv" else "excel")
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise wrong("source", f"{path} can't be read: {error}") from None
+            yield from _json_rows(path, file) if path.suffix.lower() == ".jsonl" else _table_rows(path, file)
+        except UnicodeDecodeError as error:
+            raise wrong("source", f"{path} is not UTF-8 ({error.reason}). Save the file as UTF-8") from None
 
 
-def _json_rows(path: Path, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+def _table_rows(path: Path, file: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
+    """A cell that is cut, or that swallows lines, would put a wrong text to a recording: such a row is refused."""
+    mark = "\t" if path.suffix.lower() == ".tsv" else _mark_of(file)
+    lines = csv.DictReader(file, delimiter=mark, strict=mark != "\t")
+    ends = 1
+    try:
+        for row in lines:
+            begins, ends = ends + 1, lines.line_num
+            if any(row.pop(None, ())):
+                what = f"has more cells than the {len(row)} of the header; put a text that holds {mark!r} in quotes"
+                raise wrong("source", f"{path}, line {ends}, {what}")
+            if mark == "\t" and any("\t" in (cell or "") for cell in row.values()):
+                raise wrong("source", f"{path}, line {begins}: a cell opens with a quote that is not closed. {_QUOTE}")
+            yield ends, row
+    except csv.Error as error:
+        raise wrong("source", f"{path}, line {ends + 1}, can't be read: {error}. {_QUOTE}") from None
+
+
+def _mark_of(file: TextIO) -> str:
+    """What stands between the cells of a .csv file, by its header: spreadsheets write `;` where `,` is for decimals."""
+    header = file.readline()
+    file.seek(0)
+    return ";" if ";" in header and "," not in header else ","
+
+
+def _json_rows(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -73,7 +102,14 @@ def _json_rows(path: Path, lines: Iterable[str]) -> Iterator[dict[str, Any]]:
             raise wrong("source", f"{path}, line {number}, is not JSON: {error}") from None
         if not isinstance(row, dict):
             raise wrong("source", f"{path}, line {number}, is not an object")
-        yield row
+        yield number, row
+
+
+def text_of(value: Any) -> str:
+    """The words of a cell; a cell that holds no single value, or NaN for a missing one, has none."""
+    if value is None or isinstance(value, (list, dict)) or value != value:
+        return ""
+    return " ".join(str(value).replace("\0", " ").split())
 
 
 def need_columns(have: Iterable[str], wanted: dict[str, str], where: str) -> None:

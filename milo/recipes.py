@@ -105,13 +105,20 @@ class Augment(Part):
             raise ValueError("write the smaller bound first")
         return value
 
+    @field_validator("speed")
+    @classmethod
+    def _forward(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and value[0] <= 0:
+            raise ValueError("a speed is a factor above 0, such as 0.9")
+        return value
+
 
 class Schedule(Part):
     """How it is trained. Steps are optimizer steps."""
 
     max_steps: int | None = Field(None, gt=0)
-    epochs: float | None = Field(None, gt=0)
-    """One of max_steps and epochs."""
+    epochs: float | None = Field(None, gt=0, le=10_000)
+    """One of max_steps and epochs. The batches of all epochs are counted before the first step."""
     batch_audio_s: float = Field(60.0, gt=0)
     """Seconds of audio in a micro-batch, padding included; speech tasks."""
     batch_size: int = Field(16, ge=1)
@@ -124,7 +131,7 @@ class Schedule(Part):
     warmup_steps: int = Field(0, ge=0)
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
-    seed: int = 42
+    seed: int = Field(42, ge=0, lt=2**32)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     gradient_checkpointing: bool = False
     lora: Lora | None = None

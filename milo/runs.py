@@ -21,6 +21,7 @@ from typing import Any
 from milo.model_files import write_durably
 from milo.settings import Settings
 
+FOLDER = re.compile(r"^[^_]+_(.+?)_(?:job_)?[^_]+$")
 CHECKPOINT = re.compile(r"^checkpoint-(\d+)$")
 
 
@@ -37,6 +38,12 @@ class Run:
     @property
     def id(self) -> str:
         return self.path.name
+
+    @property
+    def named(self) -> str:
+        """The recipe's name, which may hold `_` itself; empty for a folder that is called otherwise."""
+        match = FOLDER.match(self.id)
+        return match[1] if match else ""
 
     # --- written ---
 
@@ -62,18 +69,18 @@ class Run:
     # --- read ---
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All rows; a last line that was cut off by a crash is left out."""
-        return list(_rows(self.path / "metrics.jsonl"))
+        """All rows; a last line that was cut off by a crash is left out, and so are lines that nobody here wrote."""
+        return [row for row in _rows(self.path / "metrics.jsonl") if isinstance(row.get("step"), int)]
 
     def alerts(self) -> list[dict[str, Any]]:
-        return list(_rows(self.path / "alerts.jsonl"))
+        return [row for row in _rows(self.path / "alerts.jsonl") if {"kind", "seen", "done"} <= row.keys()]
 
     def summary(self) -> dict[str, Any]:
         try:
             found = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return {name: value for name, value in found.items() if _fits(name, value)} if isinstance(found, dict) else {}
 
     def checkpoints(self) -> dict[int, Path]:
         """Complete checkpoints by step, first to last."""
@@ -83,6 +90,16 @@ class Run:
             if match and item.is_dir():
                 found[int(match[1])] = item
         return dict(sorted(found.items()))
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether a field of summary.json is what it is read as: one odd file must not hide all other runs."""
+    if name in ("step", "total_steps", "last_loss", "eta_s"):
+        return value is None or isinstance(value, (int, float))
+    if name == "best" and isinstance(value, dict):
+        score = value.get("value")
+        return score is None or (isinstance(score, (int, float)) and isinstance(value.get("metric"), str))
+    return name not in ("best", "last") or value is None or isinstance(value, dict)
 
 
 def _append(path: Path, row: dict[str, Any]) -> None:
@@ -131,6 +148,6 @@ def all_runs(settings: Settings) -> list[Run]:
 def find(settings: Settings, name: str) -> Run | None:
     """A run by its folder's name, by its job's id, or by the recipe's name (the latest of that name)."""
     for run in reversed(all_runs(settings)):
-        if run.id == name or run.id.endswith(f"_{name}") or run.id.split("_", 2)[1:2] == [name]:
+        if run.id == name or run.id.endswith(f"_{name}") or run.named == name:
             return run
     return None

@@ -60,11 +60,19 @@ class Item:
 class Dataset(Sequence[Item]):
     """The examples of one split, in the order of their source. `sha256` is of ids, texts, speakers and audio."""
 
-    def __init__(self, split: str, items: Iterable[Item], dropped: dict[str, list[str]] | None = None) -> None:
+    def __init__(
+        self,
+        split: str,
+        items: Iterable[Item],
+        dropped: dict[str, list[str]] | None = None,
+        unreadable: Iterable[Item] = (),
+    ) -> None:
         self.split = split
         self.items = list(items)
         self.dropped = dropped or {}
         """Why rows were left out -> their ids."""
+        self.unreadable = list(unreadable)
+        """Those of them whose audio is the reason: an evaluation counts them."""
         hashed = hashlib.sha256()
         for item in self.items:
             hashed.update(json.dumps([item.id, item.text, item.speaker, item.sha256]).encode() + b"\n")
@@ -83,6 +91,12 @@ class Dataset(Sequence[Item]):
     @property
     def seconds(self) -> float:
         return sum(item.duration_s for item in self.items)
+
+    @property
+    def why_empty(self) -> str:
+        """Where no row is left: what became of those there were."""
+        reasons = "; ".join(f"{len(ids)} {why}" for why, ids in self.dropped.items())
+        return reasons or "it is empty: one sentence alone can't be both trained on and judged by"
 
     def document(self) -> dict[str, Any]:
         """What dataset.json says of this split."""
@@ -108,7 +122,18 @@ def load_all(
 ) -> dict[str, Dataset]:
     """Several splits at once: the source is read once."""
     parts = rows.read(settings, data)
-    return {split: _filtered(settings, data, split, choose(parts, data, split), told) for split in splits}
+    found = {split: _filtered(settings, data, split, choose(parts, data, split), told) for split in splits}
+    for split, one in found.items():
+        if not one.items:
+            detail = f"no usable row is left in the split {split} of {data.source} ({one.why_empty})"
+            raise wrong("source", detail, "no_usable_rows")
+    return found
+
+
+def load_to_judge(settings: Settings, data: Data, split: Split, told: Told | None = None) -> Dataset:
+    """A split for an evaluation: what can't be read belongs to it, and none at all is a finding, not a mistake."""
+    found = _filtered(settings, data, split, choose(rows.read(settings, data), data, split), told)
+    return Dataset(split, [*found.items, *found.unreadable], found.dropped)
 
 
 def write_document(path: Path, data: Data, splits: Iterable[Dataset]) -> dict[str, Any]:
@@ -162,21 +187,20 @@ def _share(found: list[Row], share: float, split: Split) -> list[Row]:
 
 def _filtered(settings: Settings, data: Data, split: Split, found: list[Row], told: Told | None) -> Dataset:
     kept: list[Item] = []
+    unreadable: list[Item] = []
     dropped: dict[str, list[str]] = {}
     seen: Counter[str] = Counter()
     wanted = _limited(found, data, dropped)
     for row, size in zip(wanted, measured(settings, data.source, wanted, told), strict=True):
-        if why := _fault(size, data):
+        why = _fault(size, data)
+        if why:
             dropped.setdefault(why, []).append(row.id)
+        if why and not size.fault:
             continue
         seen[row.id] += 1
         name = row.id if seen[row.id] == 1 else f"{row.id}#{seen[row.id]}"
-        kept.append(Item(name, row.text, row.speaker, size.duration_s, size.sha256, row.open))
-    if not kept:
-        reasons = "; ".join(f"{len(ids)} {why}" for why, ids in dropped.items())
-        detail = f"no usable row is left in the split {split} of {data.source} ({reasons or 'it is empty'})"
-        raise wrong("source", detail, "no_usable_rows")
-    return Dataset(split, kept, dropped)
+        (unreadable if why else kept).append(Item(name, row.text, row.speaker, size.duration_s, size.sha256, row.open))
+    return Dataset(split, kept, dropped, unreadable)
 
 
 def _limited(found: list[Row], data: Data, dropped: dict[str, list[str]]) -> list[Row]:

@@ -45,6 +45,8 @@ class Plan:
     data_sha256: str
     key: str
     decode: dict[str, Any]
+    nothing: str = ""
+    """Why there are no items, where there are none."""
 
     @property
     def pinned(self) -> str:
@@ -98,31 +100,31 @@ def make_plan(
     """What is to be evaluated, and the key under which its rows are kept. Reads weights and audio to hash them, once;
     `told` is called meanwhile."""
     resolved = models.ensure(settings, model)
-    items, sha256 = _items(settings, data, evaluation, task, told)
+    items, sha256, nothing = _items(settings, data, evaluation, task, told)
     if evaluation.max_items is not None and evaluation.max_items < len(items):
         items = sorted(items, key=lambda item: hashlib.sha256(str(item.id).encode()).digest())[: evaluation.max_items]
         sha256 = hashlib.sha256(f"{sha256} {evaluation.max_items}".encode()).hexdigest()
     decode = _decode_settings(settings, data, evaluation, task)
     parts = [ROWS_VERSION, models.content_sha256(resolved), sha256, task, decode, SCORING_VERSION]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
-    return Plan(settings, resolved, data, evaluation, task, items, sha256, key, decode)
+    return Plan(settings, resolved, data, evaluation, task, items, sha256, key, decode, nothing)
 
 
 def _items(
     settings: Settings, data: Data, evaluation: Evaluation, task: Task, told: Told | None
-) -> tuple[list[Any], str]:
-    """The split's items and their hash. None at all is a finding, not a mistake."""
+) -> tuple[list[Any], str, str]:
+    """The split's items, their hash, and why there are none where there are none."""
     if task == "nllb":
         from trainer.evaluate_text import load
-    else:
-        from trainer.data import load  # type: ignore[assignment]
-    try:
-        found = load(settings, data, evaluation.split, told)
-    except Invalid as error:
-        if error.code != "no_usable_rows":
-            raise
-        return [], hashlib.sha256(error.detail.encode()).hexdigest()
-    return list(found), str(found.sha256)
+
+        sentences = load(settings, data, evaluation.split, told)
+        return list(sentences), sentences.sha256, ""
+    from trainer.data import load_to_judge
+
+    found = load_to_judge(settings, data, evaluation.split, told)
+    if not found.items:  # the hash of no items is the same for any data
+        return [], hashlib.sha256(f"{data.source}: {found.why_empty}".encode()).hexdigest(), found.why_empty
+    return found.items, found.sha256, ""
 
 
 def _decode_settings(settings: Settings, data: Data, evaluation: Evaluation, task: Task) -> dict[str, Any]:
@@ -156,10 +158,13 @@ def _settle(plan: Plan, stored: Stored, summarise: Any) -> dict[str, Any]:
     known = stored.rows()
     rows = [known[str(item.id)] for item in plan.items if str(item.id) in known]
     compute_s = sum(row.get("latency_s") or 0 for row in rows)
+    sums = summarise(rows)
+    if not plan.items:
+        sums["reason"] = f"no row of the split {plan.evaluation.split} can be used ({plan.nothing})"
     report = {
         "key": plan.key,
         "task": plan.task,
-        **summarise(rows),
+        **sums,
         "model": {
             "name": plan.model.name,
             "label": plan.model.label,

@@ -10,23 +10,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from milo.datasets import need_columns, wanted_columns, wrong
+from milo.datasets import need_columns, text_of, wanted_columns, wrong
 from milo.errors import Invalid, ModelUnavailable
 from milo.model_files import near
 from milo.recipes import Data
 from milo.settings import Settings
-from trainer.rows import LANGUAGE_COLUMNS, Row, Splits, digest, file_state, text_of, unreadable
-
-
-def from_hub(settings: Settings, data: Data) -> Splits:
-    """A data set of the hub at `data.revision`. Raises `ModelUnavailable` when it can't be fetched."""
-    return from_folder(settings, fetch(settings, data), data)
+from trainer.rows import LANGUAGE_COLUMNS, Row, Splits, digest, file_state, unreadable
 
 
 def fetch(settings: Settings, data: Data) -> Path:
-    """The folder of a hub data set at one commit; what is there is not fetched again."""
+    """The folder of a hub data set at one commit; what is there is not fetched again. Raises `ModelUnavailable`."""
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+    from huggingface_hub.utils import httpx
 
     name, place = data.source, settings.home / "datasets" / "hub"
     options: dict[str, Any] = {"repo_type": "dataset", "cache_dir": place, "token": settings.hf_token or False}
@@ -47,9 +48,11 @@ def fetch(settings: Settings, data: Data) -> Path:
         raise wrong(
             "source", f"the hub has no data set {name}; check the spelling, or set MILO_HF_TOKEN if it is private"
         ) from None
+    except RevisionNotFoundError:
+        raise wrong("revision", f"{name} has no branch, tag or commit {data.revision!r}") from None
     except LocalEntryNotFoundError as error:
         raise ModelUnavailable(f"the data set {name} is not on this machine, and MILO_OFFLINE is set") from error
-    except (HfHubHTTPError, OSError, ConnectionError) as error:
+    except (httpx.HTTPError, OSError) as error:
         raise ModelUnavailable(f"the data set {name} can't be fetched from {options['endpoint']}: {error}") from None
 
 
@@ -93,8 +96,10 @@ def _loaded(data: Data, make: Callable[[], Any]) -> Any:
                 raise wrong("config", f"{data.source} has several configurations; {_sentence(error)}") from None
             raise unreadable(data.source, error) from None
         raise wrong("config", f"{data.source} has no configuration {data.config!r}: {_sentence(error)}") from None
-    except (RuntimeError, OSError, datasets.exceptions.DatasetsError) as error:
-        raise unreadable(data.source, error) from None
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever its readers raise: BadZipFile, ArrowInvalid, ImportError …
+        raise unreadable(data.source, error.__cause__ or error) from None
 
 
 def _sentence(error: Exception) -> str:
@@ -104,12 +109,13 @@ def _sentence(error: Exception) -> str:
 def _rows(table: Any, data: Data, base: Path, state: str = "") -> list[Row]:
     from datasets import Audio, features
 
-    columns = data.columns
+    columns, fingerprint = data.columns, table._fingerprint
     need_columns(table.column_names, wanted_columns(data), data.source)
     feature = table.features[columns.audio]
     if isinstance(feature, features.Audio):
         table = table.cast_column(columns.audio, Audio(decode=False))
-    state = state or table._fingerprint
+    sounds = table.select_columns([columns.audio])  # a second column of audio would be decoded with it
+    state = state or fingerprint
     names = [columns.text]
     names += [columns.speaker] if columns.speaker and columns.speaker in table.column_names else []
     language = next((name for name in LANGUAGE_COLUMNS if name in table.column_names), None)
@@ -126,8 +132,8 @@ def _rows(table: Any, data: Data, base: Path, state: str = "") -> list[Row]:
             of(columns.text, number) or "",
             of(columns.speaker, number),
             of(language, number),
-            lambda number=number: _audio(table[number][columns.audio], base),
-            digest(state, number),
+            lambda number=number: _audio(sounds[number][columns.audio], base),
+            digest(state, columns.audio, number),
         )
         for number in range(len(table))
     ]

@@ -8,15 +8,17 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
 import numpy as np
 import numpy.typing as npt
 
 from milo import audio
 from milo.errors import MiloError
-from milo.media import open_media
+from milo.media import Media, open_media
 from milo.model_files import write_durably
 from milo.settings import Settings
 from trainer.rows import Row, digest
@@ -48,13 +50,29 @@ def measure(row: Row, max_s: float) -> Measured:
         sha256 = hashlib.sha256(content).hexdigest()
         with open_media(io.BytesIO(content)) as media:
             claim_s = media.plausible_claim_s
+            if claim_s is not None and _is_cut_off(media, claim_s):
+                return Measured(0, "", "cut off")
         if claim_s is None:
             claim_s = len(decode(content, max_s)) / audio.SAMPLE_RATE_HZ
         return Measured(round(claim_s, 3), sha256)
     except MiloError as error:
         return Measured(0, "", error.code)
     except OSError as error:
-        return Measured(0, "", "missing" if isinstance(error, FileNotFoundError) else str(error.strerror))
+        nothing = isinstance(error, (FileNotFoundError, IsADirectoryError))  # an empty cell is the table's own folder
+        return Measured(0, "", "missing" if nothing else str(error.strerror))
+
+
+def _is_cut_off(media: Media, claim_s: float) -> bool:
+    """Whether the packets end well before the length that the header states: such a file was not copied whole, and
+    its text says more than is heard. Nothing is decoded."""
+    if media.name == "wav":
+        return media.lacks_end()
+    last_s = 0.0
+    with suppress(av.error.FFmpegError):
+        for packet in media.container.demux(media.stream):
+            if packet.pts is not None and packet.time_base:
+                last_s = max(last_s, float(packet.pts * packet.time_base))
+    return last_s < claim_s - max(1.0, 0.05 * claim_s)
 
 
 def measured(

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from milo.datasets import need_columns, rows_of, wrong
+from milo.datasets import need_columns, numbered_rows, rows_of, text_of, wrong
 from milo.errors import Invalid
 from milo.recipes import Data
 from milo.roots import named_path
@@ -89,7 +89,7 @@ def _from_jsonl(path: Path, lines: Sequence[str]) -> list[TextPair]:
 def read_pairs(path: Path) -> list[TextPair]:
     """The pairs of a `.tsv` or `.jsonl` file, doubles left out. `Invalid` names the line that is wrong and the cure."""
     if path.suffix.lower() not in (".tsv", ".jsonl"):
-        raise Invalid(f"{path} is neither .tsv nor .jsonl: pairs come in one of those", code="bad_pairs")
+        raise Invalid(f"{path} is neither .csv, .tsv nor .jsonl: pairs come in one of those", code="bad_pairs")
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError:
@@ -118,11 +118,13 @@ def load_pairs(data: Data) -> list[TextPair]:
     first = next(rows_of(path), None) if path.suffix.lower() in (".csv", ".tsv", ".jsonl") else None
     languages = (data.language, data.target_language)
     for names in ((data.columns.source, data.columns.target), languages):
-        if first is not None and set(names) <= set(first) and (path.suffix.lower() == ".csv" or names != languages):
-            rows = enumerate(rows_of(path), 1 if path.suffix.lower() == ".jsonl" else 2)
-            texts = ((number, [_clean(str(row[name] or "")) for name in names]) for number, row in rows)
+        plain = names == languages and path.suffix.lower() != ".csv" and len(first or ()) == 2  # as `read_pairs` has it
+        if first is not None and set(names) <= set(first) and not plain:
+            texts = ((at, [_clean(text_of(row.get(name))) for name in names]) for at, row in numbered_rows(path))
             found = [_checked(path, number, languages, (one, other)) for number, (one, other) in texts]
             return list(dict.fromkeys(found))[: data.limit]
+    if path.suffix.lower() == ".csv" and first is None:
+        raise wrong("source", f"{path} has no rows")
     if path.suffix.lower() == ".csv":
         need_columns(first or (), {"source": data.columns.source, "target": data.columns.target}, path.name)
     return read_pairs(path)[: data.limit]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from milo.audio_formats import RECORDING_SUFFIXES
-from milo.datasets import FILE_NAME, METADATA, TABLES, kind_of, need_columns, rows_of, wanted_columns, wrong
+from milo.datasets import FILE_NAME, METADATA, TABLES, kind_of, need_columns, rows_of, text_of, wanted_columns, wrong
 from milo.errors import Invalid
 from milo.recipes import Data
 from milo.roots import named_path
@@ -53,7 +53,10 @@ def read(settings: Settings, data: Data) -> Splits:
     if kind == "hub":
         from trainer import hub_rows
 
-        return hub_rows.from_hub(settings, data)
+        folder = hub_rows.fetch(settings, data)
+        if data.config is None and any(item.name in METADATA for item in folder.rglob("metadata.*")):
+            return _from_folder(settings, folder, data)  # `datasets` needs torchcodec for audio files
+        return hub_rows.from_folder(settings, folder, data)
     path = named_path(data.source).resolve()
     return _from_folder(settings, path, data) if kind == "folder" else _from_file(settings, path, data)
 
@@ -61,10 +64,6 @@ def read(settings: Settings, data: Data) -> Splits:
 def file_state(path: Path) -> str:
     stat = path.stat()
     return f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
-
-
-def text_of(value: Any) -> str:
-    return " ".join(str(value).split()) if value is not None else ""
 
 
 def _from_file(settings: Settings, path: Path, data: Data) -> Splits:
@@ -82,19 +81,33 @@ def _from_file(settings: Settings, path: Path, data: Data) -> Splits:
                 wanted["audio"] = FILE_NAME
             column = wanted["audio"]
             need_columns(row, wanted, path.name)
-        name = text_of(row[column])
-        found.setdefault(text_of(row.get("split")) or ALL, []).append(_row(row, name, base / name, data, number))
+        name = text_of(row.get(column))
+        split = text_of(row.get("split")) or _split_folder(path, name, data)
+        found.setdefault(split, []).append(_row(row, name, base / name, data, number))
     if not found:
         raise wrong("source", f"{path} has no rows")
+    if ALL in found and len(found) > 1:
+        stray = f"{len(found[ALL])} rows of {path.name}, such as {found[ALL][0].id}, are in no split, and others are"
+        raise wrong("source", f"{stray}: fill in their column `split`, or remove them")
     return found
+
+
+def _split_folder(path: Path, name: str, data: Data) -> str:
+    """In one metadata file for all: the folder of the audio, if it is called like a split."""
+    first, slash, _ = name.partition("/")
+    splits = (data.splits.train, data.splits.validation, data.splits.test)
+    return first if slash and path.name in METADATA and first in splits else ALL
 
 
 def _row(row: dict[str, Any], name: str, audio: Path, data: Data, number: int) -> Row:
     columns = data.columns
     speaker = text_of(row.get(columns.speaker)) if columns.speaker else ""
     language = next((text_of(row[key]) for key in LANGUAGE_COLUMNS if row.get(key)), "")
-    there = bool(name) and audio.is_file()
-    state = file_state(audio) if there else ""
+    try:
+        state = file_state(audio) if name and audio.is_file() else ""
+    except OSError as error:
+        said = f"{data.columns.audio!r} is {name[:60]!r}…, which is no file's name: {error.strerror}"
+        raise wrong("columns.audio", f"row {number + 1}: {said}") from None
     own = text_of(row.get("id")) or name or f"row {number + 1}"
     return Row(own, text_of(row.get(columns.text)), speaker or None, language or None, lambda: audio, state)
 
@@ -109,22 +122,26 @@ def _from_folder(settings: Settings, folder: Path, data: Data) -> Splits:
     tables = {name: folder / f"{name}{end}" for name in names for end in TABLES if (folder / f"{name}{end}").is_file()}
     tables = {n: p for n, p in tables.items() if p.suffix.lower() != ".parquet"} or tables
     if tables:
-        return {
-            name: [r for rows in _from_file(settings, p, data).values() for r in rows] for name, p in tables.items()
-        }
+        return {name: _all_of(_from_file(settings, p, data)) for name, p in tables.items()}
     if any(folder.rglob("*.parquet")):
         from trainer import hub_rows
 
         return hub_rows.from_folder(settings, folder, data)
     found = {name: list(_with_texts(folder / name, folder)) for name in names if (folder / name).is_dir()}
     if described := {name: folder / name / m for name in found for m in METADATA if (folder / name / m).is_file()}:
-        found |= {name: _from_file(settings, p, data).get(ALL, []) for name, p in described.items()}
+        found |= {name: _all_of(_from_file(settings, p, data)) for name, p in described.items()}
     if not any(found.values()):
         found = {ALL: list(_with_texts(folder, folder))}
+    if not any(found.values()) and any(folder.rglob("*.arrow")):
+        raise wrong("source", f"{folder} is what `save_to_disk` writes; load it with `datasets` and use `to_parquet`")
     if not any(found.values()):
         expected = f"{METADATA[0]}, a Parquet file, or audio files each with a .txt of the same name"
         raise wrong("source", f"{folder} holds no data set: it needs {expected}")
     return found
+
+
+def _all_of(parts: Splits) -> list[Row]:
+    return [row for rows in parts.values() for row in rows]
 
 
 def _with_texts(folder: Path, root: Path) -> Iterator[Row]:
@@ -134,7 +151,10 @@ def _with_texts(folder: Path, root: Path) -> Iterator[Row]:
             text = audio.with_suffix(".txt")
             if audio.suffix.lower() not in RECORDING_SUFFIXES or not text.is_file():
                 continue
-            words = text_of(text.read_text(encoding="utf-8", errors="replace"))
+            try:
+                words = text_of(text.read_text(encoding="utf-8-sig"))
+            except UnicodeDecodeError:
+                raise wrong("source", f"{text} is not UTF-8. Save the file as UTF-8") from None
             yield Row(str(audio.relative_to(root)), words, None, None, lambda audio=audio: audio, file_state(audio))
 
 

@@ -26,7 +26,7 @@ from milo.resample import resample
 from milo.settings import Settings
 from milo.spoken import ALPHABETS, fit, spoken
 from milo.vad import SAMPLE_RATE_HZ
-from trainer.data import Item, load_all
+from trainer.data import Item, load
 from trainer.recordings import Recording, levelled, trimmed
 from trainer.tts_speakers import CANDIDATES, SAMPLED, Speaker, choose, describe, named, speakers_of, usable
 
@@ -124,9 +124,9 @@ def _model(settings: Settings, name: str | None, language: str) -> tuple[int, fr
 
 def _items(settings: Settings, data: Data, say: Told) -> list[Item]:
     """The whole training split: nothing of it is held out here."""
-    parts = data.model_copy(update={"splits": data.splits.model_copy(update={"validation": None})})
-    found = load_all(settings, parts, ("train", "validation"), lambda done, total: say("lengths", done, total))
-    return [*found["train"], *found["validation"]]
+    splits = data.splits.model_copy(update={"validation": data.splits.train})
+    whole = data.model_copy(update={"splits": splits})
+    return load(settings, whole, "train", lambda done, total: say("lengths", done, total)).items
 
 
 def _describe(groups: dict[str, list[Item]], options: Options, say: Told) -> list[Speaker]:

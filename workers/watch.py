@@ -113,7 +113,7 @@ def _is_recent(run: Run) -> bool:
 def _own_evaluation(recipe: Recipe, run: Run, step: int) -> bool:
     if step % recipe.training.eval_steps == 0:
         return True
-    return any(row["step"] == step and "eval/wer" in row for row in store.tail(run.path / "metrics.jsonl"))
+    return any(row.get("step") == step and "eval/wer" in row for row in store.tail(run.path / "metrics.jsonl"))
 
 
 def _queue(settings: Settings, ledger: Ledger, recipe: Recipe, run: Run, checkpoint: Path) -> int:

@@ -31,7 +31,7 @@ def evaluate(client: Milo, model: str, data: str, detach: bool, as_json: bool, *
 
     For translation chrF and BLEU. What was evaluated before is not decoded again.
     """
-    request = {"model": model, **_data_of(data)}
+    request = {"model": _absolute(model) if "/" in model else model, **_data_of(data)}
     task = options.pop("task")
     given = {name: value for name, value in options.items() if value is not None and value is not False}
     request["evaluation"] = request.get("evaluation", {}) | given
@@ -70,6 +70,8 @@ def _report_line(report: dict[str, Any]) -> str:
     told = [f"{report['model']['label']} on {report['data']['source']} ({report['data']['split']})"]
     if report["status"] != "ok":
         return f"{told[0]}: {report['status']}: {report.get('reason', '')}"
+    if report.get("failed_items"):
+        told.append(f"{report['failed_items']} of {report['items']} items could not be read and are left out")
     interval = report["interval"]
     if report.get("metric") == "chrf":
         told.append(f"chrF {report['chrf']:.1f}, BLEU {report['bleu']:.1f}, exact {report['exact']:.1%}")

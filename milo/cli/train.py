@@ -22,7 +22,7 @@ ENDS = ("succeeded", "failed", "cancelled")
 @click.option(
     "--resume",
     metavar="auto|PATH",
-    help="Go on from this checkpoint folder; auto: from the last checkpoint of the last run of that name.",
+    help="Go on from this checkpoint folder; auto: from the last checkpoint that a run of that name has.",
 )
 @click.option("--set", "changes", metavar="FIELD=VALUE", multiple=True, help="Such as training.max_steps=50.")
 @click.option("--follow", is_flag=True, help="Show the steps until it has ended.")
@@ -86,9 +86,10 @@ def absolute(document: dict[str, Any]) -> dict[str, Any]:
     """Paths that are here, written so that the server finds them whatever folder it runs in."""
     for at, field in ((document, "model"), (document, "resume"), (document["data"], "source")):
         value = at.get(field)
-        if isinstance(value, str) and value != "synthetic" and ("/" in value or "." in value):
-            path = Path(value).expanduser()
-            at[field] = str(path.resolve()) if path.exists() else value
+        if not value or value == "synthetic" or (field == "model" and not ("/" in value or "." in value)):
+            continue  # a bare word as model is a name of the registry
+        path = Path(value).expanduser()
+        at[field] = str(path.resolve()) if path.exists() else value
     return document
 
 
@@ -97,12 +98,11 @@ def _checkpoint(name: str, resume: str) -> str | None:
         return resume
     from milo import runs
 
-    run = runs.find(load_settings(), name)
-    found = run.checkpoints() if run else {}
-    if not found:
-        click.echo(f"no run named {name} has a checkpoint: it begins anew", err=True)
-        return None
-    return str(found[max(found)])
+    for run in reversed(runs.all_runs(load_settings())):
+        if run.named == name and (found := run.checkpoints()):
+            return str(found[max(found)])
+    click.echo(f"no run named {name} has a checkpoint: it begins anew", err=True)
+    return None
 
 
 def _follow(client: Milo, job_id: str) -> dict[str, Any]:

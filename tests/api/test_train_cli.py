@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from milo import runs
+from milo import models, runs
+from milo.cli.judging import _report_line
 from milo.ledger import Ledger
 from milo.runs import Run
 from milo.settings import Settings
@@ -59,7 +61,52 @@ def test_resume_auto_takes_the_last_checkpoint_of_the_last_run_of_that_name(
     for step in (500, 1000):
         (old.path / f"checkpoint-{step}").mkdir()
     assert milo("train", str(recipe), "--resume", "auto", **env).returncode == 0
+    runs.folder_for(settings, "mine", "job_b", 1e9)  # a later one that failed before it saved anything
+    (runs.folder_for(settings, "mine_too", "job_c", 2e9).path / "checkpoint-9000").mkdir()
+    assert milo("train", str(recipe), "--resume", "auto", **env).returncode == 0
     assert queued(ledger)["resume"] == str(old.path / "checkpoint-1000")
+
+
+def test_paths_are_sent_as_the_one_who_types_means_them(
+    recipe: Path, env: dict[str, str], settings: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips, model = recipe.parent / "clips", recipe.parent / "made" / "checkpoint-3"
+    clips.mkdir()
+    (recipe.parent / "speech.csv").rename(clips / "metadata.csv")
+    shutil.copytree(models.resolve(settings, MODEL).path, model)
+    monkeypatch.chdir(recipe.parent)
+    sent = milo("train", str(recipe), "--set", "data.source=clips", **env)
+    assert sent.returncode == 0 and queued(ledger)["data"]["source"] == str(clips), sent.stderr
+    sent = milo("eval", "made/checkpoint-3", "--data", "clips", "--detach", **env)
+    assert sent.returncode == 0, sent.stderr
+    assert ledger.jobs(kind="evaluation", limit=1)[0].payload["model"] == str(model)
+
+
+def test_what_an_evaluation_could_not_read_is_said() -> None:
+    words = "wer cer substitutions deletions insertions"
+    report: dict[str, Any] = {"status": "ok", "key": "k", "items": 12, "scored": 6, "failed_items": 6, "ref_words": 9}
+    report |= dict.fromkeys(words.split(), 0) | {"model": {"label": "m"}, "data": {"source": "s", "split": "test"}}
+    report["interval"] = {"low": 0, "high": 0, "over": "utterances", "units": 6}
+    assert "6 of 12 items could not be read and are left out" in _report_line(report)
+
+
+def test_a_run_whose_name_holds_an_underscore_is_found_by_it(env: dict[str, str], settings: Settings) -> None:
+    run = runs.folder_for(settings, "mine_too", "job_c", 0)
+    assert run.id in milo("runs", "show", "mine_too", **env).stdout
+    assert milo("runs", "show", "mine", **env).returncode == 1
+
+
+def test_a_damaged_run_does_not_hide_the_others(env: dict[str, str], settings: Settings) -> None:
+    runs.folder_for(settings, "good", "job_a", 0).summarise(state="done", step=3, last_loss=0.5)
+    odd = runs.folder_for(settings, "odd", "job_b", 1).path
+    (odd / "summary.json").write_text('{"best": {"value": "x"}, "last_loss": "y", "eta_s": [], "step": {}, "last": 3}')
+    (odd / "metrics.jsonl").write_text('{"eval/wer": 0.1}\n{"step": 1, "eval/wer": 0.25}\n{"step"')
+    (odd / "alerts.jsonl").write_text('{}\n{"kind": "x"}\n')
+    listed = milo("runs", "list", **env)
+    assert listed.returncode == 0 and "0.5000" in listed.stdout and "odd" in listed.stdout, listed.stderr
+    shown = milo("runs", "show", "odd", **env)
+    assert shown.returncode == 0 and "25.00" in shown.stdout, shown.stderr
+    assert milo("runs", "compare", "good", "odd", **env).returncode == 0
 
 
 def test_follow_shows_how_far_it_is_and_ends_with_the_training(

@@ -74,6 +74,9 @@ def test_the_same_key_gives_the_same_job_and_another_recipe_under_it_is_refused(
         ({"model": "milo-tiny-mq"}, "#/model", "no model named milo-tiny-mq"),
         ({"task": "vits"}, "#/model", "is a whisper model; task vits trains a vits one"),
         ({"resume": "/nowhere/checkpoint-7"}, "#/resume", "there is no folder"),
+        ({"training": {"max_steps": 5, "seed": 2**32}}, "#/training/seed", "less than 4294967296"),
+        ({"training": {"epochs": 1e6}}, "#/training/epochs", "less than or equal to 10000"),
+        ({"training": {"max_steps": 5, "augment": {"speed": [0, 1]}}}, "#/training/augment/speed", "a factor above 0"),
     ],
 )
 def test_a_wrong_field_is_named_with_what_would_be_right(

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from milo.errors import Invalid, MiloError
+from milo.errors import Invalid, MiloError, ModelUnavailable
+from milo.ports import free_port
 from milo.recipes import Data
 from milo.settings import Settings
 from tests.hub_server import hub_server
@@ -224,3 +225,128 @@ def test_a_wrong_option_of_the_synthetic_set_names_its_field(local: Settings) ->
         load(local, Data(source="synthetic", synthetic={"wrods": "nature"}), "train")
     with pytest.raises(Invalid, match=r"one of nature, work.* Did you mean nature"):
         load(local, Data(source="synthetic", synthetic={"words": "natura"}), "train")
+
+
+def _table(folder: Path, name: str, content: str) -> Data:
+    (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    return Data(source=str(folder / name), splits={"validation": None}, validation_share=0.01)
+
+
+def _test_split(table: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps({**row, "split": "test"}) + "\n" for row in table)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", "audio,text\n0.wav,Eny, tompoko\n", r"line 2, has more cells than the 2 of the header.*in quotes"),
+        ("a.csv", 'audio,text\n0.wav,Eny\n1.wav,"Tsia\n2.wav,Veloma\n', "line 3, can't be read.*Close the quote"),
+        ("a.tsv", 'audio\ttext\n0.wav\tEny\n1.wav\t"Tsia\n2.wav\tVeloma\n', "line 3: a cell opens with a quote"),
+        ("a.csv", "text,audio\n0.wav," + "lava " * 100 + "\n", "columns.audio.*row 1: 'audio' is 'lava lava"),
+        (
+            "a.csv",
+            "audio,text,split\n0.wav,Eny,train\n1.wav,Tsia,\n",
+            "1 rows of a.csv, such as 1.wav, are in no split",
+        ),
+    ],
+)
+def test_a_row_that_would_get_a_wrong_text_or_be_lost_is_named(
+    local: Settings, folder: Path, name: str, content: str, said: str
+) -> None:
+    with pytest.raises(Invalid, match=said):
+        load(local, _table(folder, name, content), "train")
+
+
+@pytest.mark.parametrize("name", ["a.csv", "1.txt"])
+def test_a_text_file_that_is_not_utf8_says_what_to_do(local: Settings, folder: Path, name: str) -> None:
+    (folder / name).write_bytes("audio,text\n0.wav,voalòhany\n".encode("cp1252"))
+    source = folder / name if name.endswith(".csv") else folder
+    with pytest.raises(Invalid, match=f"{name} is not UTF-8.*Save the file as UTF-8"):
+        load(local, Data(source=str(source)), "train")
+
+
+def test_what_windows_writes_is_read_as_what_is_meant(local: Settings, folder: Path) -> None:
+    lines = ["audio;text", "0.wav;Eny, tompoko", '1.wav;"Tsia\r\nmihitsy"', "2.wav;Veloma;"]
+    items = whole(local, Path(_table(folder, "a.csv", "\ufeff" + "\r\n".join(lines) + "\r\n").source))
+    assert [item.text for item in items] == ["Eny, tompoko", "Tsia mihitsy", "Veloma"]
+    for name in ("0.txt", "1.txt"):
+        (folder / name).write_bytes(f"\ufeffteny {name[0]}\r\n".encode())
+    (folder / "a.csv").unlink()
+    assert [item.text for item in whole(local, folder)] == ["teny 0", "teny 1"]
+
+
+def test_a_row_without_a_field_or_with_no_single_text_is_left_out(local: Settings, folder: Path) -> None:
+    table = [*rows(folder), {"text": "tsy misy"}, {"audio": "0.wav"}, {"audio": "1.wav", "text": float("nan")}]
+    table += [{"audio": "2.wav", "text": {"mg": "Veloma"}}]
+    made = load(local, _table(folder, "a.jsonl", _test_split(table)), "test")
+    assert {why: len(ids) for why, ids in made.dropped.items()} == {"without text": 3, "with a missing audio file": 1}
+
+
+@pytest.mark.parametrize("kind", ["flac", "mp3", "wav"])
+def test_a_recording_that_was_not_copied_whole_is_left_out(local: Settings, folder: Path, kind: str) -> None:
+    path = folder / f"long.{kind}"
+    soundfile.write(path, np.random.default_rng(3).standard_normal(16_000 * 6) * 0.1, 16_000)
+    table = _test_split([*rows(folder), {"audio": path.name, "text": "lava be"}])
+    whole_file = load(local, _table(folder, "a.jsonl", table), "test")
+    assert not whole_file.dropped and any(item.id == path.name for item in whole_file)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    dropped = load(local, _table(folder, "a.jsonl", table), "test").dropped
+    assert dropped == {"with unreadable audio (cut off)": [path.name]}
+
+
+def test_folders_called_like_the_splits_hold_them_wherever_the_metadata_lies(local: Settings, folder: Path) -> None:
+    places = ["train", "train", "train", "test", "test", "test"]
+    for number, split in enumerate(places):
+        (folder / split).mkdir(exist_ok=True)
+        (folder / f"{number}.wav").rename(folder / split / f"{number}.wav")
+    lines = [f"{split}/{number}.wav,{TEXTS[number]}" for number, split in enumerate(places)]
+    (folder / "metadata.csv").write_text("file_name,text\n" + "\n".join(lines))
+    assert [item.text for item in load(local, Data(source=str(folder)), "test")] == TEXTS[3:]
+    (folder / "metadata.csv").unlink()
+    for split in ("train", "test"):
+        own = [line.partition("/")[2] + f",{split}\n" for line in lines if line.startswith(split)]
+        (folder / split / "metadata.csv").write_text("file_name,text,split\n" + "".join(own))
+    assert [item.text for item in load(local, Data(source=str(folder)), "test")] == TEXTS[3:]
+
+
+def test_what_save_to_disk_wrote_is_told_what_to_become(local: Settings, tmp_path: Path) -> None:
+    from datasets import Dataset as Table
+
+    Table.from_dict({"text": ["Eny"]}).save_to_disk(tmp_path / "disk")
+    with pytest.raises(Invalid, match="is what `save_to_disk` writes; .* use `to_parquet`"):
+        load(local, Data(source=str(tmp_path / "disk")), "train")
+
+
+def test_a_hub_that_does_not_answer_is_named(local: Settings) -> None:
+    nowhere = local.model_copy(update={"hf_endpoint": f"http://127.0.0.1:{free_port()}"})
+    with pytest.raises(ModelUnavailable, match="the data set some/set can't be fetched from http://127.0.0.1"):
+        load(nowhere, Data(source="some/set"), "train")
+
+
+def test_a_hub_set_of_audio_files_with_metadata_is_read_and_a_wrong_revision_is_named(
+    local: Settings, folder: Path
+) -> None:
+    files = {f"train/{path.name}": path.read_bytes() for path in folder.glob("*.wav")}
+    table = "file_name,text\n" + "".join(f"{row['audio']},{row['text']}\n" for row in rows(folder))
+    with hub_server() as hub:
+        hub.add("me/clips", {**files, "train/metadata.csv": table.encode()})
+        there = local.model_copy(update={"hf_endpoint": hub.url})
+        made = load_all(there, Data(source="me/clips"), ("train", "validation"))
+        assert sorted(item.text for part in made.values() for item in part) == sorted(TEXTS)
+        with pytest.raises(Invalid, match="data.revision: me/clips has no branch, tag or commit 'v2'"):
+            load(there, Data(source="me/clips", revision="v2"), "train")
+
+
+def test_of_two_columns_of_audio_the_one_that_was_asked_for_is_heard(local: Settings, folder: Path) -> None:
+    from datasets import Audio
+    from datasets import Dataset as Table
+
+    sounds = [{"bytes": (folder / row["audio"]).read_bytes(), "path": None} for row in rows(folder)]
+    table = Table.from_dict({"near": sounds, "far": sounds[::-1], "text": TEXTS, "split": ["test"] * len(TEXTS)})
+    table.cast_column("near", Audio()).cast_column("far", Audio()).to_parquet(folder / "test.parquet")
+    near, far = (
+        load(local, Data(source=str(folder / "test.parquet"), columns={"audio": name}), "validation")
+        for name in ("near", "far")
+    )
+    assert near.sha256 != far.sha256 and near[0].duration_s != far[0].duration_s
+    assert len(far[0].audio()) / 16_000 == pytest.approx(far[0].duration_s)

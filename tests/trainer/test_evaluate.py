@@ -140,6 +140,21 @@ def test_references_without_a_word_are_counted_and_left_out_of_the_rate(settings
     assert report["errors"] == sum(row["errors"] for row in rows.values() if row["id"] != "002.wav")
 
 
+def test_audio_that_cannot_be_read_is_counted_and_its_row_says_why(settings: Settings, tmp_path: Path) -> None:
+    source = write_set(tmp_path / "set", 4)
+    (source.parent / "001.wav").write_bytes(b"no audio at all")
+    (source.parent / "003.wav").unlink()
+    _, report = run(evaluate(settings, MODEL, Data(source=str(source))))
+    assert (report["items"], report["scored"], report["failed_items"]) == (4, 2, 2)
+    rows = evaluations.find(settings, report["key"]).rows()
+    assert "not audio" in rows["001.wav"]["error"] and "003.wav can't be read" in rows["003.wav"]["error"]
+    for number in (0, 2):
+        (source.parent / f"{number:03}.wav").unlink()
+    _, report = run(evaluate(settings, MODEL, Data(source=str(source))))
+    assert report["status"] == "insufficient_data" and report["failed_items"] == 4
+    assert "4 could not be decoded" in report["reason"]
+
+
 @pytest.mark.parametrize("problem", ["no words", "nothing is long enough"])
 def test_nothing_to_score_is_insufficient_data_and_never_a_rate(
     settings: Settings, tmp_path: Path, problem: str
@@ -148,7 +163,10 @@ def test_nothing_to_score_is_insufficient_data_and_never_a_rate(
     data = Data(source=str(source), min_audio_s=0.3 if problem == "no words" else 29)
     _, report = run(evaluate(settings, MODEL, data))
     assert report["status"] == "insufficient_data" and report["wer"] is None and report["cer"] is None
-    assert report["reason"] and json.loads((evaluations.root(settings) / report["key"] / "report.json").read_text())
+    why = "2 have an empty reference" if problem == "no words" else "2 shorter than 29 s"
+    assert why in report["reason"] and json.loads(
+        (evaluations.root(settings) / report["key"] / "report.json").read_text()
+    )
 
 
 def test_a_model_whose_numbers_are_not_finite_is_broken_and_not_tried_again(

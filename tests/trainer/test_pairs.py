@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from milo.errors import Invalid
-from trainer.pairs import TextPair, chrf, is_heldout, read_pairs, split_pairs
+from milo.recipes import Data
+from trainer.pairs import TextPair, chrf, is_heldout, load_pairs, read_pairs, split_pairs
 
 
 def _write(path: Path, text: str) -> Path:
@@ -36,7 +37,7 @@ def test_tsv_and_jsonl_say_the_same(tmp_path: Path) -> None:
         ("a.jsonl", '{"mg": "Salama", "fr": 3}\n', "line 1: a line must have two texts"),
         ("a.jsonl", "[]\n", "line 1: a line must have two texts"),
         ("a.tsv", "mg\tfr\n", "no pairs"),
-        ("a.csv", "mg,fr\n", "neither .tsv nor .jsonl"),
+        ("a.csv", "mg,fr\n", "neither .csv, .tsv nor .jsonl"),
     ],
 )
 def test_a_line_that_is_wrong_is_named_with_the_cure(tmp_path: Path, name: str, content: str, words: str) -> None:
@@ -84,3 +85,30 @@ def test_a_few_pairs_still_leave_one_to_measure_with() -> None:
 def test_chrf_is_100_for_the_same_text_and_less_for_another() -> None:
     assert chrf(["au revoir", "salut"], ["au revoir", "salut"]) == 100
     assert chrf(["au revoir"], ["bonjour"]) < 30
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.jsonl"])
+def test_columns_named_by_the_languages_may_have_others_beside_them(tmp_path: Path, name: str) -> None:
+    content = "id\tmg\tfr\n1\tSalama\tSalut\n" if name == "a.tsv" else '{"id": 1, "mg": "Salama", "fr": "Salut"}\n'
+    data = Data(source=str(_write(tmp_path / name, content)))
+    assert load_pairs(data) == [TextPair(("mg", "fr"), ("Salama", "Salut"))]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.csv", "source,target\nSalama,Salut\n\n\nVeloma,\n", "line 5: the text in fr is empty"),
+        ("a.csv", 'source,target\n"Salama\ne",Salut\nVeloma\n', "line 4: the text in fr is empty"),
+        ("a.csv", "source,target\nEny, tompoko,Oui\n", "line 2, has more cells than the 2 of the header"),
+        ("a.csv", "source,target\n", "has no rows"),
+        (
+            "a.jsonl",
+            '{"source": "Salama", "target": "Salut"}\n{"source": "Veloma"}\n',
+            "line 2: the text in fr is empty",
+        ),
+        ("a.tsv", "id\tsource\ttarget\n1\tSalama\tSalut\n\n2\t\tOui\n", "line 4: the text in mg is empty"),
+    ],
+)
+def test_a_table_with_columns_names_the_line_that_is_wrong(tmp_path: Path, name: str, content: str, words: str) -> None:
+    with pytest.raises(Invalid, match=words):
+        load_pairs(Data(source=str(_write(tmp_path / name, content))))

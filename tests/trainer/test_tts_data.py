@@ -120,3 +120,10 @@ def test_the_command_says_it_in_json_and_fails_softly_when_there_are_too_few(
     document = json.loads(done.stdout)
     assert document["speaker"] == "lala" and "at least 80" in document["warnings"][0]
     assert (tmp_path / "v" / "report.json").is_file()
+
+
+def test_every_clip_counts_none_is_held_out(place: Path, tmp_path: Path) -> None:
+    write_voices(tmp_path / "set", (Speaker("lala", "f2", SENTENCES[:1], CLEAN, 0.4),))
+    options = Options(clips=(1, 4), length_s=(1.0, 8.0), model=str(place / "model"))
+    made = prepare(settings_of(place), Data(source=str(tmp_path / "set")), tmp_path / "voice", options)
+    assert made["clips"] == 1
