@@ -240,6 +240,8 @@ MG = Wording(
         (r"\bi\.h\.", "izany hoe"),
         (r"\bAr\b\.?", "ariary"),
         (r"\bMGA\b", "ariary"),
+        (r"\b[Ff]mg\b", "faranka malagasy"),
+        (r"(?<=\d) ?Mr?ds?\b", " lavitrisa"),
     ),
     letters=dict(
         zip(
