@@ -9,15 +9,12 @@ import time
 from collections.abc import Generator
 from typing import Any
 
-import numpy as np
-
-from milo.audio import stream
 from milo.encode import encode
-from milo.engines.base import DecodeOptions, Samples, WindowText
 from milo.jobs import ConversePayload, Progress
 from milo.sessions import Sessions
 from milo.streams import Speaker
 from workers import engines
+from workers.hearing import ears, transcript
 from workers.replying import Mouth, handing_in, reply_to, take_turn
 from workers.work import Done, Held
 
@@ -35,11 +32,9 @@ def run(held: Held) -> Generator[Progress, None, Done]:
         return round((time.monotonic() - started) * 1000)
 
     with handing_in(sessions, held, payload.session_id, payload.ticket):
-        heard = _hear(held, payload)
-        text = " ".join(part.text for part in heard if part.text).strip()
-        language = payload.language or (heard[0].language if text else None)
-        confidence = _confidence(heard)
-        speaker.say("transcript", {"text": text, "language": language, "confidence": confidence, "final": True})
+        heard = transcript(ears().hear(held), payload.language)
+        text, language, confidence = heard["text"], heard["language"], heard["confidence"]
+        speaker.say("transcript", heard)
         times = {"transcript_ms": since_ms()}
         yield Progress(done=1, unit="steps")
         result: dict[str, Any] = {"transcript": text, "language": language, "confidence": confidence, "reply": ""}
@@ -62,11 +57,13 @@ def run(held: Held) -> Generator[Progress, None, Done]:
                 for _ in mouth.hear(piece):
                     times.setdefault("audio_ms", since_ms())
                     yield Progress(done=2, unit="steps")
+                    yield from _listen(held, mouth, since_ms() - times["audio_ms"])
                 yield Progress(done=2, unit="steps")
             speaker.say("reply_text", {"text": reply.text.strip()})
             for _ in mouth.hear("", last=True):
                 times.setdefault("audio_ms", since_ms())
                 yield Progress(done=3, unit="steps")
+                yield from _listen(held, mouth, since_ms() - times["audio_ms"])
             turn.finish(reply.exchange())
             engines.report(held.settings, held.claim.worker)
             audio, rate_hz = mouth.audio(), synth.sample_rate_hz
@@ -77,16 +74,7 @@ def run(held: Held) -> Generator[Progress, None, Done]:
             return Done(result, file=file, models={"chat": reply.model, "tts": synth.name})
 
 
-def _hear(held: Held, payload: ConversePayload) -> list[WindowText]:
-    with held.files.open_audio(payload.source) as file:
-        blocks = list(stream(file, max_s=held.settings.max_audio_s))
-    audio: Samples = np.concatenate(blocks).astype(np.float32) / np.float32(32768)
-    with engines.transcriber(held.settings, payload.stt_model) as engine:
-        longest = int(engine.max_window_s * 16_000)
-        windows = [audio[start : start + longest] for start in range(0, len(audio), longest)]
-        return engine.transcribe(windows, DecodeOptions(language=payload.language, word_timestamps=False))
-
-
-def _confidence(heard: list[WindowText]) -> float | None:
-    logprobs = [part.avg_logprob for part in heard if part.text]
-    return round(float(np.exp(np.mean(logprobs))), 4) if logprobs else None
+def _listen(held: Held, mouth: Mouth, playing_ms: int) -> Generator[Progress, None, None]:
+    """To others, while the person here listens to what was spoken."""
+    for _ in ears().hear_waiting(held, mouth.spoken_s() - playing_ms / 1000):
+        yield Progress(done=3, unit="steps")
