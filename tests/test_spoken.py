@@ -84,6 +84,7 @@ DATES = [
     ),
 ]
 TIMES = [
+    ("24h/24, 7j/7", "efatra amby roapolo ora amin'ny efatra amby roapolo, fito andro amin'ny fito"),
     ("1h30mn45s", "iray ora sy telopolo minitra sy dimy amby efapolo segondra"),
     ("3:05 PM", "dimy ambin'ny folo ora sy dimy minitra"),
     ("12:15 a.m.", "aotra ora sy dimy ambin'ny folo minitra"),
@@ -115,6 +116,10 @@ MONEY = [
 ]
 MEASURES = [
     ("1m50", "iray metatra sy dimampolo santimetatra"),
+    ("1m75cm", "iray metatra sy dimy amby fitopolo santimetatra"),
+    ("1/4 kg", "ampahefany kilao"),
+    ("½ l", "antsasany litatra"),
+    ("10 000 Ar/2 kg", "iray alina ariary na roa kilao"),
     ("50%", "dimampolo isan-jato"),
     ("12,5 %", "roa ambin'ny folo faingo dimy isan-jato"),
     ("5 km", "dimy kilometatra"),
@@ -204,6 +209,9 @@ FRENCH = [
     ("1 000 000 €", "un million d'euros"),
     ("2 000 000 km", "deux millions de kilomètres"),
     ("15 kAr", "quinze mille ariary"),
+    ("1/4 kg", "un quart de kilo"),
+    ("1/2 kg", "un demi kilo"),
+    ("24h/24 et 7j/7", "vingt-quatre heures sur vingt-quatre et sept jours sur sept"),
     ("3,75 m", "trois virgule soixante-quinze mètres"),
     ("1 t", "une tonne"),
     ("14h30", "quatorze heures trente"),

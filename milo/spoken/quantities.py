@@ -113,6 +113,10 @@ def measures(w: Wording, order: NumberOrder) -> Rules:
         said = _signed(m[1], w) + _count(read(m[2], w), m[3], w.units[m[3]], w, order)
         return f"{said} {w.per} {_unit_one(m[4], w)}" if m[4] else said
 
+    def part(m: Match) -> str:
+        said, unit = w.fractions.get((int(m[1]), int(m[2]))), w.units[m[3]][0]
+        return f"{said} {unit if m[2] == '2' else _of(unit, w)}" if said else m[0]
+
     def percent(m: Match) -> str:
         return f"{_signed(m[1], w)}{in_words(read(m[2], w), w, order)} {w.percent if m[3] == '%' else w.per_mille}"
 
@@ -124,7 +128,8 @@ def measures(w: Wording, order: NumberOrder) -> Rules:
 
     return [
         (rf"{SIGN}({NUMBER}) ?([%‰])", percent),
-        (r"(?<![\w.,])(\d{1,2})m(\d{2})(?!\w)", height),
+        (r"(?<![\w.,])(\d{1,2})m(\d{2})(?:cm)?(?!\w)", height),
+        (rf"(?<![\w/.,])(\d)[/⁄](\d{{1,2}}) ?({units})(?![\w/°]|'\w)", part),
         (rf"{SIGN}({NUMBER}) ?({units})(?:/({units}))?(?![\w/°]|'\w)", measure),
     ]
 

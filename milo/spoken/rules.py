@@ -163,10 +163,15 @@ def _times(w: Wording, order: NumberOrder) -> Rules:
     def half_day(m: Match) -> str:
         return w.clock(int(m[1]) % 12 + (12 if m[3] in "pP" else 0), int(m[2] or 0), 0, order)
 
+    def always(m: Match) -> str:
+        unit = w.units.get(m[2].lower(), (m[2], m[2]))[1]
+        return f"{w.number(int(m[1]), order)} {unit} {w.out_of} {w.number(int(m[3]), order)}"
+
     hour = r"(?<![\d:.,])([01]?\d|2[0-4])"
     english = r"(?<![\d:.,])(1[0-2]|[1-9]|0[1-9])(?:[:.]([0-5]\d))? ?([aApP])(?:\.[mM]\.|[mM]\b)"
     return [
         *([] if w.language == "en" else [(english, half_day)]),
+        (r"(?<![\w.,/])(\d{1,2}) ?([hHjJ]) ?/ ?(\d{1,2})(?![\w/])", always),
         (rf"{hour} ?[hH] ?([0-5]\d)(?: ?(?:min|mn|m)(?![a-z]))?(?: ?([0-5]\d) ?s\b)?(?![\d\w])", say),
         (rf"{hour} ?[hH]()()(?!\w)", say),
         (rf"{hour}:([0-5]\d)(?::([0-5]\d))?(?![\d:])", say),

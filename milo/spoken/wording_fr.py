@@ -84,6 +84,7 @@ _UNITS = {
     "mL": "millilitre",
     "ha": "hectare",
     "h": "heure",
+    "j": "jour",
     "min": "minute",
     "mn": "minute",
     "s": "seconde",

@@ -101,6 +101,7 @@ _UNITS = {
     "mL": "mililitatra",
     "ha": "hektara",
     "h": "ora",
+    "j": "andro",
     "min": "minitra",
     "mn": "minitra",
     "s": "segondra",
