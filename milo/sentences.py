@@ -18,6 +18,9 @@ _LINE_BREAK = re.compile(r"\s*(?:\r\n|[\r\n\u2028\u2029\x0b\x0c])\s*")
 _SOFT_BREAK = re.compile(r"(?<=[,;:—–)\]、，；])\s*|\s+(?=[(\[—–])")
 
 
+_QUOTED = re.compile('(["“„«][ \u00a0\u202f]?)([^"“”„«»]+?)([ \u00a0\u202f]?["”“»])')
+
+
 @dataclass(frozen=True)
 class Part:
     """A sentence, or what stands between two (blanks, line breaks, lines without a word)."""
@@ -61,10 +64,13 @@ def _sentences(line: str) -> list[Part]:
 
 
 def _trimmed(text: str) -> list[Part]:
-    """A sentence without the blanks and bullets around it, which become parts of their own."""
+    """A sentence without the blanks, bullets and quotation marks around it, which become parts of their own."""
     match = re.fullmatch(r"(\s*(?:(?:[-*•–—#>]+|\d{1,3}[.)])\s+)*)(.*?)(\s*)", text, re.DOTALL)
     assert match
     before, core, after = match.groups()
+    if quoted := _QUOTED.fullmatch(core):
+        opening, core, closing = quoted.groups()
+        before, after = before + opening, closing + after
     parts = [Part(before, False), Part(core, has_words(core)), Part(after, False)]
     return [part for part in parts if part.text]
 
