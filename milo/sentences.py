@@ -13,12 +13,12 @@ _ABBREVIATIONS = frozenset(
     "ing gal rtoa andriamatoa ra ny i.e e.g a.m p.m".split()
 )
 """Words whose full stop ends no sentence, unless the next word could not follow otherwise."""
-_END = re.compile(r"[.!?…]+(?:[ \u00a0\u202f]?»)?[\"'”’)\]]*(?=\s)|[。！？।॥؟۔።]+[」』”’）]*")
+_END = re.compile(r"[.!?…]+(?:[ \u00a0\u202f]?»)?[\"'”’)\]]*(?=\s|$)|[。！？।॥؟۔።]+[」』”’）]*")
 _LINE_BREAK = re.compile(r"\s*(?:\r\n|[\r\n\u2028\u2029\x0b\x0c])\s*")
 _SOFT_BREAK = re.compile(r"(?<=[,;:—–)\]、，；])\s*|\s+(?=[(\[—–])")
 
 
-_QUOTED = re.compile('(["“„«][ \u00a0\u202f]?)([^"“”„«»]+?)([ \u00a0\u202f]?["”“»])')
+_QUOTED = re.compile('(["“„«][ \u00a0\u202f]?)([^"“”„«»]+?)([ \u00a0\u202f]?["”“»][.!?…]*)')
 
 
 @dataclass(frozen=True)

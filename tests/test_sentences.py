@@ -33,6 +33,8 @@ def test_both_halves_are_shorter_and_joined_they_are_the_sentence(text: str) -> 
         ("Il coûte 3.50 euros. Oui.", ["Il coûte 3.50 euros.", "Oui."]),
         ("Euh... bon. D'accord.", ["Euh... bon.", "D'accord."]),
         ("« Bonjour ! » Il part.", ["Bonjour !", "Il part."]),
+        ("« Bonjour ! »", ["Bonjour !"]),
+        ("«Eny». Salama", ["Eny", "Salama"]),
         ('"Aiza ny tsena?"', ["Aiza ny tsena?"]),
         ("“Eny” hoy izy “fa tsia”", ["“Eny” hoy izy “fa tsia”"]),
         ("1. Salama\n2. Veloma", ["Salama", "Veloma"]),
