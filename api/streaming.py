@@ -20,7 +20,7 @@ from api.deps import Context, in_thread
 from api.turns import cancel_job
 from api.waiting import PING_S, SAFETY_LOOK_S, SHUTDOWN_GRACE_S, next_change
 from milo.audio_formats import MEDIA_TYPES
-from milo.errors import MiloError
+from milo.errors import Conflict, MiloError
 from milo.jobs import Job
 from milo.streams import Said
 
@@ -218,9 +218,7 @@ def failure(job: Job) -> MiloError:
     """Why a job gave nothing, as an error to raise or to send."""
     problem: dict[str, Any] = job.error or {}
     if job.state == "cancelled":
-        error = MiloError(f"job {job.id} was cancelled", code="cancelled")
-        error.status = 409  # type: ignore[misc]
-        return error
+        return Conflict(f"job {job.id} was cancelled", code="cancelled")
     if not job.final:
         error = MiloError("the server is stopping; ask again in a moment", code="stopping")
         error.status = 503  # type: ignore[misc]

@@ -15,9 +15,9 @@ from typing import Any
 
 from filelock import FileLock
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 
-from milo.errors import Unavailable
+from milo.errors import Invalid, Unavailable
 from milo.settings import Settings
 from milo.vault import private_home
 
@@ -26,9 +26,16 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 def connect(url: str) -> Engine:
-    """An engine with our durability settings. Opens no connection yet."""
+    """An engine with our durability settings. Opens no connection yet. Raises `Invalid` for what is no such URL."""
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=45)
+        try:
+            return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=45)
+        except (ArgumentError, ImportError) as error:  # it may hold a password, and is not repeated
+            raise Invalid(
+                f"MILO_DATABASE_URL is no URL of a database that can be used ({type(error).__name__}): it is written "
+                "postgresql+psycopg://user:password@host/name, or left out",
+                code="bad_database_url",
+            ) from None
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, pool_size=5, max_overflow=45)
     path = engine.url.database or ""
 

@@ -22,7 +22,7 @@ from typing import IO, Any, BinaryIO
 
 import fsspec
 
-from milo.errors import NotFound, TooLarge, Unavailable
+from milo.errors import Invalid, NotFound, TooLarge, Unavailable
 from milo.jobs import AudioSource
 from milo.roots import allowed_path, is_url, open_below
 from milo.settings import Settings
@@ -41,7 +41,10 @@ class Files:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.fs, self.root = fsspec.core.url_to_fs(settings.storage_url)
+        try:
+            self.fs, self.root = fsspec.core.url_to_fs(settings.storage_url)
+        except (ValueError, ImportError) as error:
+            raise Invalid(f"MILO_FILES_URL can't be used: {error}", code="bad_files_url") from None
         self.is_local = "file" in (self.fs.protocol if isinstance(self.fs.protocol, tuple) else (self.fs.protocol,))
         private_home(settings)
 

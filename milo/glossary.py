@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from milo import sentences
-from milo.errors import Invalid
+from milo.errors import Invalid, ModelUnavailable
 from milo.flores import ALL_CODES, find_language, known_languages
 
 log = logging.getLogger(__name__)
@@ -207,8 +207,8 @@ def _read_once(path: Path, _state: tuple[int, int]) -> Glossary:
     try:
         _last_good[path] = read_glossary(path)
     except Invalid as error:
-        if path not in _last_good:
-            raise
+        if path not in _last_good:  # whoever asks for a translation can't help it
+            raise ModelUnavailable(f"{error.detail} (MILO_TRANSLATE_GLOSSARY)", code="bad_glossary") from None
         log.error("%s; the last good version of the file is used", error.detail)
     return _last_good[path]
 

@@ -13,9 +13,12 @@ _ABBREVIATIONS = frozenset(
     "ing gal rtoa andriamatoa ra ny i.e e.g a.m p.m".split()
 )
 """Words whose full stop ends no sentence, unless the next word could not follow otherwise."""
-_END = re.compile(r"[.!?…]+(?:[ \u00a0\u202f]?»)?[\"'”’)\]]*(?=\s)|[。！？।॥؟۔።]+[」』”’）]*")
+_END = re.compile(r"[.!?…]+(?:[ \u00a0\u202f]?»)?[\"'”’)\]]*(?=\s|$)|[。！？।॥؟۔።]+[」』”’）]*")
 _LINE_BREAK = re.compile(r"\s*(?:\r\n|[\r\n\u2028\u2029\x0b\x0c])\s*")
 _SOFT_BREAK = re.compile(r"(?<=[,;:—–)\]、，；])\s*|\s+(?=[(\[—–])")
+
+
+_QUOTED = re.compile('(["“„«][ \u00a0\u202f]?)([^"“”„«»]+?)([ \u00a0\u202f]?["”“»][.!?…]*)')
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,13 @@ def _sentences(line: str) -> list[Part]:
 
 
 def _trimmed(text: str) -> list[Part]:
-    """A sentence without the blanks and bullets around it, which become parts of their own."""
+    """A sentence without the blanks, bullets and quotation marks around it, which become parts of their own."""
     match = re.fullmatch(r"(\s*(?:(?:[-*•–—#>]+|\d{1,3}[.)])\s+)*)(.*?)(\s*)", text, re.DOTALL)
     assert match
     before, core, after = match.groups()
+    if quoted := _QUOTED.fullmatch(core):
+        opening, core, closing = quoted.groups()
+        before, after = before + opening, closing + after
     parts = [Part(before, False), Part(core, has_words(core)), Part(after, False)]
     return [part for part in parts if part.text]
 

@@ -21,6 +21,14 @@ def _split(value: object) -> object:
 
 Words = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 """A list written as `a,b,c` in the environment."""
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+DEFAULT_HOME = "~/.local/share/milo"
+Home = Annotated[
+    Path, BeforeValidator(lambda path: path or DEFAULT_HOME), AfterValidator(lambda path: path.expanduser().absolute())
+]
+"""A folder; empty is the default, and not wherever the command was started."""
 
 
 class Settings(BaseSettings):
@@ -29,9 +37,7 @@ class Settings(BaseSettings):
     # --- where things are ---
     env: Literal["development", "production"] = "development"
     """`production` refuses the default API key."""
-    home: Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())] = Path(
-        "~/.local/share/milo"
-    ).expanduser()
+    home: Home = Path(DEFAULT_HOME).expanduser()
     """Everything at rest: ledger, blobs, results, models, logs."""
     database_url: str | None = None
     """SQLAlchemy URL of the ledger. Default: SQLite in `home`. `postgresql+psycopg://…` for several machines."""
@@ -63,54 +69,54 @@ class Settings(BaseSettings):
     addresses are not counted, so a proxy here has to send `X-Forwarded-For`."""
     wrong_key_limit: str = "30/minute"
     """Wrong keys that one address may show to one API process before it may try no further one; empty: no limit."""
-    max_upload_bytes: int = 2 * 1024**3
+    max_upload_bytes: Count = 2 * 1024**3
     """Largest multipart or blob upload."""
-    max_body_bytes: int = 48 * 1024**2
+    max_body_bytes: Count = 48 * 1024**2
     """Largest JSON body (base64 audio included)."""
-    max_audio_s: float = 6 * 3600 + 600
+    max_audio_s: Positive = 6 * 3600 + 600
     """Longest recording accepted."""
-    decode_memory_bytes: int = 1024**3
+    decode_memory_bytes: Count = 1024**3
     """Memory that decoding one recording may take; a file that needs more is refused."""
     decode_cpu_s: float = Field(60, ge=1)
     """CPU time that decoding half a minute of audio may take; a file that needs more is refused."""
-    max_batch_items: int = 20_000
-    max_queued_jobs: int = 200_000
+    max_batch_items: Count = 20_000
+    max_queued_jobs: Count = 200_000
     """Jobs one key may have queued; above it 429."""
-    wait_s: float = 30
+    wait_s: NotNegative = 30
     """How long a blocking request waits by default, before it becomes a 202."""
-    max_wait_s: float = 300
+    max_wait_s: NotNegative = 300
     audio_roots: Words = []
     """Folders (or fsspec URL prefixes) whose files may be named by path in a request. Comma separated."""
     webhook_allow: Words = []
     """Host names, addresses or CIDR blocks that callbacks may reach although they are private."""
-    webhook_timeout_s: float = 20
+    webhook_timeout_s: Positive = 20
     webhook_secret: str | None = None
     """Signs the webhooks of the operator's jobs: `whsec_…`. Default: made once, kept in `home`/secrets."""
-    idempotency_ttl_s: float = 24 * 3600
+    idempotency_ttl_s: Positive = 24 * 3600
 
     # --- the queue ---
     share_card: bool = False
     """Let several GPU workers on this machine use one card. Without it the second one is refused."""
-    lease_s: float = 15
+    lease_s: Positive = 15
     """A running job that is not renewed for this long belongs to nobody."""
-    slice_s: float = 30
+    slice_s: Positive = 30
     """How long one job holds the GPU worker before it gives way to its equals."""
-    floor_s: float = 60
+    floor_s: NotNegative = 60
     """Work that has waited this long because work of higher priority never ends gets a turn all the same."""
-    floor_slice_s: float = 2
+    floor_slice_s: Positive = 2
     """How long that turn is, at most."""
-    max_attempts: int = 3
-    reconcile_s: float = 2
+    max_attempts: Count = 3
+    reconcile_s: Positive = 2
     """Beat: how often rows are compared with messages."""
-    lost_after_s: float = 5
+    lost_after_s: NotNegative = 5
     """A queued row whose message is older than this and nowhere is published again."""
-    hard_limit_s: int = 900
+    hard_limit_s: Count = 900
     """Celery's hard time limit of one slice: a hung engine is killed then."""
-    decode_ahead_s: float = 4 * 3600
+    decode_ahead_s: Positive = 4 * 3600
     """Seconds of decoded audio that may wait for the GPU (115 MB an hour)."""
-    cpu_concurrency: int = 2
-    archive_concurrency: int = 1
-    retention_days: float = 30
+    cpu_concurrency: Count = 2
+    archive_concurrency: Count = 1
+    retention_days: NotNegative = 30
     """Finished jobs, their results and unused blobs are removed after this. 0 keeps all."""
 
     # --- models ---
@@ -125,7 +131,7 @@ class Settings(BaseSettings):
     """`espeak` (embedded), or a VITS/MMS-TTS model: a name in the registry, a hub id, or a folder."""
     tts_voice: str = ""
     """Voice when a request names none; empty: the engine's own."""
-    tts_max_chars: int = 500
+    tts_max_chars: Count = 500
     """Longest text of one speech request, in characters."""
     number_order: Literal["modern", "traditional"] = "modern"
     """How numbers are spoken in Malagasy: largest first, or units first."""
@@ -142,15 +148,15 @@ class Settings(BaseSettings):
     translate_cache_s: float = Field(7 * 24 * 3600, ge=0)
     """How long a translation is remembered in Redis; 0: not at all."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    cpu_threads: int = 0
+    cpu_threads: int = Field(0, ge=0)
     """Threads of an engine on the CPU; 0: all cores."""
-    batch_windows: int = 16
+    batch_windows: Count = 16
     """Most windows in one batch of the STT engine."""
-    vram_budget_gb: float = 0
+    vram_budget_gb: NotNegative = 0
     """GB (10^9 bytes) that loaded models may take together; 0: nine tenths of the card (of RAM without one)."""
-    model_ttl_s: float = 900
+    model_ttl_s: NotNegative = 900
     """Unload a model that was not used for this long; 0: never."""
-    load_cooldown_s: float = 30
+    load_cooldown_s: NotNegative = 30
     """After a failed load, requests for that model fail at once for this long."""
     hf_token: str | None = Field(None, validation_alias=AliasChoices("MILO_HF_TOKEN", "HF_TOKEN"))
     hf_endpoint: str = Field("https://huggingface.co", validation_alias=AliasChoices("MILO_HF_ENDPOINT", "HF_ENDPOINT"))
@@ -171,7 +177,7 @@ class Settings(BaseSettings):
     """Layers of the local model on the GPU; -1: all of them."""
     chat_context_tokens: int = Field(4096, ge=0)
     """Tokens of conversation that the local model sees, its answer included; 0: what it was trained for."""
-    chat_max_chars: int = 8000
+    chat_max_chars: Count = 8000
     """Longest message accepted."""
     chat_max_tokens: int = Field(512, ge=1)
     """Longest answer."""

@@ -42,11 +42,13 @@ class Said:
 class Speaker:
     """The worker's end. A Redis that is away costs the listeners, not the job."""
 
-    def __init__(self, settings: Settings, job_id: str) -> None:
+    def __init__(self, settings: Settings, job_id: str, *, begin: bool = True) -> None:
+        """`begin`: an attempt starts; without, something is told of a job that still waits."""
         self._client = redis_client(settings.redis_url)
         self._key = _key(job_id)
         self._started = time.monotonic()
-        self.say("start")
+        if begin:
+            self.say("start")
 
     def say(self, event: str, data: dict[str, Any] | None = None, blob: bytes = b"") -> None:
         """Add an entry; `ms` since the start of this attempt is added to its data."""

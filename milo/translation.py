@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from milo.settings import Settings
 
 log = logging.getLogger(__name__)
 PREFIX = "milo:translation:"
+_UNSEEN = re.compile("[\u00ad\u200b\u2060\ufeff]")
+"""Soft hyphens and blanks of no width, as copied from web pages: inside a word they make another one of it."""
 
 
 class Engine(Protocol):
@@ -71,7 +74,8 @@ def check_text(settings: Settings, text: str) -> str:
         )
     if all(unicodedata.category(character)[0] in "ZC" for character in text):
         raise Invalid("there is no text to translate: it is empty or blank", code="empty_text")
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return _UNSEEN.sub("", whole)
 
 
 def check_languages(languages: dict[str, str], source: str, target: str) -> tuple[str, str]:

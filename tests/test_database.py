@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from milo.database import writing
-from milo.errors import Conflict, NotFound, Unavailable
+from milo.database import connect, writing
+from milo.errors import Conflict, Invalid, NotFound, Unavailable
 from milo.jobs import NewJob
 from milo.ledger import Ledger
 from milo.schema import jobs
@@ -30,6 +30,13 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 def file_of(ledger: Ledger) -> Path:
     return ledger.settings.home / "ledger.sqlite3"
+
+
+@pytest.mark.parametrize("url", ["foo", "nosuch://ana:hunter2@db/milo", "mysql://ana:hunter2@db/milo"])
+def test_a_url_of_no_database_is_told_without_its_password(url: str) -> None:
+    with pytest.raises(Invalid, match="MILO_DATABASE_URL") as caught:
+        connect(url)
+    assert "hunter2" not in caught.value.detail
 
 
 def test_a_backup_put_in_the_place_of_the_file_counts_at_once(ledger: Ledger, tmp_path: Path) -> None:

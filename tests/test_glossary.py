@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from milo.errors import Invalid
+from milo.errors import Invalid, ModelUnavailable
 from milo.glossary import Glossary, Piece, current_glossary, read_glossary
 
 MG, FR, EN = "plt_Latn", "fra_Latn", "eng_Latn"
@@ -104,7 +104,7 @@ def test_a_line_that_is_wrong_is_named(tmp_path: Path, name: str, content: str, 
 
 
 def test_a_file_that_is_not_there_or_not_utf8_is_named(tmp_path: Path) -> None:
-    with pytest.raises(Invalid, match="can't be read"):
+    with pytest.raises(ModelUnavailable, match="can't be read.*MILO_TRANSLATE_GLOSSARY"):
         current_glossary(tmp_path / "none.tsv")
     (tmp_path / "a.tsv").write_bytes(b"mg\tfr\nveloma\t\xe9\n")
     with pytest.raises(Invalid, match="UTF-8"):

@@ -13,7 +13,7 @@ def _sentences(text: str) -> list[str]:
     return [part.text for part in sentences.split(text) if part.is_sentence]
 
 
-@given(st.text(alphabet="aBé .!?…\n\r\t-•1)\"'»M。；", max_size=80))
+@given(st.text(alphabet="aBé .!?…\n\r\t-•1)\"'«“”»M。；", max_size=80))
 def test_the_parts_joined_are_the_text(text: str) -> None:
     assert "".join(part.text for part in sentences.split(text)) == text
 
@@ -32,7 +32,11 @@ def test_both_halves_are_shorter_and_joined_they_are_the_sentence(text: str) -> 
         ("Avy any J. Rabe izy. Eny.", ["Avy any J. Rabe izy.", "Eny."]),
         ("Il coûte 3.50 euros. Oui.", ["Il coûte 3.50 euros.", "Oui."]),
         ("Euh... bon. D'accord.", ["Euh... bon.", "D'accord."]),
-        ("« Bonjour ! » Il part.", ["« Bonjour ! »", "Il part."]),
+        ("« Bonjour ! » Il part.", ["Bonjour !", "Il part."]),
+        ("« Bonjour ! »", ["Bonjour !"]),
+        ("«Eny». Salama", ["Eny", "Salama"]),
+        ('"Aiza ny tsena?"', ["Aiza ny tsena?"]),
+        ("“Eny” hoy izy “fa tsia”", ["“Eny” hoy izy “fa tsia”"]),
         ("1. Salama\n2. Veloma", ["Salama", "Veloma"]),
         ("你好。再见。", ["你好。", "再见。"]),
         ("", []),

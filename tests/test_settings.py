@@ -37,6 +37,23 @@ def test_home_may_be_written_with_a_tilde(monkeypatch: pytest.MonkeyPatch) -> No
     assert Settings(_env_file=None).home == Path.home() / "somewhere"
 
 
+def test_an_empty_home_is_the_default_and_not_the_working_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILO_HOME", "")
+    assert Settings(_env_file=None).home == Path.home() / ".local/share/milo"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("lease_s", "0"), ("lease_s", "nan"), ("slice_s", "-1"), ("retention_days", "-1"), ("tts_max_chars", "0")],
+)
+def test_a_value_that_no_milo_could_work_with_is_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"MILO_{name.upper()}", value)
+    with pytest.raises(ValidationError, match=name):
+        Settings(_env_file=None)
+
+
 def test_a_list_is_written_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MILO_AUDIO_ROOTS", "/a, /b,,")
     assert Settings(_env_file=None).audio_roots == ["/a", "/b"]

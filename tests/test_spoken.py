@@ -55,14 +55,21 @@ NUMBERS = [
     ("5'000", "dimy arivo"),
     ("2000000000000", "roa arivo lavitrisa"),
     ("COVID-19", "COVID sivy ambin'ny folo"),
+    ("v1.2.3", "ve iray teboka roa teboka telo"),
+    (">10", "ambony noho ny folo"),
+    ("1,2 Mds", "iray faingo roa lavitrisa"),
 ]
 TELEPHONES = [
+    ("(020) 22 123 45", "aotra roa aotra, roa roa, iray roa telo, efatra dimy"),
     ("034 12 345 67", "aotra telo efatra, iray roa, telo efatra dimy, enina fito"),
     ("0341234567", "aotra telo efatra iray roa telo efatra dimy enina fito"),
     ("+261 34 12 345 67", "ampiana roa enina iray, telo efatra, iray roa, telo efatra dimy, enina fito"),
     ("032-11-222-33", "aotra telo roa, iray iray, roa roa roa, telo telo"),
 ]
 DATES = [
+    ("2024/05/12", "roa ambin'ny folo Mey roa arivo efatra amby roapolo"),
+    ("05/2024", "Mey roa arivo efatra amby roapolo"),
+    ("n° 12/2024", "laharana roa ambin'ny folo amin'ny roa arivo efatra amby roapolo"),
     ("01/02/2024", "voalohany Febroary roa arivo efatra amby roapolo"),
     ("12/25/2023", "dimy amby roapolo Desambra roa arivo telo amby roapolo"),
     ("2024-02-03", "telo Febroary roa arivo efatra amby roapolo"),
@@ -77,6 +84,11 @@ DATES = [
     ),
 ]
 TIMES = [
+    ("24h/24, 7j/7", "efatra amby roapolo ora amin'ny efatra amby roapolo, fito andro amin'ny fito"),
+    ("1h30mn45s", "iray ora sy telopolo minitra sy dimy amby efapolo segondra"),
+    ("3:05 PM", "dimy ambin'ny folo ora sy dimy minitra"),
+    ("12:15 a.m.", "aotra ora sy dimy ambin'ny folo minitra"),
+    ("2'30\"", "roa telopolo"),
     ("14:30", "efatra ambin'ny folo ora sy telopolo minitra"),
     ("14h30", "efatra ambin'ny folo ora sy telopolo minitra"),
     ("9 h 15", "sivy ora sy dimy ambin'ny folo minitra"),
@@ -86,6 +98,11 @@ TIMES = [
     ("Jaona 3:16", "Jaona toko telo andininy enina ambin'ny folo"),
 ]
 MONEY = [
+    ("-500 Ar", "miiba dimanjato ariary"),
+    ("Ar -500", "miiba dimanjato ariary"),
+    ("-$5", "miiba dimy dolara"),
+    ("15kAr", "dimy ambin'ny folo arivo ariary"),
+    ("100 Fmg", "zato faranka malagasy"),
     ("5 000 Ar", "dimy arivo ariary"),
     ("Ar 5.000", "dimy arivo ariary"),
     ("5,000 Ariary", "dimy arivo ariary"),
@@ -98,6 +115,11 @@ MONEY = [
     ("20 USD", "roapolo dolara"),
 ]
 MEASURES = [
+    ("1m50", "iray metatra sy dimampolo santimetatra"),
+    ("1m75cm", "iray metatra sy dimy amby fitopolo santimetatra"),
+    ("1/4 kg", "ampahefany kilao"),
+    ("½ l", "antsasany litatra"),
+    ("10 000 Ar/2 kg", "iray alina ariary na roa kilao"),
     ("50%", "dimampolo isan-jato"),
     ("12,5 %", "roa ambin'ny folo faingo dimy isan-jato"),
     ("5 km", "dimy kilometatra"),
@@ -184,6 +206,12 @@ FRENCH = [
     ("5 000 Ar", "cinq mille ariary"),
     ("12,50 €", "douze euros cinquante centimes"),
     ("3 M€", "trois millions d'euros"),
+    ("1 000 000 €", "un million d'euros"),
+    ("2 000 000 km", "deux millions de kilomètres"),
+    ("15 kAr", "quinze mille ariary"),
+    ("1/4 kg", "un quart de kilo"),
+    ("1/2 kg", "un demi kilo"),
+    ("24h/24 et 7j/7", "vingt-quatre heures sur vingt-quatre et sept jours sur sept"),
     ("3,75 m", "trois virgule soixante-quinze mètres"),
     ("1 t", "une tonne"),
     ("14h30", "quatorze heures trente"),

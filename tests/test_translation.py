@@ -59,6 +59,10 @@ def test_a_lone_surrogate_becomes_a_letter_that_can_be_encoded(settings: Setting
     assert translation.check_text(settings, "a\ud800b😀").encode() == "a\ufffdb😀".encode()
 
 
+def test_what_can_not_be_seen_inside_a_word_is_left_out(settings: Settings) -> None:
+    assert translation.check_text(settings, "tse\u00adna \u200btsena\ufeff") == "tsena tsena"
+
+
 @pytest.mark.parametrize(("source", "target"), [("mg", "mg"), ("mg", "plt_Latn"), ("FR", "fr-FR")])
 def test_the_same_language_twice_is_refused(settings: Settings, source: str, target: str) -> None:
     with pytest.raises(Invalid) as error:

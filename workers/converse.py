@@ -9,17 +9,12 @@ import time
 from collections.abc import Generator
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from milo.audio import SAMPLE_RATE_HZ, stream
 from milo.encode import encode
-from milo.engines.base import DecodeOptions, Samples, Transcriber, WindowText
 from milo.jobs import ConversePayload, Progress
 from milo.sessions import Sessions
-from milo.speech import plan_windows, speech_in
 from milo.streams import Speaker
 from workers import engines
+from workers.hearing import ears, transcript
 from workers.replying import Mouth, reply_to, take_turn
 from workers.work import Done, Held
 
@@ -35,11 +30,9 @@ def run(held: Held) -> Generator[Progress, None, Done]:
     def since_ms() -> int:
         return round((time.monotonic() - started) * 1000)
 
-    heard = _hear(held, payload)
-    text = " ".join(part.text for part in heard if part.text).strip()
-    language = payload.language or (heard[0].language if text else None)
-    confidence = _confidence(heard)
-    speaker.say("transcript", {"text": text, "language": language, "confidence": confidence, "final": True})
+    heard = transcript(ears().hear(held), payload.language)
+    text, language, confidence = heard["text"], heard["language"], heard["confidence"]
+    speaker.say("transcript", heard)
     times = {"transcript_ms": since_ms()}
     yield Progress(done=1, unit="steps")
     result: dict[str, Any] = {"transcript": text, "language": language, "confidence": confidence, "reply": ""}
@@ -62,11 +55,13 @@ def run(held: Held) -> Generator[Progress, None, Done]:
             for _ in mouth.hear(piece):
                 times.setdefault("audio_ms", since_ms())
                 yield Progress(done=2, unit="steps")
+                yield from _listen(held, mouth, since_ms() - times["audio_ms"])
             yield Progress(done=2, unit="steps")
         speaker.say("reply_text", {"text": reply.text.strip()})
         for _ in mouth.hear("", last=True):
             times.setdefault("audio_ms", since_ms())
             yield Progress(done=3, unit="steps")
+            yield from _listen(held, mouth, since_ms() - times["audio_ms"])
         turn.finish(reply.exchange())
         engines.report(held.settings, held.claim.worker)
         audio, rate_hz = mouth.audio(), synth.sample_rate_hz
@@ -77,27 +72,7 @@ def run(held: Held) -> Generator[Progress, None, Done]:
         return Done(result, file=file, models={"chat": reply.model, "tts": synth.name})
 
 
-def _hear(held: Held, payload: ConversePayload) -> list[WindowText]:
-    with held.files.open_audio(payload.source) as file:
-        blocks = list(stream(file, max_s=held.settings.max_audio_s))
-    with engines.transcriber(held.settings, payload.stt_model) as engine:
-        windows = windows_of(np.concatenate(blocks), engine)
-        return engine.transcribe(windows, DecodeOptions(language=payload.language, word_timestamps=False))
-
-
-def windows_of(pcm: npt.NDArray[np.int16], engine: Transcriber) -> list[Samples]:
-    """An utterance as the engine hears it best: whole, or, where it is long for the model, cut as a recording is."""
-    whole: Samples = pcm.astype(np.float32) / np.float32(32768)
-    if len(pcm) <= engine.pack_window_s * SAMPLE_RATE_HZ:
-        return [whole]
-    speech = speech_in(pcm)
-    plan = plan_windows(speech, pack_window_s=engine.pack_window_s, max_window_s=engine.max_window_s)
-    longest = int(engine.max_window_s * SAMPLE_RATE_HZ)
-    return [speech.samples(window.start_s, window.end_s) for window in plan] or [
-        whole[start : start + longest] for start in range(0, len(whole), longest)
-    ]
-
-
-def _confidence(heard: list[WindowText]) -> float | None:
-    logprobs = [part.avg_logprob for part in heard if part.text]
-    return round(float(np.exp(np.mean(logprobs))), 4) if logprobs else None
+def _listen(held: Held, mouth: Mouth, playing_ms: int) -> Generator[Progress, None, None]:
+    """To others, while the person here listens to what was spoken."""
+    for _ in ears().hear_waiting(held, mouth.spoken_s() - playing_ms / 1000):
+        yield Progress(done=3, unit="steps")

@@ -16,6 +16,7 @@ from milo import metrics, models
 from milo.chat import Mode, Source
 from milo.engines.base import ChatModel, Synthesizer, Transcriber, Translator
 from milo.engines.residency import Residency, budget_of
+from milo.errors import MiloError
 from milo.models import ResolvedModel
 from milo.queue import redis_client
 from milo.settings import Settings
@@ -65,9 +66,21 @@ def _resident(model: str, key: str, load: Callable[[], T]) -> Iterator[T]:
 def transcriber(settings: Settings, name: str) -> Iterator[Transcriber]:
     """The STT engine for a model name, as its `current` pointer stands now: a deploy takes effect at the next job."""
     model = models.ensure(settings, name)
-    key = f"stt:{settings.stt_engine}:{model.name}@{model.version}"
-    with _resident(model.name, key, lambda: load_transcriber(settings, model)) as engine:
+    with _resident(model.name, _stt_key(settings, model), lambda: load_transcriber(settings, model)) as engine:
         yield engine
+
+
+def is_loaded(settings: Settings, name: str) -> bool:
+    """Whether the STT engine for a model name is in memory as it would serve now."""
+    try:
+        key = _stt_key(settings, models.resolve(settings, name))
+    except MiloError:
+        return False
+    return any(entry.key == key for entry in residency().loaded())
+
+
+def _stt_key(settings: Settings, model: ResolvedModel) -> str:
+    return f"stt:{settings.stt_engine}:{model.name}@{model.version}"
 
 
 @contextmanager

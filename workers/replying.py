@@ -105,6 +105,10 @@ class Mouth:
             if error.code != "nothing_to_speak":  # a smiley alone has no sound
                 raise
 
+    def spoken_s(self) -> float:
+        """How long it is, so far."""
+        return sum(map(len, self.chunks)) / self._synth.sample_rate_hz
+
     def audio(self) -> Samples:
         """All that was spoken."""
         return np.concatenate(self.chunks) if self.chunks else np.zeros(0, np.float32)

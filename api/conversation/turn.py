@@ -244,6 +244,8 @@ class Turn:
 
     async def _transcript(self, data: dict[str, Any]) -> None:
         final = bool(data.get("final", True))
+        if final and self._told:  # it was heard ahead of its turn
+            return
         if final:
             self._first("transcript_ms")
             self._told = True

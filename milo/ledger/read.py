@@ -10,7 +10,7 @@ from sqlalchemy import Select, and_, func, select
 from milo.database import reading
 from milo.errors import NotFound
 from milo.jobs import PRIORITIES, QUEUES, Batch, Job, State
-from milo.ledger.store import Store, job_from
+from milo.ledger.store import READABLE, Store, job_from
 from milo.schema import batches, jobs
 
 
@@ -54,6 +54,16 @@ class Reading(Store):
             query = query.where(jobs.c.id < before)
         with reading(self.engine) as connection:
             return [job_from(row) for row in connection.execute(query)]
+
+    def first_waiting(self, queue: str, kind: str, limit: int) -> list[Job]:
+        """Jobs of one queue and kind that wait and have never begun, the oldest first."""
+        waiting = and_(
+            jobs.c.queue == queue, jobs.c.state == "queued", jobs.c.kind == kind, jobs.c.started_at.is_(None)
+        )
+        mine = and_(waiting, jobs.c.published_at.is_not(None), jobs.c.cancel_requested.is_(False), READABLE)
+        with reading(self.engine) as connection:
+            found = connection.execute(select(jobs).where(mine).order_by(jobs.c.published_at).limit(limit))
+            return [job_from(row) for row in found]
 
     def batch_jobs(self, batch_id: str, after: int = -1, limit: int = 500) -> list[Job]:
         """Jobs of a batch in the order they were given."""

@@ -22,18 +22,30 @@ CURRENCIES = {
 }
 
 
+SIGN = r"(?<![\w.,])(?<!\d )([-+])?"
+"""Where a quantity may begin, and its sign."""
+
+
+def _signed(sign: str | None, w: Wording) -> str:
+    return {"-": f"{w.minus} ", "+": f"{w.plus} "}.get(sign or "", "")
+
+
 def amounts(w: Wording, order: NumberOrder) -> Rules:
     codes = "|".join(f"(?:{pattern})" for pattern in CURRENCIES)
-    scale = r"(?: ?(k|K|M|B|bn|Mds?|Mrds?|tapitrisa|lavitrisa|millions?|milliards?|billions?)(?![\w]))?"
+    scales = "k|K|M|B|bn|Mds?|Mrds?|tapitrisa|lavitrisa|millions?|milliards?|billions?"
+    scale = rf"(?: ?({scales})(?:(?!\w)|(?={codes})))?"
     per = r"(?: ?/ ?([A-Za-zμ°]{1,9}[23]?)(?!\w))?"
 
-    def amount(number: str, scaled: str | None, code: str, unit: str | None) -> str:
+    def amount(sign: str, number: str, scaled: str | None, code: str, unit: str | None) -> str:
+        return _signed(sign, w) + unsigned(number, scaled, code, unit)
+
+    def unsigned(number: str, scaled: str | None, code: str, unit: str | None) -> str:
         money, figure = w.money[code], read(number, w, money=True)
         figure = replace(figure, grouped=True)
         suffix = f" {w.per} {_unit_one(unit, w)}" if unit else ""
         if scaled:
-            said = f"{in_words(figure, w, order)} {_scale(scaled, figure, w)} {money.many}{suffix}"
-            return re.sub(r"\bde (?=[aeiouéè])", "d'", said) if w.language == "fr" else said
+            counted = money.many if scaled in ("k", "K") else _of(money.many, w)
+            return f"{in_words(figure, w, order)} {_scale(scaled, figure, w)} {counted}{suffix}"
         if money.cents and len(figure.decimals) == 2 and not figure.decimals.startswith("00"):
             whole = Figure(figure.whole, grouped=figure.grouped)
             return f"{_count(whole, code, (money.one, money.many), w, order)} {_cents(figure, money, w, order)}{suffix}"
@@ -41,14 +53,14 @@ def amounts(w: Wording, order: NumberOrder) -> Rules:
         return _count(figure, code, (money.one, money.many), w, order) + suffix
 
     def after(m: Match) -> str:
-        return amount(m[1], m[2], _code(m[3]), m[4])
+        return amount(m[1], m[2], m[3], _code(m[4]), m[5])
 
     def before(m: Match) -> str:
-        return amount(m[2], m[3], _code(m[1]), m[4])
+        return amount(m[1] or m[3], m[4], m[5], _code(m[2]), m[6])
 
     return [
-        (rf"(?<![\w.,])(?<!\d )({NUMBER}){scale} ?({codes})(?![\w$€]){per}", after),
-        (rf"(?<![\w])({codes})\.? ?({NUMBER}){scale}(?!\w){per}", before),
+        (rf"{SIGN}({NUMBER}){scale} ?({codes})(?![\w$€]){per}", after),
+        (rf"(?<![\w])([-+])?({codes})\.? ?([-+])?({NUMBER}){scale}(?!\w){per}", before),
     ]
 
 
@@ -70,8 +82,14 @@ def _scale(written: str, figure: Figure, w: Wording) -> str:
     if written in ("k", "K"):
         return w.thousand
     pair = w.million if re.fullmatch(r"M|millions?|tapitrisa", written) else w.billion
-    said = pair[1] if figure.plural else pair[0]
-    return f"{said} {w.of}".strip()
+    return pair[1] if figure.plural else pair[0]
+
+
+def _of(counted: str, w: Wording) -> str:
+    """What "deux millions" are of."""
+    if w.of.endswith("e") and counted[0] in "aeiouéèh":
+        return f"{w.of[:-1]}'{counted}"
+    return f"{w.of} {counted}".strip()
 
 
 def _count(figure: Figure, key: str, names: tuple[str, str], w: Wording, order: NumberOrder) -> str:
@@ -79,7 +97,9 @@ def _count(figure: Figure, key: str, names: tuple[str, str], w: Wording, order: 
     if key in w.feminine and not figure.decimals:
         words = re.sub(r"\bun$", "une", words)
     several = not figure.one if w.language == "en" else figure.plural
-    return f"{words} {names[1] if several else names[0]}"
+    name = names[1] if several else names[0]
+    million = not figure.decimals and words.endswith((*w.million, *w.billion))
+    return f"{words} {_of(name, w) if million else name}"
 
 
 def _unit_one(unit: str, w: Wording) -> str:
@@ -88,21 +108,29 @@ def _unit_one(unit: str, w: Wording) -> str:
 
 def measures(w: Wording, order: NumberOrder) -> Rules:
     units = "|".join(sorted(map(re.escape, w.units), key=len, reverse=True))
-    sign = r"(?<![\w.,])(?<!\d )([-+])?"
-
-    def signed(m: Match) -> str:
-        return {"-": f"{w.minus} ", "+": f"{w.plus} "}.get(m[1] or "", "")
 
     def measure(m: Match) -> str:
-        said = signed(m) + _count(read(m[2], w), m[3], w.units[m[3]], w, order)
+        said = _signed(m[1], w) + _count(read(m[2], w), m[3], w.units[m[3]], w, order)
         return f"{said} {w.per} {_unit_one(m[4], w)}" if m[4] else said
 
+    def part(m: Match) -> str:
+        said, unit = w.fractions.get((int(m[1]), int(m[2]))), w.units[m[3]][0]
+        return f"{said} {unit if m[2] == '2' else _of(unit, w)}" if said else m[0]
+
     def percent(m: Match) -> str:
-        return f"{signed(m)}{in_words(read(m[2], w), w, order)} {w.percent if m[3] == '%' else w.per_mille}"
+        return f"{_signed(m[1], w)}{in_words(read(m[2], w), w, order)} {w.percent if m[3] == '%' else w.per_mille}"
+
+    def height(m: Match) -> str:
+        metres, rest = (
+            _count(Figure(str(int(m[n]))), unit, w.units[unit], w, order) for n, unit in ((1, "m"), (2, "cm"))
+        )
+        return f"{metres} {w.signs['&']} {rest}" if w.language == "mg" else f"{metres} {rest}"
 
     return [
-        (rf"{sign}({NUMBER}) ?([%‰])", percent),
-        (rf"{sign}({NUMBER}) ?({units})(?:/({units}))?(?![\w/°]|'\w)", measure),
+        (rf"{SIGN}({NUMBER}) ?([%‰])", percent),
+        (r"(?<![\w.,])(\d{1,2})m(\d{2})(?:cm)?(?!\w)", height),
+        (rf"(?<![\w/.,])(\d)[/⁄](\d{{1,2}}) ?({units})(?![\w/°]|'\w)", part),
+        (rf"{SIGN}({NUMBER}) ?({units})(?:/({units}))?(?![\w/°]|'\w)", measure),
     ]
 
 
@@ -143,15 +171,14 @@ def sums(w: Wording, order: NumberOrder) -> Rules:
         return w.fractions[top, bottom]
 
     def plain(m: Match) -> str:
-        minus = f"{w.minus} " if m[1] == "-" else f"{w.plus} " if m[1] == "+" else ""
-        return f"{minus}{in_words(read(m[2], w), w, order)}"
+        return f"{_signed(m[1], w)}{in_words(read(m[2], w), w, order)}"
 
     grouped = r"(?!\d{1,3}(?:\.\d{3})+(?![\d.])|\d{1,3}(?:,\d{3})+(?![\d,]))"
     return [
+        (r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", lambda m: " "),
         (rf"(?<![\d.,]){grouped}\d{{1,18}}(?:\.\d{{1,18}}){{2,}}(?!\d)", version),
         (rf"(?<![\d.,]){grouped}\d{{1,18}}(?:,\d{{1,18}}){{2,}}(?!\d)", version),
         (r"(?<![\d/.,])(\d{1,6}) ?[/⁄] ?(\d{1,6})(?![\d/]|[.,]\d)", fraction),
         (r"(?<=\d) - (?=\d)", lambda m: f" {w.minus_sign} "),
-        (r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", lambda m: " "),
         (rf"(?:(?<![\w.,)])([-+]))?({NUMBER})", plain),
     ]

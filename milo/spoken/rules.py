@@ -90,15 +90,18 @@ def _dates(w: Wording, order: NumberOrder) -> Rules:
         return f"{said} {w.year(_full_year(year), order)}" if year else said
 
     def iso(m: Match) -> str:
-        if not _is_date(int(m[3]), int(m[2])):
+        if not _is_date(int(m[4]), int(m[3])):
             return m[0]
-        return f"{say(int(m[3]), int(m[2]), m[1])} {m[4] or ''}".rstrip()
+        return f"{say(int(m[4]), int(m[3]), m[1])} {m[5] or ''}".rstrip()
 
     def slashed(m: Match) -> str:
         day, month = int(m[1]), int(m[3])
         if not _is_date(day, month) and _is_date(month, day):
             day, month = month, day
         return say(day, month, m[4]) if _is_date(day, month) else m[0]
+
+    def month_of(m: Match) -> str:
+        return f"{w.months[int(m[1]) - 1]} {w.year(int(m[2]), order)}"
 
     names = "|".join(sorted(map(re.escape, {*w.month_names, *(n.lower() for n in w.months)}), key=len, reverse=True))
 
@@ -121,8 +124,9 @@ def _dates(w: Wording, order: NumberOrder) -> Rules:
         ),
     ]
     return [
-        (r"(?<![\d-])(\d{4})-(\d{2})-(\d{2})(?:[T ](\d{2}:\d{2})(?::\d{2}(?:\.\d+)?)?Z?)?(?![\d-])", iso),
+        (r"(?<![\d/-])(\d{4})([-/])(\d{2})\2(\d{2})(?:[T ](\d{2}:\d{2})(?::\d{2}(?:\.\d+)?)?Z?)?(?![\d/-])", iso),
         (r"(?<![\d/.-])(\d{1,2})([/.-])(\d{1,2})\2(\d{4}|\d{2})(?![\d/]|[.-]\d)", slashed),
+        (r"(?<![\d/.,°º#-])(?<![°º.] )(0?[1-9]|1[0-2])/((?:19|20)\d\d)(?![\d/]|[.,-]\d)", month_of),
         (r"(?<![\d/.,-])(\d{1,2})(/)(0\d)()(?![\d/]|[.,-]\d)", slashed),
         (r"(?<![\d/.,-])(0\d)(/)(1[0-2])()(?![\d/]|[.,-]\d)", slashed),
         (rf"(?i)(?<![\d/.,])(\d{{1,2}})(?:er|st|nd|rd|th)? ({names})\b\.?(?! *[({{])(?: (\d{{4}})\b)?", named),
@@ -141,7 +145,7 @@ def _full_year(year: str) -> int:
 def _ranges(w: Wording, order: NumberOrder) -> Rules:
     """5-10, 8h-12h, 2020–2024; more than two parts, or a leading zero, are a code and not a range."""
     return [
-        (r"(?<=\d)'(?=\d{3}(?!\d))", lambda m: " "),
+        (r"(?<=\d)'(?=\d{3}(?!\d))|(?<=\d)['\"]+(?![a-z])", lambda m: " "),
         (r"(?<![\w-])\d{1,18}(?:-\d{1,18}){2,20}(?![\w-])", lambda m: m[0].replace("-", " , ")),
         (r"(?<=\d)-(?=0\d+(?![\d:hH]))", lambda m: ", "),
         (r"(?<=\d) [-–—] (?=\d)(?![^\n]*=)", lambda m: f" {w.to} "),
@@ -156,9 +160,19 @@ def _times(w: Wording, order: NumberOrder) -> Rules:
     def say(m: Match) -> str:
         return w.clock(int(m[1]), int(m[2] or 0), int(m[3] or 0), order)
 
+    def half_day(m: Match) -> str:
+        return w.clock(int(m[1]) % 12 + (12 if m[3] in "pP" else 0), int(m[2] or 0), 0, order)
+
+    def always(m: Match) -> str:
+        unit = w.units.get(m[2].lower(), (m[2], m[2]))[1]
+        return f"{w.number(int(m[1]), order)} {unit} {w.out_of} {w.number(int(m[3]), order)}"
+
     hour = r"(?<![\d:.,])([01]?\d|2[0-4])"
+    english = r"(?<![\d:.,])(1[0-2]|[1-9]|0[1-9])(?:[:.]([0-5]\d))? ?([aApP])(?:\.[mM]\.|[mM]\b)"
     return [
-        (rf"{hour} ?[hH] ?([0-5]\d)(?: ?(?:min|mn|m)\b)?(?: ?([0-5]\d) ?s\b)?(?![\d\w])", say),
+        *([] if w.language == "en" else [(english, half_day)]),
+        (r"(?<![\w.,/])(\d{1,2}) ?([hHjJ]) ?/ ?(\d{1,2})(?![\w/])", always),
+        (rf"{hour} ?[hH] ?([0-5]\d)(?: ?(?:min|mn|m)(?![a-z]))?(?: ?([0-5]\d) ?s\b)?(?![\d\w])", say),
         (rf"{hour} ?[hH]()()(?!\w)", say),
         (rf"{hour}:([0-5]\d)(?::([0-5]\d))?(?![\d:])", say),
     ]
@@ -176,6 +190,7 @@ def _telephones(w: Wording, order: NumberOrder) -> Rules:
     return [
         (rf"(?<![\w+])\+(?:{_CODES})(?:[ .\-]?\(?\d{{1,9}}\)?){{2,6}}(?!\w)", say),
         (r"(?<![\w.,+-])(?<!\d )0\d{1,9}(?:[ .\-]\d{2,4}){1,5}(?![\w]|[.,]\d)", say),
+        (r"(?<![\w.,+-])\(0\d{1,3}\)(?:[ .\-]?\d{2,4}){2,5}(?![\w]|[.,]\d)", say),
         (r"(?<![\w.,])(?<!\d )0\d{7,14}(?![\w]|[.,]\d)", say),
     ]
 

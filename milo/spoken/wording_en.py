@@ -74,6 +74,7 @@ _UNITS = {
     "mL": "milliliter",
     "ha": "hectare",
     "h": "hour",
+    "j": "day",
     "hr": "hour",
     "hrs": "hour",
     "min": "minute",

@@ -84,6 +84,7 @@ _UNITS = {
     "mL": "millilitre",
     "ha": "hectare",
     "h": "heure",
+    "j": "jour",
     "min": "minute",
     "mn": "minute",
     "s": "seconde",
@@ -208,6 +209,8 @@ FR = Wording(
         (r"\b[Aa]v\.\s?J\.-?\s?C\b\.?", "avant Jésus-Christ"),
         (r"\b[Aa]p\.\s?J\.-?\s?C\b\.?", "après Jésus-Christ"),
         (r"\bAr\b\.?", "ariary"),
+        (r"\b[Ff]mg\b", "francs malgaches"),
+        (r"(?<=\d) ?Mr?ds?\b", " milliards"),
     ),
     letters=dict(
         zip(

@@ -101,6 +101,7 @@ _UNITS = {
     "mL": "mililitatra",
     "ha": "hektara",
     "h": "ora",
+    "j": "andro",
     "min": "minitra",
     "mn": "minitra",
     "s": "segondra",
@@ -240,6 +241,8 @@ MG = Wording(
         (r"\bi\.h\.", "izany hoe"),
         (r"\bAr\b\.?", "ariary"),
         (r"\bMGA\b", "ariary"),
+        (r"\b[Ff]mg\b", "faranka malagasy"),
+        (r"(?<=\d) ?Mr?ds?\b", " lavitrisa"),
     ),
     letters=dict(
         zip(

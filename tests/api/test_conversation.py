@@ -19,6 +19,7 @@ from milo.errors import EngineError
 from milo.ledger import Ledger
 from milo.sessions import Sessions
 from milo.settings import Settings
+from milo.streams import Speaker
 from tests.api.conftest import KEY, People
 from tests.conversation_worker import (
     RATE_HZ,
@@ -284,6 +285,20 @@ def test_an_interrupt_of_nothing_is_silent(worker: Worker, caller: Caller) -> No
     caller.send("text", text="Salama")
     caller.until("turn_end")
     assert "interrupted" not in caller.types()
+
+
+def test_a_transcript_that_came_ahead_of_the_turn_is_sent_once(
+    worker: Worker, caller: Caller, settings: Settings, ledger: Ledger
+) -> None:
+    worker.begin.clear()
+    caller.say(UTTERANCE)
+    wait_until(lambda: ledger.jobs(kind="converse") != [], "no job was made")
+    ahead = {"text": "Salama", "language": "mg", "confidence": 0.5, "final": True}
+    Speaker(settings, ledger.jobs(kind="converse")[0].id, begin=False).say("transcript", ahead)
+    assert caller.until("transcript", final=True)["text"] == "Salama"
+    worker.begin.set()
+    assert caller.until("turn_end")["outcome"] == "answered"
+    assert caller.types().count("transcript") == 1 and "interrupted" not in caller.types()
 
 
 def test_a_reply_that_starts_again_voids_what_came_before(worker: Worker, caller: Caller) -> None:

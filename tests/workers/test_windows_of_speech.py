@@ -6,7 +6,7 @@ import numpy as np
 
 from milo.engines.base import FakeTranscriber
 from tests.speech_factory import spoken
-from workers.converse import windows_of
+from workers.hearing import windows_of
 
 RATE_HZ = 16_000
 
