@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -116,8 +116,8 @@ def yesterday(folder: Path, scale: float, rng: random.Random) -> list[Row]:
             old = Load(field, 6, rng, f"old {number}")
             old.start()
             account(field, old.finish(), row, 120)
-            backup = folder / "backup.sqlite3"
-            with sqlite3.connect(file) as source, sqlite3.connect(backup) as target:
+            backup = folder / f"backup-{number}.sqlite3"  # into one that is there it would go by way of a journal
+            with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(backup)) as target:
                 source.backup(target)
             lost = Load(field, 6, rng, f"lost {number}")  # made after the backup: gone with it, and that is said
             lost.start()

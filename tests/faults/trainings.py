@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -185,3 +186,4 @@ def _filled(field: Field, made: Recipe, number: int, row: Row, rng: random.Rando
     _at(field, job_id, before + 1)
     row.recovery_s.append(time.monotonic() - started)
     _judge(field, job_id, row, wanted)
+    shutil.rmtree(run.path)  # else the checkpoints of a few trainings fill the small disk by themselves
