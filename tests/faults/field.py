@@ -157,11 +157,15 @@ class Field:
         assert answer.status_code == 201, answer.text
         return str(answer.json()["id"])
 
-    def probe(self, key: str, patience_s: float = START_S) -> None:
-        """Until a job that does nothing went all the way, ahead of the others."""
+    def probe(self, key: str, patience_s: float = START_S, told: bool = False) -> None:
+        """Until a job that does nothing went all the way, ahead of the others; `told`: and its webhook arrived, which
+        needs beat and the CPU worker."""
         until = time.monotonic() + patience_s
-        job_id = self.post("/jobs", {"kind": "ping", "priority": "realtime"}, key)["id"]
+        body = {"kind": "ping", "priority": "realtime"} | ({"callback_url": self.receiver.url} if told else {})
+        job_id = self.post("/jobs", body, key)["id"]
         self.wait_final([job_id], until - time.monotonic())
+        if told:
+            waiting(lambda: [] if self.receiver.ids.get(job_id) else [job_id], until - time.monotonic())
 
     @contextmanager
     def ledger(self) -> Iterator[Ledger]:

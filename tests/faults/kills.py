@@ -59,7 +59,7 @@ def strike(field: Field, service: str, row: Row, probe: str) -> None:
             started = time.monotonic()  # nobody watches the supervisor: a person, or systemd, starts it again
             field.start()
         wait_until(lambda: not (_in_hand(ledger, service) & before), "jobs stay with a dead worker", 90)
-    field.probe(probe)
+    field.probe(probe, told=service in ("cpu", "beat"))
     row.recovery_s.append(time.monotonic() - started)
 
 
