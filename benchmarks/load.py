@@ -131,7 +131,12 @@ def sizes(settings: Settings, client: redis.Redis) -> dict[str, float]:
             found[f"{name} files"] = found.get(f"{name} files", 0) + process.num_fds()
         except psutil.Error:
             continue
-    found["redis keys"] = float(client.dbsize())  # type: ignore[arg-type]
+    keys = list(client.scan_iter(count=1000))
+    pipe = client.pipeline(transaction=False)
+    for key in keys:
+        pipe.pttl(key)
+    found["redis keys"] = float(len(keys))
+    found["redis keys that never expire"] = float(sum(ttl == -1 for ttl in pipe.execute()))
     found["redis connections"] = float(client.info("clients")["connected_clients"])  # type: ignore[index]
     return {name: round(value, 1) for name, value in found.items()}
 
@@ -157,6 +162,7 @@ async def drive(settings: Settings, clients: int, seconds: float, upload_mb: int
     while time.monotonic() < load.until:
         seen.append(await asyncio.to_thread(sizes, settings, broker))
         await asyncio.sleep(min(SAMPLE_EVERY_S, max(0.1, load.until - time.monotonic())))
+    kinds = Counter(key.decode(errors="replace").rpartition(":")[0] or "other" for key in broker.scan_iter(count=1000))
     await asyncio.gather(*tasks)
     await load.client.aclose()
     settled = seen[int(len(seen) * WARM_UP) :]
@@ -174,6 +180,7 @@ async def drive(settings: Settings, clients: int, seconds: float, upload_mb: int
         "answers": dict(load.answers),
         "faults": load.faults[:50],
         "fault_count": len(load.faults),
+        "redis_keys": dict(kinds.most_common(12)),
         "growth": growth,
         "grew": [name for name, (first, last) in growth.items() if last > first * MAY_GROW + 5],
     }
