@@ -32,7 +32,7 @@ WAITING_LEASE_S = 120.0
 HOLDING_LEASE_S = 60.0
 """A holder that has not renewed its turn for this long is passed over. Longer than its job's lease: a message
 whose worker died is answered by the next attempt, in its place."""
-UNUSED_TTL_S = 600.0
+UNUSED_TTL_S = 120.0
 """Time to connect again with the id of a session in which nothing was said yet."""
 MAX_WAITING = 256
 """Messages of one session that may wait."""
