@@ -1,4 +1,4 @@
-"""What a backlog costs: submit, claim, list, look and the reconciler against the number of queued jobs.
+"""What a backlog costs: submit, claim, list, `/status` and the reconciler against the number of queued jobs.
 
 `python -m benchmarks.backlog [--rows 100000]` writes `results/backlog.json` and `results/backlog.png`.
 """
@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import insert
 
 from benchmarks.common import RESULTS, machine, save
+from milo import status
 from milo.database import writing
 from milo.jobs import NewJob
 from milo.ledger import Ledger
@@ -63,7 +64,8 @@ def measures(ledger: Ledger) -> dict[str, Callable[[], Any]]:
         "list of failed ones": lambda: ledger.jobs(state="failed", limit=50),
         "list of a rare kind": lambda: ledger.jobs(kind="ping", limit=50),
         "place in the queue": lambda: ledger.ahead(newest),
-        "counts": ledger.counts,
+        "/status": lambda: status.build(ledger.settings, ledger, {}),  # no Redis here: the ledger is what may grow
+        "counts for /metrics": ledger.counts,
         "decoded ahead": ledger.decoded_ahead_s,
         "reap": ledger.reap,
         "unpublished": lambda: ledger.unpublished({"gpu.batch": 100_000, "cpu": 0, "cpu.batch": 0}),
