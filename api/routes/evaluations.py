@@ -18,7 +18,7 @@ from api.routes.jobs import Limit, find
 from api.routes.tts import body_of
 from api.submit import check_callback, idempotency_key, new_job, submit
 from milo import evaluations
-from milo.errors import Conflict, NotFound
+from milo.errors import Conflict
 from milo.evaluations import Stored
 from milo.jobs import Job
 from milo.keys import Key
@@ -80,15 +80,8 @@ async def look(evaluation_id: str, context: Ctx, key: Reader) -> Response:
     if evaluations.KEY.match(evaluation_id):
         stored = await in_thread(evaluations.find, context.settings, evaluation_id)
         return json_response(await in_thread(stored.report))
-    job = await _job(context, key, evaluation_id)
+    job = await find(context, key, evaluation_id, KIND)
     return json_response(await in_thread(job_with_queue, context, job))
-
-
-async def _job(context: Context, key: Key, job_id: str) -> Job:
-    job = await find(context, key, job_id)
-    if job.kind != KIND:
-        raise NotFound(f"{job_id} is a {job.kind} job, not an evaluation", code="unknown_evaluation")
-    return job
 
 
 @router.get(
@@ -102,7 +95,7 @@ async def _job(context: Context, key: Key, job_id: str) -> Job:
 async def rows(evaluation_id: str, context: Ctx, key: Reader) -> Response:
     """Reference, hypothesis, counts of errors and what else is known of each utterance. By job id or report key."""
     if not evaluations.KEY.match(evaluation_id):
-        job = await _job(context, key, evaluation_id)
+        job = await find(context, key, evaluation_id, KIND)
         if job.state != "succeeded" or not job.result:
             raise Conflict(f"{evaluation_id} is {job.state}; its rows are not there", code="not_finished")
         evaluation_id = str(job.result["key"])

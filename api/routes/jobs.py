@@ -137,11 +137,14 @@ async def list_(
     return json_response({"items": [job_document(job) for job in found], "next": following})
 
 
-async def find(context: Context, key: Key, job_id: str) -> Job:
-    """The job, if this key may see it. `NotFound` otherwise."""
+async def find(context: Context, key: Key, job_id: str, *kinds: str) -> Job:
+    """The job, if this key may see it and it is of one of the kinds (none named: any). `NotFound` otherwise."""
     if not re.fullmatch(r"job_[0-9a-f]{24}", job_id):
         raise NotFound(f"there is no job {job_id!r}", code="unknown_job")
-    return await in_thread(context.ledger.get, job_id, key.owner)
+    job = await in_thread(context.ledger.get, job_id, key.owner)
+    if kinds and job.kind not in kinds:
+        raise NotFound(f"{job_id} is a {job.kind} job, not of kind {' or '.join(kinds)}", code=f"unknown_{kinds[0]}")
+    return job
 
 
 @router.get("/jobs/{job_id}", summary="One job", responses={200: {"model": JobDocument}, **documented(404, 422)})
@@ -208,6 +211,11 @@ def _read(context: Context, job_id: str) -> dict[str, Any]:
 async def cancel(job_id: str, context: Ctx, key: Writer) -> Response:
     """A job that has ended stays as it is."""
     await find(context, key, job_id)
+    return await cancelled(context, job_id)
+
+
+async def cancelled(context: Context, job_id: str) -> Response:
+    """Cancel, and answer what became of the job: 200 when it has ended, 202 when it is still to stop."""
     job = await in_thread(cancel_job, context, job_id)
     return json_response(job_document(job), 200 if job.final else 202)
 

@@ -47,13 +47,6 @@ def _create(request: Request, context: Context, key: Key, document: dict[str, An
     return submit(context, new_job(request, key, KIND, payload, callback_url, None, "background"))
 
 
-async def _job(context: Context, key: Key, job_id: str) -> Job:
-    job = await find(context, key, job_id)
-    if job.kind != KIND:
-        raise NotFound(f"{job_id} is a {job.kind} job, not a pipeline", code="unknown_pipeline")
-    return job
-
-
 @router.get(
     "/pipelines/{pipeline_id}",
     summary="One pipeline",
@@ -61,7 +54,7 @@ async def _job(context: Context, key: Key, job_id: str) -> Job:
 )
 async def look(pipeline_id: str, context: Ctx, key: Reader) -> Response:
     """The job, with `stage` (baseline, train, judge, deploy, summary), `run`, and its summary in `result`."""
-    job = await _job(context, key, pipeline_id)
+    job = await find(context, key, pipeline_id, KIND)
     document = await in_thread(job_with_queue, context, job)
     run = await in_thread(runs.find, context.settings, job.id)
     return json_response(document | {"stage": job.stage, "run": run.id if run else None})
@@ -79,7 +72,7 @@ async def summary(
     pipeline_id: str, context: Ctx, key: Reader, format: Literal["txt", "json", "png"] = "txt"
 ) -> Response:
     """What came of it, for people, for programs, or as a picture."""
-    job = await _job(context, key, pipeline_id)
+    job = await find(context, key, pipeline_id, KIND)
     if job.state != "succeeded":
         raise Conflict(f"{pipeline_id} is {job.state}; its summary is not there", code="not_finished")
     run = await in_thread(runs.find, context.settings, job.id)

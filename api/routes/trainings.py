@@ -14,9 +14,8 @@ from api import recipes
 from api.deps import Context, Ctx, Reader, Writer, in_thread
 from api.documents import PREFIX, JobDocument, job_document, job_with_queue
 from api.problems import documented, json_response
-from api.routes.jobs import find
+from api.routes.jobs import cancelled, find
 from api.submit import check_callback, idempotency_key, new_job, submit
-from api.turns import cancel_job
 from api.waiting import PING_S, RETRY_MS, SHUTDOWN_GRACE_S, next_change
 from milo import runs
 from milo.errors import NotFound
@@ -98,18 +97,10 @@ async def list_(
     return json_response({"items": items, "next": found[-1].id if len(found) == limit else None})
 
 
-async def find_training(context: Context, key: Key, job_id: str) -> Job:
-    """The job, if it trains and this key may see it. `NotFound` otherwise."""
-    job = await find(context, key, job_id)
-    if job.kind not in KINDS:
-        raise NotFound(f"job {job_id} is no training, but of kind {job.kind}", code="unknown_job")
-    return job
-
-
 @router.get("/trainings/{job_id}", summary="One training", responses={**documented(404)})
 async def look(job_id: str, context: Ctx, key: Reader) -> Response:
     """The job, and `run`: its id, summary and alerts; null before it begins."""
-    job = await find_training(context, key, job_id)
+    job = await find(context, key, job_id, *KINDS)
     return json_response(await in_thread(document_of, context, job, True))
 
 
@@ -126,7 +117,7 @@ async def events(job_id: str, request: Request, context: Ctx, key: Reader) -> Re
     """Server-sent events: `metrics` for each logged step so far and to come, `alert` for what was mended, and `job`
     when it has ended. `Last-Event-ID` leaves out what the client has seen. Steps that a training makes again after
     it went back to a checkpoint come again."""
-    await find_training(context, key, job_id)
+    await find(context, key, job_id, *KINDS)
     seen = request.headers.get("last-event-id", "")
     if seen == END:
         return Response(status_code=204)
@@ -173,6 +164,5 @@ def _news(context: Context, job: Job, mark: Mark) -> list[tuple[str, dict[str, A
 )
 async def cancel(job_id: str, context: Ctx, key: Writer) -> Response:
     """Its run and checkpoints stay; POST /jobs/{id}/retry goes on from the last one."""
-    await find_training(context, key, job_id)
-    job = await in_thread(cancel_job, context, job_id)
-    return json_response(job_document(job), 200 if job.final else 202)
+    await find(context, key, job_id, *KINDS)
+    return await cancelled(context, job_id)
