@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -125,6 +126,10 @@ async def send_problem(error: MiloError, scope: Scope, receive: Receive, send: S
     await problem_response(error, scope["path"])(scope, receive, send)
 
 
+_OF_TEXTS = re.compile(r"^Value (should have at \w+ \d+) item(s?) after validation,")
+"""How pydantic speaks of the length of a text that has a validator of its own."""
+
+
 def pointer(location: Iterable[Any]) -> str:
     """A JSON pointer as a URI fragment: `#/items/0/blob`."""
     return "#/" + "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in location)
@@ -138,6 +143,7 @@ def invalid(errors: Sequence[Any], prefix: tuple[Any, ...] = ()) -> Invalid:
         message = error["msg"].removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":
             message = "there is no such field"
+        message = _OF_TEXTS.sub(r"String \1 character\2,", message)
         found.append({"detail": message, "pointer": pointer(location)})
     first = found[0]
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""

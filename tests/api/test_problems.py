@@ -25,6 +25,12 @@ def test_an_unknown_path_is_named(client: httpx.Client) -> None:
     assert "/api/v1/nothing" in problem(client.get("/nothing"), 404, "unknown_path")["detail"]
 
 
+def test_the_length_of_a_text_is_told_in_characters(client: httpx.Client) -> None:
+    body = {"kind": "stt", "payload": {"source": {"path": "a"}, "prompt": "a" * 2001}}
+    told = problem(client.post("/jobs", json=body), 422)["errors"][0]["detail"]
+    assert told == "String should have at most 2000 characters, not 2001"
+
+
 def test_a_wrong_method_says_which_are_right(client: httpx.Client) -> None:
     answer = client.put("/jobs")
     assert "PUT" in problem(answer, 405, "method_not_allowed")["detail"]
