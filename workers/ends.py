@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
+import redis
+
 from milo.errors import EngineError, LeaseLost, MiloError, OutOfMemory, Unavailable
 
 log = logging.getLogger(__name__)
@@ -65,6 +67,12 @@ def is_out_of_room(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     return not isinstance(error, MiloError) and any(words in str(error) for words in FULL_DISK)
+
+
+def is_redis_away(error: MiloError) -> bool:
+    """Whether Redis can't be reached. That is no fault of the job: it comes back as often as it takes, and no storm,
+    for while Redis is away no messages are brought."""
+    return isinstance(error.__cause__, (redis.ConnectionError, redis.TimeoutError))
 
 
 def end_child_if_gpu_is_broken(error: Exception) -> None:

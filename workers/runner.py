@@ -22,7 +22,7 @@ from milo.jobs import GPU_QUEUES, Job
 from milo.ledger import Claim, Ledger
 from milo.sessions import give_back
 from milo.settings import Settings
-from workers.ends import as_milo, end_child_if_gpu_is_broken, lost_is_fine, patiently
+from workers.ends import as_milo, end_child_if_gpu_is_broken, is_redis_away, lost_is_fine, patiently
 from workers.work import WORK, Done, Group, Held, Later, Next, Work
 
 log = logging.getLogger(__name__)
@@ -322,6 +322,9 @@ class Runner:
             if isinstance(error, Cancelled):
                 patiently(self.ledger.cancelled, held.claim)
                 self._ended(held, "cancelled")
+            elif is_redis_away(error):
+                log.warning("job %s: %s", job.id, error)
+                patiently(self.ledger.release, held.claim, due_in_s=error.retry_after_s or 2)
             elif error.retryable and job.attempt < job.max_attempts:
                 wait_s = error.retry_after_s or RETRY_AFTER_S[min(job.attempt, len(RETRY_AFTER_S)) - 1]
                 log.warning("job %s: %s (attempt %d of %d)", job.id, error, job.attempt, job.max_attempts)

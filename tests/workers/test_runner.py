@@ -21,6 +21,8 @@ from milo.errors import BadMedia, EngineError
 from milo.files import Files
 from milo.jobs import Job, NewJob, Progress
 from milo.ledger import Ledger
+from milo.ports import free_port
+from milo.sessions import Sessions
 from milo.settings import Settings
 from workers import work
 from workers.runner import Runner
@@ -211,6 +213,25 @@ def test_a_fault_that_may_pass_is_tried_again_later_up_to_the_limit(
     runner.run(job.id)
     failed = ledger.get(job.id)
     assert failed.state == "failed" and failed.error and "ZeroDivisionError: engine bug" in failed.error["detail"]
+
+
+def test_a_redis_that_is_away_costs_no_attempt(
+    runner: Runner, ledger: Ledger, settings: Settings, runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{free_port()}/0"})
+
+    def run(held: Held) -> Iterator[Progress]:
+        Sessions(away).open("ana")
+        yield Progress()
+
+    runs(run)
+    job = new_job(ledger, max_attempts=1)
+    now = ledger.clock()
+    for number in range(3):
+        monkeypatch.setattr(ledger, "clock", lambda number=number: now + 10 * number)
+        assert runner.run(job.id) == "redis_down"
+        waiting = ledger.get(job.id)
+        assert (waiting.state, waiting.attempt) == ("queued", 1) and waiting.due_at
 
 
 def test_running_out_of_memory_fails_the_job_and_not_the_worker(runner: Runner, ledger: Ledger, runs: Any) -> None:
