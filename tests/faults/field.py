@@ -159,7 +159,7 @@ class Field:
 
     def probe(self, key: str, patience_s: float = START_S, told: bool = False) -> None:
         """Until a job that does nothing went all the way, ahead of the others; `told`: and its webhook arrived, which
-        needs beat and the CPU worker."""
+        needs the CPU worker."""
         until = time.monotonic() + patience_s
         body = {"kind": "ping", "priority": "realtime"} | ({"callback_url": self.receiver.url} if told else {})
         job_id = self.post("/jobs", body, key)["id"]

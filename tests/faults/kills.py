@@ -9,6 +9,7 @@ from pathlib import Path
 
 from milo.errors import MiloError
 from milo.ledger import Ledger
+from milo.status import signs
 from tests.faults.field import Field, stack
 from tests.faults.table import Row
 from tests.faults.work import KINDS, Load, account
@@ -59,8 +60,15 @@ def strike(field: Field, service: str, row: Row, probe: str) -> None:
             started = time.monotonic()  # nobody watches the supervisor: a person, or systemd, starts it again
             field.start()
         wait_until(lambda: not (_in_hand(ledger, service) & before), "jobs stay with a dead worker", 90)
-    field.probe(probe, told=service in ("cpu", "beat"))
+    field.probe(probe, told=service == "cpu")
+    if service == "beat":
+        wait_until(lambda: _has_ticked(field, since=started), "beat does not tick again", 90)
     row.recovery_s.append(time.monotonic() - started)
+
+
+def _has_ticked(field: Field, since: float) -> bool:
+    age_s = signs.read(field.settings).beat_age_s()
+    return age_s is not None and age_s < time.monotonic() - since
 
 
 def _in_hand(ledger: Ledger, service: str) -> set[tuple[str, int]]:
