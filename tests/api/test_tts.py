@@ -155,12 +155,22 @@ def test_a_stream_that_fails_before_its_first_sentence_has_a_status(
 def test_a_stream_that_fails_later_is_cut_off_and_not_ended(
     client: httpx.Client, settings: Settings, ledger: Ledger
 ) -> None:
+    heard = threading.Event()
+
     def play(hand: Hand) -> MiloError:
         hand.speak(tone(0.2))
+        assert heard.wait(30)
         return EngineError("the voice is gone")
 
-    with worker(settings, ledger, play), pytest.raises(httpx.RemoteProtocolError):
-        client.post("/tts", json={"text": TEXT, "stream": True, "format": "pcm"})
+    with (
+        worker(settings, ledger, play),
+        client.stream("POST", "/tts", json={"text": TEXT, "stream": True, "format": "pcm"}) as answer,
+    ):
+        pieces = answer.iter_raw()
+        assert next(pieces)
+        heard.set()
+        with pytest.raises(httpx.RemoteProtocolError):
+            list(pieces)
 
 
 def test_a_listener_who_leaves_takes_the_job_along(client: httpx.Client, settings: Settings, ledger: Ledger) -> None:
