@@ -1,4 +1,4 @@
-"""Work made for a test, in the place of a real kind's."""
+"""A ledger, and work made for a test in the place of a real kind's."""
 
 from __future__ import annotations
 
@@ -9,8 +9,17 @@ from typing import Any
 
 import pytest
 
+from milo.ledger import Ledger
+from milo.settings import Settings
 from workers import work
 from workers.work import Work
+
+
+@pytest.fixture
+def ledger(settings: Settings) -> Iterator[Ledger]:
+    opened = Ledger.open(settings)
+    yield opened
+    opened.engine.dispose()
 
 
 @pytest.fixture

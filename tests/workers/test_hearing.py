@@ -24,13 +24,6 @@ from workers.work import Held
 
 
 @pytest.fixture
-def ledger(settings: Settings) -> Iterator[Ledger]:
-    opened = Ledger.open(settings)
-    yield opened
-    opened.engine.dispose()
-
-
-@pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeTranscriber:
     fake = FakeTranscriber()
 

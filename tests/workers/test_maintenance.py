@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,13 +21,6 @@ from milo.settings import Settings
 from workers import maintenance
 
 DAY_S = 86_400
-
-
-@pytest.fixture
-def ledger(settings: Settings) -> Iterator[Ledger]:
-    opened = Ledger.open(settings)
-    yield opened
-    opened.engine.dispose()
 
 
 @pytest.fixture

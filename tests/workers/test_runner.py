@@ -30,13 +30,6 @@ from workers.work import Done, Group, Held, Later, Next, Work
 
 
 @pytest.fixture
-def ledger(settings: Settings) -> Iterator[Ledger]:
-    opened = Ledger.open(settings)
-    yield opened
-    opened.engine.dispose()
-
-
-@pytest.fixture
 def runner(settings: Settings, ledger: Ledger) -> Runner:
     return Runner(settings, ledger, Files(settings), "gpu/0")
 

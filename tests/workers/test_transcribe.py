@@ -24,13 +24,6 @@ from workers.runner import Runner
 
 
 @pytest.fixture
-def ledger(settings: Settings) -> Iterator[Ledger]:
-    opened = Ledger.open(settings)
-    yield opened
-    opened.engine.dispose()
-
-
-@pytest.fixture
 def files(settings: Settings) -> Files:
     return Files(settings)
 
