@@ -30,4 +30,4 @@ USER milo
 WORKDIR /home/milo
 VOLUME /data
 EXPOSE 8000
-CMD ["uvicorn", "api.app:app", "--host", "0.0.0.0", "--port", "8000", "--http", "api.protocol:BoundedHttp", "--timeout-keep-alive", "75"]
+CMD ["uvicorn", "api.app:app", "--host", "0.0.0.0", "--port", "8000", "--http", "api.http.protocol:BoundedHttp", "--timeout-keep-alive", "75"]

@@ -13,7 +13,7 @@ help: ## what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
 demo: $(READY) ## start Milo, transcribe samples/, show the table, stop
-	@$(BIN)/python -m milo.demo
+	@$(BIN)/python -m milo.cli.demo
 
 up: $(READY) ## start Milo and keep it running
 	@$(BIN)/milo up
@@ -39,7 +39,7 @@ fuzz: $(READY) ## spoiled files through the decoder, for ten minutes
 env: $(READY) ## the Python environment in .venv
 
 example: $(READY) ## write .env.example from milo/settings.py
-	@$(BIN)/python -m milo.env_example > .env.example
+	@$(BIN)/python -m milo.cli.env_example > .env.example
 
 clean: ## remove the environment and what tools left behind
 	rm -rf $(VENV) demo-out build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -8,6 +8,8 @@ from milo.settings import get_settings
 
 _settings = get_settings()
 
+include = ["workers.tasks", "workers.beat_tasks"]
+
 # --- wire: JSON and nothing else, so that a message can never run code ---
 broker_url = _settings.redis_url
 task_serializer = "json"
@@ -61,7 +63,7 @@ broker_transport_options = {
 
 # --- beat: every tick is idempotent, expires before the next one, so that none pile up, and knows its period, so that
 # of two beats only one has its slot ---
-beat_scheduler = "milo.beat:Scheduler"  # goes on ticking when the clock is set back
+beat_scheduler = "milo.queue.beat:Scheduler"  # goes on ticking when the clock is set back
 beat_max_loop_interval = 1
 beat_schedule_filename = str(_settings.home / "beat-schedule")
 _every_s = {

@@ -14,14 +14,15 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from api import docs, problems
-from api.auth import Authentication, refuse_insecure
-from api.conversation.secrets import keep_keys_out_of_logs
-from api.deps import Context, in_thread
-from api.headers import SecurityHeaders
-from api.limits import BodyLimit
-from api.observe import Observe
-from api.rates import RateLimit, rate_of
+from api import docs
+from api.http import problems
+from api.http.auth import Authentication, refuse_insecure
+from api.http.deps import Context, in_thread
+from api.http.headers import SecurityHeaders
+from api.http.keys_in_urls import keep_keys_out_of_logs
+from api.http.limits import BodyLimit
+from api.http.observe import Observe
+from api.http.rates import RateLimit, rate_of
 from api.routes import (
     batches,
     blobs,
@@ -47,16 +48,18 @@ from api.routes import (
     tts,
     webhooks,
 )
-from milo import __version__, events, queue
+from milo import __version__
 from milo.errors import MiloError
-from milo.files import Files
-from milo.fix import Desk
-from milo.keys import Keys
 from milo.ledger import Ledger
+from milo.ledger.keys import Keys
 from milo.logs import configure_logging
+from milo.monitoring.cache import Board
+from milo.monitoring.fix.service import Desk
+from milo.queue import events
+from milo.queue.celery import configure
+from milo.queue.streams import Listener
 from milo.settings import Settings, get_settings
-from milo.status.board import Board
-from milo.streams import Listener
+from milo.storage.files import Files
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +143,7 @@ def create_app(settings: Settings) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
-    queue.configure(settings)
+    configure(settings)
     ledger = Ledger.open(settings, events.publisher(settings))
     _drop_leftovers(settings)
     keys = Keys(ledger.engine, settings)

@@ -13,19 +13,19 @@ from fastapi.staticfiles import StaticFiles
 from pydantic.json_schema import models_json_schema
 from starlette.responses import HTMLResponse
 
-from api.archives import BatchRequest
-from api.chats import ChatRequest
-from api.judging import DeployRequest, EvaluationRequest
-from api.problems import OpenAIError, Problem
-from api.recipes import TrainingRequest
+from api.http.problems import OpenAIError, Problem
+from api.requests.chats import ChatRequest
+from api.requests.evaluations import DeployRequest, EvaluationRequest
+from api.requests.folders import BatchRequest
+from api.requests.stt import SttFields, SttOptions, SttRequest
+from api.requests.texts import TranslateOptions, TranslateRequest, TtsOptions, TtsRequest
+from api.requests.trainings import TrainingRequest
 from api.routes.jobs import JobRequest
 from api.routes.keys import KeyRequest
 from api.routes.openai_audio import TranscriptionFields, TranslationFields
 from api.routes.openai_chat import CompletionRequest
 from api.routes.openai_speech import SpeechRequest
-from api.submit import SttFields, SttOptions, SttRequest
-from api.texts import TranslateOptions, TranslateRequest, TtsOptions, TtsRequest
-from milo.fix import FixRequest
+from milo.monitoring.fix.service import FixRequest
 
 ASSETS = "/docs/assets"
 BODIES = (

@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import machine, running_stack, save
-from milo import models
-from milo.engines.whisper_checkpoint import load_checkpoint
-from milo.engines.whisper_convert import converted
-from milo.malagasy import normalise_for_scoring
+from milo.engines.whisper.checkpoint import load_checkpoint
+from milo.engines.whisper.convert import converted
+from milo.language.malagasy import normalise_for_scoring
+from milo.models import registry
 from milo.settings import Settings
-from milo.stack import environment
+from milo.stack.up import environment
 
 LENGTHS_S = (0.45, 2, 8), (0.35, 8, 40), (0.2, 40, 180)
 """Share of the files, and the range of their lengths."""
@@ -41,7 +41,7 @@ def make_archive(folder: Path, count: int) -> tuple[list[Path], dict[str, str], 
     """Files, their reference texts, and their seconds together. Held-out sentences of the synthetic corpus."""
     import soundfile
 
-    from trainer import corpus, effects
+    from trainer.tiny.corpus import corpus, effects
 
     rng = random.Random("archive")
     files, texts, total_s = [], {}, 0.0
@@ -61,7 +61,7 @@ def random_base(folder: Path) -> Path:
     """A checkpoint of whisper-base's dimensions with random weights and our small vocabulary."""
     from transformers import WhisperConfig, WhisperForConditionalGeneration, set_seed
 
-    ours = models.resolve(Settings(home=folder), "milo-tiny-mg").path
+    ours = registry.resolve(Settings(home=folder), "milo-tiny-mg").path
     path = folder / "random-base"
     shutil.copytree(ours, path, ignore=shutil.ignore_patterns("*.safetensors", "ct2-*", "*.md"))
     config = WhisperConfig.from_pretrained(ours)
@@ -93,7 +93,7 @@ def run_faster_whisper(
     """Seconds for all files, and their texts."""
     from faster_whisper import BatchedInferencePipeline, WhisperModel
 
-    checkpoint = load_checkpoint(settings, models.resolve(settings, settings.stt_model))
+    checkpoint = load_checkpoint(settings, registry.resolve(settings, settings.stt_model))
     with converted(settings, checkpoint) as folder, tempfile.TemporaryDirectory() as copy:
         shutil.copytree(folder, copy, dirs_exist_ok=True)
         (Path(copy) / "tokenizer.json").write_text(checkpoint.tokenizer.to_str(), encoding="utf-8")

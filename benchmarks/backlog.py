@@ -16,11 +16,11 @@ from typing import Any
 from sqlalchemy import insert
 
 from benchmarks.common import RESULTS, machine, save
-from milo import status
-from milo.database import writing
 from milo.jobs import NewJob
 from milo.ledger import Ledger
-from milo.schema import jobs
+from milo.ledger.database import writing
+from milo.ledger.schema import jobs
+from milo.monitoring import document
 from milo.settings import Settings
 
 SIZES = (0, 1_000, 10_000, 30_000, 100_000)
@@ -64,7 +64,7 @@ def measures(ledger: Ledger) -> dict[str, Callable[[], Any]]:
         "list of failed ones": lambda: ledger.jobs(state="failed", limit=50),
         "list of a rare kind": lambda: ledger.jobs(kind="ping", limit=50),
         "place in the queue": lambda: ledger.ahead(newest),
-        "/status": lambda: status.build(ledger.settings, ledger, {}),  # no Redis here: the ledger is what may grow
+        "/status": lambda: document.build(ledger.settings, ledger, {}),  # no Redis here: the ledger is what may grow
         "counts for /metrics": ledger.counts,
         "decoded ahead": ledger.decoded_ahead_s,
         "reap": ledger.reap,

@@ -12,9 +12,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from milo.own_stack import own_stack
 from milo.settings import Settings
-from milo.stack import note_of
+from milo.stack.temporary import own_stack
+from milo.stack.up import note_of
 
 RESULTS = Path(__file__).parent / "results"
 

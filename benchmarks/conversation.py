@@ -26,10 +26,10 @@ import psutil
 from websockets.asyncio.client import ClientConnection, connect
 
 from benchmarks.common import machine, running_stack, save
-from milo.engines import espeak
-from milo.resample import resample
+from milo.audio.resample import resample
+from milo.engines.speech import espeak
 from milo.settings import Settings
-from milo.stack import note_of
+from milo.stack.up import note_of
 
 SENTENCES = ("Manao ahoana tompoko", "Aiza ny tsena", "Misaotra betsaka tompoko")
 RATE_HZ = 16_000

@@ -22,13 +22,13 @@ import jiwer
 
 from benchmarks.archive_throughput import random_base
 from benchmarks.common import machine, save
-from milo import models
-from milo.malagasy import normalise_for_scoring
+from milo.language.malagasy import normalise_for_scoring
+from milo.models import registry
 from milo.recipes import Data
 from milo.settings import Settings
-from trainer.data import load
-from trainer.engines import own_engines
-from trainer.evaluate import evaluate
+from trainer.data.load import load
+from trainer.evaluation.engines import own_engines
+from trainer.evaluation.evaluate import evaluate
 
 WARM = 4
 """Utterances of the first pass, which is not timed."""
@@ -77,7 +77,7 @@ def run_pipeline(settings: Settings, model: str, data: Data, batch: int, tokens:
     import torch
     from transformers import pipeline
 
-    folder = str(models.resolve(settings, model).path)
+    folder = str(registry.resolve(settings, model).path)
     half = torch.cuda.is_available()
     device = 0 if half else "cpu"
     heard = pipeline(

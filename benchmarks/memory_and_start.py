@@ -18,7 +18,7 @@ import psutil
 
 from benchmarks.common import machine, running_stack, save
 from milo.client import Milo
-from milo.stack import note_of
+from milo.stack.up import note_of
 
 SAMPLES = Path("samples")
 RUNS = 11
@@ -38,7 +38,7 @@ def memory_mb(pid: int) -> dict[str, float]:
 
 def _name(words: list[str]) -> str:
     line = " ".join(words)
-    known = ("redis-server", "api.app", "api.monitor", "flower", "beat", "resource_tracker")
+    known = ("redis-server", "api.app", "api.status.monitor", "flower", "beat", "resource_tracker")
     return next((name for name in known if name in line), words[0].rsplit("/", 1)[-1] if words else "?")
 
 

@@ -29,9 +29,9 @@ import httpx
 import redis
 
 from benchmarks.common import machine, running_stack, save
-from milo.events import CHANNEL
 from milo.jobs import NewJob
 from milo.ledger import Ledger
+from milo.queue.events import CHANNEL
 from milo.settings import Settings
 
 Call = Callable[[], None]
@@ -77,9 +77,10 @@ class Waiter:
 
 def in_process(settings: Settings) -> Call:
     """One job by the ledger and the queue, without HTTP."""
-    from milo import events, queue
+    from milo.queue import events, wakeups
+    from milo.queue.celery import configure
 
-    queue.configure(settings)
+    configure(settings)
     ledger = Ledger.open(settings, events.publisher(settings))
     waiter = Waiter(settings.redis_url)
     new = NewJob(kind="ping", payload={"seconds": 0}, owner="benchmark", priority="realtime")
@@ -87,7 +88,7 @@ def in_process(settings: Settings) -> Call:
     def call() -> None:
         job = ledger.create(new)
         event = waiter.watch(job.id)
-        queue.submit(job)
+        wakeups.submit(job)
         while not ledger.get(job.id).final:
             event.wait(1)
             event.clear()
@@ -131,13 +132,13 @@ def measure(call: Call, jobs: int, in_flight: int) -> dict[str, float]:
 
 def drain(settings: Settings, bare: Any, jobs: int) -> dict[str, float]:
     """Jobs a second with everything submitted at once, by one submitter: the worker's own pace, submit included."""
-    from milo import events, queue
+    from milo.queue import events, wakeups
 
     ledger = Ledger.open(settings, events.publisher(settings))
     new = NewJob(kind="ping", payload={"seconds": 0}, owner="benchmark", priority="interactive")
     started = time.perf_counter()
     made = [ledger.create(new) for _ in range(jobs)]
-    queue.submit_many(made)
+    wakeups.submit_many(made)
     while any(state for states in ledger.counts().values() for state in states.values()):
         time.sleep(0.01)
     milo_s = time.perf_counter() - started

@@ -24,8 +24,8 @@ import psutil
 from benchmarks.common import machine, running_stack, save
 from milo.ledger import Ledger
 from milo.settings import Settings
-from milo.stack import note_of
-from tests.watching.conftest import new_training, run_of
+from milo.stack.up import note_of
+from tests.milo.monitoring.conftest import new_training, run_of
 
 CONNECTIONS = 20
 
@@ -84,7 +84,7 @@ def _training(settings: Settings) -> None:
 
 def _memory_mb(supervisor: int) -> float:
     for process in psutil.Process(supervisor).children(recursive=True):
-        if "api.monitor:app" in process.cmdline():
+        if "api.status.monitor:app" in process.cmdline():
             return round(process.memory_info().rss / 1e6, 1)
     return 0.0
 

@@ -4,7 +4,7 @@ the other languages, and windows without speech. Prints a table and writes it as
     python -m benchmarks.stt_wer                          # milo-tiny-mg as shipped; writes wer.json beside it
     python -m benchmarks.stt_wer --model DIR --count 100
 
-WER is a fraction, over `milo.malagasy.normalise_for_scoring` of both texts.
+WER is a fraction, over `milo.language.malagasy.normalise_for_scoring` of both texts.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import Any
 import jiwer
 import torch
 
-from milo.malagasy import SCORING_VERSION, normalise_for_scoring
-from trainer import card, corpus
-from trainer.listen import Listener
+from milo.language.malagasy import SCORING_VERSION, normalise_for_scoring
+from trainer.tiny import whisper_card
+from trainer.tiny.corpus import corpus
+from trainer.tiny.windows import Listener
 
 SHIPPED = Path(__file__).resolve().parents[1] / "milo" / "assets" / "models" / "milo-tiny-mg"
 SETS: dict[str, dict[str, Any]] = {
@@ -113,7 +114,7 @@ def main() -> None:
         "wer by length in s": lengths,
     }
     (args.model / "wer.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    (args.model / "README.md").write_text(card.render(args.model, result), encoding="utf-8")
+    (args.model / "README.md").write_text(whisper_card.render(args.model, result), encoding="utf-8")
     print(f"{time.monotonic() - began:.0f} s; wrote {args.model / 'wer.json'} and the model card")
 
 

@@ -23,11 +23,11 @@ from typing import Any
 import httpx
 
 from benchmarks.common import machine, running_stack, save
-from milo import models
-from milo.engines import espeak
+from milo.engines.speech import espeak
 from milo.errors import MiloError
+from milo.models import registry
 from milo.settings import Settings
-from milo.spoken import spoken
+from milo.synthesis.normalization import spoken
 
 TEXTS = (
     "Manao ahoana tompoko, tongasoa eto amin'ny tsena.",
@@ -92,7 +92,7 @@ def chat(client: httpx.Client, settings: Settings) -> tuple[Work, Work]:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the engine does
     from llama_cpp import Llama
 
-    from milo.engines.chat_models import find_model
+    from milo.engines.chat.select import find_model
 
     cores = os.cpu_count() or 1
     path = str(find_model(settings).path)
@@ -117,11 +117,11 @@ def chat(client: httpx.Client, settings: Settings) -> tuple[Work, Work]:
 def translate(client: httpx.Client, settings: Settings) -> tuple[Work, Work]:
     """Tokens of the translation, by the model's own tokenizer."""
     from benchmarks.translation import bare as bare_way
-    from milo.engines import nllb
-    from trainer import phrasebook_pairs
+    from milo.engines.nllb import ct2
+    from trainer.tiny.corpus import phrasebook_pairs
 
     texts = [pair.texts["mg"] for pair in itertools.islice(phrasebook_pairs.pairs(9, "heldout"), 2000)]
-    engine = nllb.load(settings, models.ensure(settings, settings.translate_model))
+    engine = ct2.load(settings, registry.ensure(settings, settings.translate_model))
     library = bare_way(engine, "mg", "fr")
 
     def tokens(text: str) -> float:

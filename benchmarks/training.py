@@ -17,13 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import machine, save
-from milo import models, queue, recipes, runs
-from milo.files import Files
+from milo import recipes
 from milo.jobs import NewJob
 from milo.ledger import Ledger
+from milo.models import registry
+from milo.queue.celery import configure
 from milo.recipes import Recipe
-from milo.redis_server import find_redis_server
 from milo.settings import Settings
+from milo.stack.redis_server import find_redis_server
+from milo.storage.files import Files
+from milo.training import runs
 
 WARM_UP = 3
 """Steps left out of every measure."""
@@ -68,12 +71,12 @@ def stock(settings: Settings, recipe: Recipe, steps: int) -> dict[str, float]:
     import torch
     from transformers import Seq2SeqTrainer, Seq2SeqTrainingArguments, TrainerCallback, WhisperForConditionalGeneration
 
-    from milo.engines.whisper_checkpoint import load_checkpoint
-    from milo.engines.whisper_features import log_mel
-    from trainer.data import load
-    from trainer.features import Labels, stacked
+    from milo.engines.whisper.checkpoint import load_checkpoint
+    from milo.engines.whisper.features import log_mel
+    from trainer.data.load import load
+    from trainer.whisper.features import Labels, stacked
 
-    base = models.resolve(settings, recipe.model)
+    base = registry.resolve(settings, recipe.model)
     checkpoint = load_checkpoint(settings, base)
     labels = Labels(checkpoint, recipe.data.language)
     items = load(settings, recipe.data, "train")
@@ -136,7 +139,7 @@ def measure(arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]
 def main() -> None:
     import subprocess
 
-    from milo.ports import free_port
+    from milo.stack.ports import free_port
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=40)
@@ -154,7 +157,7 @@ def main() -> None:
         url = f"redis://127.0.0.1:{port}/0"
         settings = Settings(home=Path(folder) / "home", redis_url=url, device=arguments.device, _env_file=None)
         try:
-            queue.configure(settings)
+            configure(settings)
             found = measure(arguments, settings)
         finally:
             redis.terminate()

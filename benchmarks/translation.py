@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import machine, save
-from milo import models
-from milo.engines import nllb
-from milo.engines.nllb_common import NllbTranslator
+from milo.engines.nllb import ct2
+from milo.engines.nllb.translator import NllbTranslator
+from milo.models import registry
 from milo.settings import Settings
-from trainer import phrasebook_pairs
+from trainer.tiny.corpus import phrasebook_pairs
 
 Translate = Callable[[Sequence[str]], list[str]]
 BATCH = 32
@@ -109,7 +109,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         for beam_size in (1, 4):
             settings = Settings(home=Path(home), device=args.device, translate_beam_size=beam_size)
-            translator = nllb.load(settings, models.ensure(settings, args.model))
+            translator = ct2.load(settings, registry.ensure(settings, args.model))
             report[f"beam_{beam_size}"] = measure(translator, texts, args.rounds)
             print(f"beam {beam_size}: {report[f'beam_{beam_size}']}")
             translator.close()

@@ -22,16 +22,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import Any
 
 
 class MiloError(Exception):
     """Root of all errors raised on purpose. `detail` is a sentence for a person."""
 
-    code: ClassVar[str] = "error"
-    status: ClassVar[int] = 500
-    title: ClassVar[str] = "Milo failed"
-    retryable: ClassVar[bool] = False
+    code: str = "error"
+    status: int = 500
+    title: str = "Milo failed"
+    retryable: bool = False
+    """Whether the same request may succeed later. A class gives the defaults, an instance may say more."""
 
     def __init__(
         self,
@@ -46,7 +48,21 @@ class MiloError(Exception):
         self.retry_after_s = retry_after_s
         self.errors = errors
         if code is not None:
-            self.code = code  # type: ignore[misc]
+            self.code = code
+
+    @classmethod
+    def from_problem(cls, problem: dict[str, Any]) -> MiloError:
+        """The error that a problem document tells of: of a response, of a failed job, of another process."""
+        code, status = str(problem.get("code") or ""), int(problem.get("status") or 500)
+        kinds = list(_subclasses(MiloError))
+        kind = next((k for k in kinds if k.code == code), None) or next((k for k in kinds if k.status == status), cls)
+        detail = problem.get("detail")
+        text = detail if isinstance(detail, str) else str(detail or problem.get("title") or "")
+        error = kind(text, code=code or None, errors=problem.get("errors"))
+        error.status = status
+        error.title = str(problem.get("title") or kind.title)
+        error.retryable = bool(problem.get("retryable", kind.retryable))
+        return error
 
     def problem(self, instance: str | None = None) -> dict[str, Any]:
         """The error as an RFC 9457 document; `type` is a URN that ends in `code`."""
@@ -123,3 +139,9 @@ class LeaseLost(MiloError):
 
 class Cancelled(MiloError):
     code, status, title = "cancelled", 409, "The job was cancelled"
+
+
+def _subclasses(root: type[MiloError]) -> Iterator[type[MiloError]]:
+    for child in root.__subclasses__():
+        yield child
+        yield from _subclasses(child)

@@ -30,6 +30,9 @@ Priority = Literal["realtime", "interactive", "batch", "background"]
 """realtime: a person is waiting; interactive: one async request; batch: archives; background: training, evaluation."""
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 
+OPERATOR = "operator"
+"""Owner of jobs made with the operator's key."""
+
 GPU_QUEUES: tuple[str, ...] = tuple(f"gpu.{priority}" for priority in PRIORITIES)
 CPU_QUEUES: tuple[str, ...] = ("cpu", "cpu.batch")
 QUEUES: tuple[str, ...] = GPU_QUEUES + CPU_QUEUES
@@ -82,7 +85,7 @@ class TtsPayload(Frozen):
     """None: the engine's own."""
     format: Literal["wav", "flac", "ogg", "opus", "mp3", "aac", "pcm"] = "wav"
     stream: bool = False
-    """The file is also said (`milo.streams`) in pieces, each sentence as it is ready."""
+    """The file is also said (`milo.queue.streams`) in pieces, each sentence as it is ready."""
     name: str | None = None
     """What people call it; also the stem of result files."""
 
@@ -162,7 +165,7 @@ class PipelinePayload(Frozen):
 
 
 class DeployPayload(Frozen):
-    """A folder that shall serve under a name, if the gates let it pass (`trainer.deploy`)."""
+    """A folder that shall serve under a name, if the gates let it pass (`trainer.deploy.gated`)."""
 
     model: str
     """Name in the registry."""

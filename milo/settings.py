@@ -13,6 +13,8 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 DEFAULT_API_KEY = "change-me-in-production"
+REDIS_SECRET = "redis"
+"""Name of the file under `secrets_folder` that holds the password of the embedded Redis."""
 
 
 def _split(value: object) -> object:
@@ -229,6 +231,11 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.home / 'ledger.sqlite3'}"
 
     @property
+    def secrets_folder(self) -> Path:
+        """Files of secrets that Milo makes for itself (`milo.storage.secrets`)."""
+        return self.home / "secrets"
+
+    @property
     def storage_url(self) -> str:
         return self.files_url or str(self.home)
 
@@ -236,9 +243,16 @@ class Settings(BaseSettings):
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
     """The settings of this process, read once. Library code takes a `Settings` argument instead of calling this."""
-    from milo.redis_server import own_url
-
     found = Settings()
     if found.redis_url and "redis_url" in found.model_fields_set:
         return found
-    return found.model_copy(update={"redis_url": own_url(found)})
+    return found.model_copy(update={"redis_url": embedded_redis_url(found)})
+
+
+def embedded_redis_url(settings: Settings) -> str:
+    """Where the embedded Redis of this home listens, with its password if `milo up` has made it already."""
+    try:
+        login = f":{(settings.secrets_folder / REDIS_SECRET).read_text().strip()}@"
+    except OSError:
+        login = ""
+    return f"redis://{login}127.0.0.1:{settings.redis_port}/0"

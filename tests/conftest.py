@@ -11,12 +11,12 @@ import pytest
 import redis
 from sqlalchemy import text
 
-from milo import queue
-from milo.database import connect
+from milo.ledger.database import connect
+from milo.queue.celery import app
 from milo.settings import Settings
-from tests.no_secrets import no_log_file_holds_a_secret, pytest_runtest_makereport
-from tests.postgres import postgres
-from tests.servers import redis_server
+from tests.support.no_secrets import no_log_file_holds_a_secret, pytest_runtest_makereport
+from tests.support.postgres import postgres
+from tests.support.servers import redis_server
 
 __all__ = ["no_log_file_holds_a_secret", "pytest_runtest_makereport"]
 
@@ -29,7 +29,7 @@ for _name in [name for name in os.environ if name.startswith("MILO_")]:
 def redis_url() -> Iterator[str]:
     """A Redis that this test process shares; `settings` empties it for each test."""
     with redis_server() as url:
-        queue.app.conf.broker_url = url
+        app.conf.broker_url = url
         yield url
 
 

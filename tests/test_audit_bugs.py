@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from tests.api.house import KEY, House, open_house
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 SAMPLES = ROOT / "samples"
 PARALLEL = 200
@@ -81,7 +81,7 @@ def test_b2_an_empty_text_is_not_translated(milo: httpx.Client, text: str) -> No
 def test_b3_the_round_trip_keeps_the_meaning_of_the_phrasebook(
     milo: httpx.Client, record_property: pytest.RecordProperty
 ) -> None:
-    from trainer.phrasebook_pairs import pairs
+    from trainer.tiny.corpus.phrasebook_pairs import pairs
 
     french = [pair.texts["fr"] for pair in itertools.islice(pairs(20_26, "test"), 60)]
     there = milo.post("/translate", json={"texts": french, "source": "fr", "target": "mg"}).json()["translations"]

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, TypeVar
 
 import redis
 
-from milo import metrics, models
-from milo.chat import Mode, Source
-from milo.engines.base import ChatModel, Synthesizer, Transcriber, Translator
+from milo import metrics
+from milo.chat.reply import Mode, Source
 from milo.engines.residency import Residency, budget_of
 from milo.errors import MiloError
-from milo.models import ResolvedModel
-from milo.queue import redis_client
+from milo.models import registry
+from milo.models.registry import ResolvedModel
+from milo.protocols import ChatModel, Synthesizer, Transcriber, Translator
+from milo.queue.connection import redis_client
 from milo.settings import Settings
 
 if TYPE_CHECKING:
-    from milo.engines.whisper_common import WhisperTranscriber
+    from milo.engines.whisper.transcriber import WhisperTranscriber
 
 T = TypeVar("T")
 STATUS_KEY = "milo:engines"
@@ -65,7 +66,7 @@ def _resident(model: str, key: str, load: Callable[[], T]) -> Iterator[T]:
 @contextmanager
 def transcriber(settings: Settings, name: str) -> Iterator[Transcriber]:
     """The STT engine for a model name, as its `current` pointer stands now: a deploy takes effect at the next job."""
-    model = models.ensure(settings, name)
+    model = registry.ensure(settings, name)
     with _resident(model.name, _stt_key(settings, model), lambda: load_transcriber(settings, model)) as engine:
         yield engine
 
@@ -73,7 +74,7 @@ def transcriber(settings: Settings, name: str) -> Iterator[Transcriber]:
 def is_loaded(settings: Settings, name: str) -> bool:
     """Whether the STT engine for a model name is in memory as it would serve now."""
     try:
-        key = _stt_key(settings, models.resolve(settings, name))
+        key = _stt_key(settings, registry.resolve(settings, name))
     except MiloError:
         return False
     return any(entry.key == key for entry in residency().loaded())
@@ -86,9 +87,9 @@ def _stt_key(settings: Settings, model: ResolvedModel) -> str:
 @contextmanager
 def reference(settings: Settings, name: str) -> Iterator[WhisperTranscriber]:
     """The Whisper of transformers, whatever serves: it tells the loss of a text that is given."""
-    from milo.engines.whisper_hf import load
+    from milo.engines.whisper.hf import load
 
-    model = models.ensure(settings, name)
+    model = registry.ensure(settings, name)
     with _resident(model.name, f"reference:{model.name}@{model.version}", lambda: load(settings, model)) as engine:
         yield engine
 
@@ -107,25 +108,25 @@ def synthesizer(settings: Settings, name: str) -> Iterator[Synthesizer]:
 @contextmanager
 def translator(settings: Settings, name: str) -> Iterator[Translator]:
     """The translation engine for a model name."""
-    from milo.engines import nllb
+    from milo.engines.nllb import ct2
 
-    model = models.ensure(settings, name)
-    with _resident(model.name, f"nllb:{model.name}@{model.version}", lambda: nllb.load(settings, model)) as engine:
+    model = registry.ensure(settings, name)
+    with _resident(model.name, f"nllb:{model.name}@{model.version}", lambda: ct2.load(settings, model)) as engine:
         yield engine
 
 
 def chat_sources(settings: Settings) -> dict[Mode, Source]:
     """A source of each chat model there may be; nothing is loaded until a source is entered."""
-    from milo.engines import chat_models
+    from milo.engines.chat import select
 
     @contextmanager
     def local() -> Iterator[ChatModel]:
-        file = chat_models.find_model(settings)
-        with _resident(file.name, f"chat:{file.label}", lambda: chat_models.load_local(settings, file)) as model:
+        file = select.find_model(settings)
+        with _resident(file.name, f"chat:{file.label}", lambda: select.load_local(settings, file)) as model:
             yield model
 
     found: dict[Mode, Source] = {"local": local}
-    claude = chat_models.cloud(settings)
+    claude = select.cloud(settings)
     if claude is not None:
         found["cloud"] = lambda: nullcontext(claude)
     return found

@@ -9,16 +9,19 @@ import time
 import redis
 from sqlalchemy import delete, select
 
-from milo import queue, webhooks
-from milo.database import reading, writing
 from milo.errors import Unavailable
-from milo.files import Files
 from milo.jobs import FINAL
 from milo.ledger import Ledger
-from milo.schema import batches, idempotency, jobs
-from milo.schema import webhooks as webhook_rows
+from milo.ledger.database import reading, writing
+from milo.ledger.schema import batches, idempotency, jobs
+from milo.ledger.schema import webhooks as webhook_rows
+from milo.monitoring import watchdog
+from milo.queue import wakeups
+from milo.queue.connection import redis_client
+from milo.queue.depths import depths
 from milo.settings import Settings
-from milo.watchdog import patrol
+from milo.storage.files import Files
+from milo.webhooks import delivery
 
 CLEAN_AT_ONCE = 500
 SENDER_LOCK_S = 10.0
@@ -27,24 +30,24 @@ SENDER_LOCK_S = 10.0
 def reconcile(settings: Settings, ledger: Ledger) -> int:
     """Re-queue jobs whose lease ran out and publish again those that no message will wake. Returns how many."""
     woken = ledger.reap()
-    patrol.lost(settings, woken)
+    watchdog.lost(settings, woken)
     try:
-        woken += ledger.unpublished(queue.depths(settings))
+        woken += ledger.unpublished(depths(settings))
     except Unavailable:
         return 0  # Redis is away; the rows wait
     for job in woken:
-        queue.submit(job)
+        wakeups.submit(job)
     return len(woken)
 
 
 def deliver_webhooks(settings: Settings, ledger: Ledger) -> int:
     """Send what is due. One sender at a time, so that slow receivers never take every slot of the CPU worker."""
     # short, and renewed by the sender: one that was killed must not keep the others waiting
-    lock = queue.redis_client(settings.redis_url).lock("milo:webhook-sender", timeout=SENDER_LOCK_S, thread_local=False)
+    lock = redis_client(settings.redis_url).lock("milo:webhook-sender", timeout=SENDER_LOCK_S, thread_local=False)
     if not lock.acquire(blocking=False):
         return 0
     try:
-        return asyncio.run(webhooks.deliver_due(settings, ledger.engine, keep=lock.reacquire))
+        return asyncio.run(delivery.deliver_due(settings, ledger.engine, keep=lock.reacquire))
     finally:
         with contextlib.suppress(redis.RedisError):
             lock.release()

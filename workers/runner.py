@@ -15,14 +15,16 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from milo import metrics, pause, queue
+from milo import metrics
+from milo.chat.sessions import give_back
 from milo.errors import Cancelled, MiloError, NotFound, Unavailable
-from milo.files import Files
 from milo.jobs import GPU_QUEUES, Job
 from milo.ledger import Claim, Ledger
-from milo.sessions import give_back
+from milo.queue import pause, wakeups
+from milo.queue.depths import depths, higher_work_waits
 from milo.settings import Settings
-from workers.ends import as_milo, end_child_if_gpu_is_broken, is_redis_away, lost_is_fine, patiently
+from milo.storage.files import Files
+from workers.endings import as_milo, end_child_if_gpu_is_broken, is_redis_away, lost_is_fine, patiently
 from workers.work import WORK, Done, Group, Held, Later, Next, Work
 
 log = logging.getLogger(__name__)
@@ -76,12 +78,12 @@ class Runner:
             return None
         self._floor_looked = now
         try:
-            depths = queue.depths(self.settings)
+            waiting = depths(self.settings)
         except Unavailable:
             return None
         for name in GPU_QUEUES[GPU_QUEUES.index(queue_name) + 1 :]:
             since = self._served.setdefault(name, now)
-            if not depths[name]:
+            if not waiting[name]:
                 self._served[name] = now
             elif now - since >= self.settings.floor_s:
                 self._served[name] = now
@@ -145,7 +147,7 @@ class Runner:
                 return self._give_way(group, steps, "slice ended")
             if now - looked >= LOOK_EVERY_S and not floor:
                 looked = now
-                if queue.higher_work_waits(self.settings, group.first.job.queue):
+                if higher_work_waits(self.settings, group.first.job.queue):
                     return self._give_way(group, steps, "gave way")
         return "done"
 
@@ -218,7 +220,7 @@ class Runner:
                 )
                 released = patiently(release, held.claim)
                 if due_in_s is None:
-                    queue.submit(released)
+                    wakeups.submit(released)
         return word
 
     # --- leases -----------------------------------------------------------------------------------------------------
@@ -307,14 +309,14 @@ class Runner:
         self.files.share_work(held.id)
         with lost_is_fine():
             release = partial(self.ledger.release, stage=following.stage, audio_s=following.audio_s)
-            queue.submit(patiently(release, held.claim))
+            wakeups.submit(patiently(release, held.claim))
 
     def again(self, held: Held, stage: str) -> None:
         if held.job.attempt >= held.job.max_attempts:
             lost = f"what was done before the stage {held.job.stage!r} was lost {held.job.attempt} times"
             return self.fail(held, MiloError(f"{lost}; do all workers share MILO_HOME?", code="work_lost"))
         with lost_is_fine():
-            queue.submit(patiently(self.ledger.release, held.claim, stage=stage, retry=True))
+            wakeups.submit(patiently(self.ledger.release, held.claim, stage=stage, retry=True))
 
     def fail(self, held: Held, error: MiloError) -> None:
         job = held.job
@@ -341,7 +343,7 @@ class Runner:
         self.files.drop_work(job.id)
         give_back(self.settings, job)
         if job.callback_url or job.batch_id:
-            queue.tick("webhooks")
+            wakeups.tick("webhooks")
 
     def _observe_wait(self, job: Job) -> None:
         if job.fence == 1:

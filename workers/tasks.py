@@ -21,16 +21,18 @@ from celery import Task
 from celery.signals import celeryd_init, worker_process_init, worker_ready
 from filelock import FileLock, Timeout
 
-from milo import events, gpu, metrics, queue
-from milo.files import Files
+from milo import gpu, metrics
 from milo.jobs import GPU_QUEUES, KINDS
 from milo.ledger import Ledger
 from milo.logs import configure_logging
-from milo.queue import app
+from milo.monitoring import watchdog
+from milo.queue import events
+from milo.queue import wakeups as queue
+from milo.queue.celery import app
 from milo.settings import Settings, get_settings
-from milo.watchdog import patrol
+from milo.storage.files import Files
+from workers.kill_switch import end_children
 from workers.runner import Runner
-from workers.stuck import end_children
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +109,7 @@ def _child_starts(**_: Any) -> None:
     taken_back = runner.ledger.reap(worker=runner.worker)
     for job in taken_back:
         queue.submit(job)
-    patrol.lost(runner.settings, taken_back)
+    watchdog.lost(runner.settings, taken_back)
 
 
 @worker_ready.connect

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milo.errors import MiloError
-from milo.files import Files
 from milo.jobs import KINDS, Job, Progress
 from milo.ledger import Claim, Ledger
 from milo.settings import Settings
+from milo.storage.files import Files
 
 if TYPE_CHECKING:
     from workers.runner import Runner
@@ -142,19 +142,19 @@ class Work:
 
 
 WORK: dict[tuple[str, str], Work] = {
-    ("stt", "decode"): Work("workers.decode:run", sliced=False),
-    ("stt", "transcribe"): Work("workers.transcribe:run", grouped=True),
-    ("tts", "speak"): Work("workers.speak:run"),
-    ("translate", "translate"): Work("workers.translate:run", grouped=True),
-    ("chat", "chat"): Work("workers.chat:run"),
-    ("converse", "converse"): Work("workers.converse:run"),
-    ("training", "train"): Work("workers.train:run"),
-    ("evaluation", "evaluate"): Work("workers.evaluate:run"),
-    ("pipeline", "baseline"): Work("workers.pipeline:baseline"),
-    ("pipeline", "train"): Work("workers.pipeline:train"),
-    ("pipeline", "judge"): Work("workers.pipeline:judge"),
-    ("pipeline", "deploy"): Work("workers.pipeline:deploy"),
-    ("pipeline", "summary"): Work("workers.pipeline:summary"),
-    ("deploy", "deploy"): Work("workers.deploy:run"),
-    ("ping", "ping"): Work("workers.ping:run", grouped=True),
+    ("stt", "decode"): Work("workers.kinds.decode:run", sliced=False),
+    ("stt", "transcribe"): Work("workers.kinds.transcribe:run", grouped=True),
+    ("tts", "speak"): Work("workers.kinds.speak:run"),
+    ("translate", "translate"): Work("workers.kinds.translate:run", grouped=True),
+    ("chat", "chat"): Work("workers.kinds.chat:run"),
+    ("converse", "converse"): Work("workers.kinds.converse:run"),
+    ("training", "train"): Work("workers.kinds.train:run"),
+    ("evaluation", "evaluate"): Work("workers.kinds.evaluate:run"),
+    ("pipeline", "baseline"): Work("workers.kinds.pipeline:baseline"),
+    ("pipeline", "train"): Work("workers.kinds.pipeline:train"),
+    ("pipeline", "judge"): Work("workers.kinds.pipeline:judge"),
+    ("pipeline", "deploy"): Work("workers.kinds.pipeline:deploy"),
+    ("pipeline", "summary"): Work("workers.kinds.pipeline:summary"),
+    ("deploy", "deploy"): Work("workers.kinds.deploy:run"),
+    ("ping", "ping"): Work("workers.kinds.ping:run", grouped=True),
 }

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from api.deps import Context, in_thread
-from api.waiting import SAFETY_LOOK_S, next_change
+from api.answers.events import SAFETY_LOOK_S, next_change
+from api.http.deps import Context, in_thread
 from milo.jobs import Job
-from milo.streams import Listener, Said
+from milo.queue.streams import Listener, Said
 
 LAG_S = 2.0
 """The last words of a job that has ended are waited for no longer than this."""

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from api.problems import from_pydantic
-from api.submit import Text
+from api.http.problems import from_pydantic
+from api.requests.stt import Text
 from milo.errors import BadRequest, Invalid
 
 SAMPLE_RATE_HZ = 16_000

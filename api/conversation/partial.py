@@ -11,16 +11,16 @@ from typing import Any
 
 import anyio
 
-from api import renderings
+from api.answers import renderings
 from api.conversation.follow import ended
 from api.conversation.frames import wav
-from api.deps import Context, in_thread
-from api.submit import SttOptions, stt_payload, submit
-from milo import queue
+from api.http.deps import Context, in_thread
+from api.requests.stt import SttOptions, stt_payload, submit
 from milo.errors import MiloError
 from milo.jobs import AudioSource, Job, NewJob
-from milo.keys import Key
-from milo.transcript import Transcript
+from milo.ledger.keys import Key
+from milo.queue.depths import depths
+from milo.transcription.transcript import Transcript
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +71,8 @@ class Partial:
 
     def _ask(self) -> bool:
         """Submit the job, unless somebody waits in a queue that it would pass through."""
-        depths = queue.depths(self.context.settings)
-        if any(depths[name] for name in QUEUES):
+        waiting = depths(self.context.settings)
+        if any(waiting[name] for name in QUEUES):
             return False
         # no other blob has these bytes: it is dropped afterwards, and must be nobody else's
         self._blob = self.context.files.put_blob([wav(self.pcm, unique=True)]).id

@@ -11,19 +11,19 @@ from typing import Any
 
 import anyio
 
-from api.chats import check_chat_model
 from api.conversation.follow import follow
 from api.conversation.frames import wav
 from api.conversation.socket import Socket
-from api.deps import Context, in_thread
-from api.submit import submit
-from api.turns import one_at_a_time
+from api.http.deps import Context, in_thread
+from api.http.session_place import one_at_a_time
+from api.requests.chats import check_chat_model
+from api.requests.stt import submit
 from milo import metrics
+from milo.chat.sessions import WAITING_LEASE_S, Sessions
 from milo.errors import Conflict, MiloError, NotFound, Unavailable
 from milo.jobs import AudioSource, ChatPayload, ConversePayload, Job, NewJob
-from milo.keys import Key
-from milo.sessions import WAITING_LEASE_S, Sessions
-from milo.streams import Said
+from milo.ledger.keys import Key
+from milo.queue.streams import Said
 
 log = logging.getLogger(__name__)
 
@@ -294,9 +294,4 @@ class Turn:
 
 def _failure(job: Job) -> MiloError:
     """The error that a failed job carries."""
-    document = job.error or {}
-    error = MiloError(str(document.get("detail") or "the job of this turn failed"), code=document.get("code"))
-    error.title = str(document.get("title") or error.title)  # type: ignore[misc]
-    error.status = int(document.get("status") or error.status)  # type: ignore[misc]
-    error.retryable = bool(document.get("retryable", False))  # type: ignore[misc]
-    return error
+    return MiloError.from_problem({"detail": "the job of this turn failed"} | (job.error or {}))

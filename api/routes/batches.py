@@ -9,10 +9,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import StreamingResponse
 
-from api import bodies, memory, renderings, results, waiting
-from api.archives import BatchRequest, Item, Work, list_work
-from api.deps import Context, Ctx, Reader, Writer, in_thread
-from api.documents import (
+from api.answers import events as waiting
+from api.answers import renderings, results
+from api.answers.documents import (
     BatchDocument,
     BatchList,
     JobList,
@@ -21,13 +20,16 @@ from api.documents import (
     job_document,
     webhook_documents,
 )
-from api.problems import documented, json_response
+from api.http import bodies, memory
+from api.http.deps import Context, Ctx, Reader, Writer, in_thread
+from api.http.problems import documented, json_response
+from api.requests.folders import BatchRequest, Item, Work, list_work
+from api.requests.stt import check_callback, file_name, fingerprint, idempotency_key, publish_later
 from api.routes.jobs import Limit
-from api.submit import check_callback, file_name, fingerprint, idempotency_key, publish_later
-from milo import queue
 from milo.errors import Conflict, Invalid, NotFound
 from milo.jobs import Batch, NewJob, new_id
-from milo.keys import Key
+from milo.ledger.keys import Key
+from milo.queue.connection import ping_redis
 
 router = APIRouter(tags=["batches"])
 
@@ -76,7 +78,7 @@ async def create(request: Request, context: Ctx, key: Writer) -> Response:
 
 
 async def _read_form(request: Request, context: Context) -> BatchRequest:
-    await in_thread(queue.ping_redis, context.settings)
+    await in_thread(ping_redis, context.settings)
     asked, items, left = BatchRequest(), [], context.settings.max_upload_bytes
     async for part in bodies.Multipart(request, context.settings.max_batch_items + 1).parts():
         if part.name == "file":
@@ -94,7 +96,7 @@ async def _read_form(request: Request, context: Context) -> BatchRequest:
 def _create(request: Request, context: Context, key: Key, asked: BatchRequest) -> tuple[Batch, list[dict[str, str]]]:
     check_callback(context.settings, asked.callback_url)
     work = list_work(context, asked)
-    queue.ping_redis(context.settings)
+    ping_redis(context.settings)
     batch = _batch(request, key, asked, work)
     items = [
         NewJob(

@@ -7,11 +7,11 @@ import re
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from api import bodies
-from api.deps import Ctx, Reader, Writer, in_thread
-from api.problems import documented, invalid, json_response
+from api.http import bodies
+from api.http.deps import Ctx, Reader, Writer, in_thread
+from api.http.problems import documented, invalid, json_response
 from milo.errors import NotFound
-from milo.files import Blob
+from milo.storage.files import Blob
 
 router = APIRouter(tags=["blobs"])
 

@@ -11,19 +11,19 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from sse_starlette import ServerSentEvent
 
-from api import bodies, prefer
-from api.answers import answer, default_priority
-from api.chats import ChatRequest, chat_answer, chat_payload, reply_of, submit_message
-from api.deps import Context, Ctx, Writer, in_thread
-from api.documents import JobDocument, job_url
-from api.problems import documented
-from api.results import unfinished
+from api.answers.accepted import answer, default_priority
+from api.answers.documents import JobDocument, job_url
+from api.answers.results import unfinished
+from api.answers.streaming import LOST, Events, Steps, failure
+from api.http import bodies, prefer
+from api.http.deps import Context, Ctx, Writer, in_thread
+from api.http.problems import documented
+from api.requests.chats import ChatRequest, chat_answer, chat_payload, reply_of, submit_message
+from api.requests.stt import check_callback, idempotency_key
 from api.routes.tts import body_of
-from api.streaming import LOST, Events, Steps, failure
-from api.submit import check_callback, idempotency_key
-from milo.audio_formats import wav_header
+from milo.audio.formats import wav_header
 from milo.jobs import Job
-from milo.streams import Said
+from milo.queue.streams import Said
 
 router = APIRouter(tags=["chat"])
 

@@ -10,22 +10,21 @@ from typing import Any
 
 from fastapi import APIRouter, Response, WebSocket
 
-from api import memory
-from api.bodies import validate
-from api.choices import choose_speech
-from api.conversation import secrets
 from api.conversation.frames import MAX_FRAME_BYTES, SAMPLE_RATE_HZ
 from api.conversation.socket import BROKEN, NO_SESSION, TRY_LATER, WRONG_VALUE, Socket
 from api.conversation.turn import Setting
-from api.deps import Context, Reader, in_thread
-from api.problems import documented, problem_response
-from api.submit import SttOptions, stt_payload
-from api.texts import spoken_language, spoken_voice
+from api.http import keys_in_urls, memory
+from api.http.bodies import validate
+from api.http.deps import Context, Reader, in_thread
+from api.http.problems import documented, problem_response
+from api.requests.models import choose_speech
+from api.requests.stt import SttOptions, stt_payload
+from api.requests.texts import spoken_language, spoken_voice
 from milo import metrics
+from milo.chat.sessions import PREFIX, Sessions
 from milo.errors import Forbidden, Invalid, MiloError, Unavailable
 from milo.jobs import AudioSource
-from milo.keys import Key
-from milo.sessions import PREFIX, Sessions
+from milo.ledger.keys import Key
 
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["conversation"])
@@ -66,7 +65,7 @@ async def converse(websocket: WebSocket) -> None:
         if not key.may("write"):
             raise Forbidden(f"the key {key.name!r} has not the scope 'write'", code="missing_scope")
         with _counted(context):
-            await websocket.accept(secrets.subprotocol(websocket.scope))
+            await websocket.accept(keys_in_urls.subprotocol(websocket.scope))
             await _talk(context, key, websocket)
         if not context.notes[_OPEN]:
             await in_thread(memory.give_back)
@@ -119,7 +118,7 @@ async def _talk(context: Context, key: Key, websocket: WebSocket) -> None:
 
 def _conversation() -> Any:
     """The class, imported with the first conversation: a process that holds none needs no numpy."""
-    from api.conversation.talk import Conversation
+    from api.conversation.conversation import Conversation
 
     return Conversation
 

@@ -8,20 +8,20 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import StreamingResponse
 
-from api import bodies
-from api.answers import accepted
-from api.deps import Context, Ctx, Reader, Writer, in_thread
-from api.documents import JobDocument, JobList, job_document, job_with_queue
-from api.judging import EvaluationRequest, evaluation_payload
-from api.problems import documented, json_response
+from api.answers.accepted import accepted
+from api.answers.documents import JobDocument, JobList, job_document, job_with_queue
+from api.http import bodies
+from api.http.deps import Context, Ctx, Reader, Writer, in_thread
+from api.http.problems import documented, json_response
+from api.requests.evaluations import EvaluationRequest, evaluation_payload
+from api.requests.stt import check_callback, idempotency_key, new_job, submit
 from api.routes.jobs import Limit, find
 from api.routes.tts import body_of
-from api.submit import check_callback, idempotency_key, new_job, submit
-from milo import evaluations
 from milo.errors import Conflict
-from milo.evaluations import Stored
 from milo.jobs import Job
-from milo.keys import Key
+from milo.ledger.keys import Key
+from milo.training import evaluations
+from milo.training.evaluations import Stored
 
 router = APIRouter(tags=["training"])
 KIND = "evaluation"

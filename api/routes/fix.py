@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from api import bodies
-from api.deps import Admin, Ctx, in_thread
-from api.problems import documented, json_response
+from api.http import bodies
+from api.http.deps import Admin, Ctx, in_thread
+from api.http.problems import documented, json_response
 from api.routes.jobs import body_of
-from milo.fix import FixRequest
+from milo.monitoring.fix.service import FixRequest
 
 router = APIRouter(tags=["operation"])
 

@@ -8,10 +8,9 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from api.deps import Context, Ctx, in_thread
-from api.problems import json_response
-from milo import health
-from milo.status import alerts
+from api.http.deps import Context, Ctx, in_thread
+from api.http.problems import json_response
+from milo.monitoring import alerts, health
 
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["operation"])

@@ -8,14 +8,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
-from api import bodies, renderings, results, waiting
-from api.answers import accepted
-from api.chats import ChatJobPayload, chat_payload, submit_message
-from api.deps import Context, Ctx, Reader, Writer, in_thread
-from api.documents import JobDocument, JobList, job_document, job_url, job_with_queue, webhook_documents
-from api.problems import documented, json_response
-from api.routes.tts import body_of
-from api.submit import (
+from api.answers import events as waiting
+from api.answers import renderings, results
+from api.answers.accepted import accepted
+from api.answers.documents import JobDocument, JobList, job_document, job_url, job_with_queue, webhook_documents
+from api.http import bodies
+from api.http.deps import Context, Ctx, Reader, Writer, in_thread
+from api.http.problems import documented, json_response
+from api.http.session_place import cancel_job
+from api.requests.chats import ChatJobPayload, chat_payload, submit_message
+from api.requests.stt import (
     Closed,
     SttOptions,
     Text,
@@ -26,12 +28,12 @@ from api.submit import (
     stt_payload,
     submit,
 )
-from api.texts import TranslateJobPayload, TtsJobPayload, translate_payload, tts_payload
-from api.turns import cancel_job
-from milo import queue
+from api.requests.texts import TranslateJobPayload, TtsJobPayload, translate_payload, tts_payload
+from api.routes.tts import body_of
 from milo.errors import Conflict, Invalid, NotFound
 from milo.jobs import FINAL, AudioSource, Job, PingPayload, Priority, State
-from milo.keys import Key
+from milo.ledger.keys import Key
+from milo.queue import wakeups
 
 router = APIRouter(tags=["jobs"])
 
@@ -232,7 +234,7 @@ async def retry(job_id: str, context: Ctx, key: Writer) -> Response:
     if found.payload.get("ticket") is not None and found.state in ("failed", "cancelled"):
         raise Conflict(f"{job_id} is a message of a chat session; send it again", code="not_retryable")
     job = await in_thread(context.ledger.retry, job_id)
-    await in_thread(queue.soon, queue.submit, job)
+    await in_thread(wakeups.soon, wakeups.submit, job)
     return json_response(job_document(job), 202, {"Location": job_url(job.id)})
 
 

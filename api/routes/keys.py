@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from api import bodies
-from api.deps import Admin, Ctx, Reader, in_thread
-from api.problems import documented, json_response
+from api.http import bodies
+from api.http.deps import Admin, Ctx, Reader, in_thread
+from api.http.problems import documented, json_response
+from api.requests.stt import Closed
 from api.routes.jobs import body_of
-from api.submit import Closed
-from milo import webhooks
-from milo.keys import Scope
+from milo.ledger.keys import Scope
+from milo.webhooks import signing
 
 router = APIRouter(tags=["keys"])
 
@@ -25,7 +25,7 @@ class KeyRequest(Closed):
 @router.get("/keys/current", summary="Who am I?", responses={**documented()})
 async def current(context: Ctx, key: Reader) -> Response:
     """The key of this request, and the secrets that sign its webhooks, newest first."""
-    secrets = await in_thread(webhooks.secrets_of, context.settings, context.ledger.engine, key.name)
+    secrets = await in_thread(signing.secrets_of, context.settings, context.ledger.engine, key.name)
     return json_response(key.document() | {"webhook_secrets": secrets}, headers={"Cache-Control": "no-store"})
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from api.deps import Ctx, Reader, in_thread
-from api.observe import exposition
-from api.problems import documented
+from api.http.deps import Ctx, Reader, in_thread
+from api.http.observe import exposition
+from api.http.problems import documented
 
 router = APIRouter(tags=["operation"])
 

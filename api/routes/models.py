@@ -6,22 +6,23 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from api import bodies
-from api.answers import accepted
-from api.chats import chat_model_name, check_chat_model
-from api.deps import Admin, Context, Ctx, Reader, in_thread
-from api.documents import JobDocument
-from api.judging import DeployRequest, deploy_payload, roll_back
-from api.problems import documented, json_response
+from api.answers.accepted import accepted
+from api.answers.documents import JobDocument
+from api.http import bodies
+from api.http.deps import Admin, Context, Ctx, Reader, in_thread
+from api.http.problems import documented, json_response
+from api.requests.chats import chat_model_name, check_chat_model
+from api.requests.evaluations import DeployRequest, deploy_payload, roll_back
+from api.requests.stt import check_callback, idempotency_key, new_job, submit
 from api.routes.tts import body_of
-from api.submit import check_callback, idempotency_key, new_job, submit
-from milo import models, translation
 from milo.errors import MiloError
 from milo.jobs import Job
-from milo.keys import Key
-from milo.models import ResolvedModel
+from milo.ledger.keys import Key
+from milo.models import registry
+from milo.models.registry import ResolvedModel
 from milo.settings import Settings
-from milo.voices import EMBEDDED, describe_speech
+from milo.synthesis.voices import EMBEDDED, describe_speech
+from milo.translation import translate
 
 router = APIRouter(tags=["models"])
 
@@ -65,7 +66,7 @@ async def rollback(name: str, context: Ctx, key: Admin) -> Response:
 
 def _models(context: Context) -> list[dict[str, Any]]:
     settings = context.settings
-    entries = {entry.name: entry for entry in models.list_models(settings)}
+    entries = {entry.name: entry for entry in registry.list_models(settings)}
     defaults = {settings.stt_model: "stt", settings.translate_model: "translate", settings.tts_model: "tts"}
     if settings.chat_model in entries:
         defaults[settings.chat_model] = "chat"
@@ -86,8 +87,8 @@ def _abilities(settings: Settings, name: str) -> dict[str, Any]:
     try:
         if name == EMBEDDED:
             return {"available": True, "label": name, "use": "tts", "type": "espeak-ng"} | _voices(settings, name)
-        resolved = models.resolve(settings, name)
-        info = models.describe(resolved, settings)
+        resolved = registry.resolve(settings, name)
+        info = registry.describe(resolved, settings)
         more = _languages(settings, name, resolved, info.model_type)
     except MiloError as error:
         return {"available": False, "problem": error.detail}
@@ -107,7 +108,7 @@ def _abilities(settings: Settings, name: str) -> dict[str, Any]:
 def _languages(settings: Settings, name: str, resolved: ResolvedModel, kind: str) -> dict[str, Any]:
     if kind == "vits":
         return _voices(settings, name)
-    return {"languages": sorted(translation.languages_of(resolved))} if kind == "m2m_100" else {}
+    return {"languages": sorted(translate.languages_of(resolved))} if kind == "m2m_100" else {}
 
 
 def _voices(settings: Settings, name: str) -> dict[str, Any]:

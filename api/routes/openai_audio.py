@@ -11,22 +11,22 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 from starlette.responses import JSONResponse
 
-from api import bodies, openai
-from api.aliases import as_not_found, resolve_model
-from api.answers import finished
-from api.deps import Context, Ctx, Writer, in_thread
-from api.problems import documented_openai, invalid
-from api.renderings import transcript_of
-from api.results import headers_of
-from api.streaming import Events, Steps, failure
-from api.submit import Closed, SttOptions, Text, file_name, new_job, stt_payload, submit
-from api.texts import Word
-from milo import queue
+from api.answers.accepted import finished
+from api.answers.renderings import transcript_of
+from api.answers.results import headers_of
+from api.answers.streaming import Events, Steps, failure
+from api.http import bodies, openai_errors
+from api.http.deps import Context, Ctx, Writer, in_thread
+from api.http.problems import documented_openai, invalid
+from api.requests.aliases import as_not_found, resolve_model
+from api.requests.stt import Closed, SttOptions, Text, file_name, new_job, stt_payload, submit
+from api.requests.texts import Word
 from milo.errors import BadMedia, Invalid
-from milo.files import Blob
 from milo.jobs import AudioSource, Job
-from milo.keys import Key
-from milo.transcript import Transcript, render
+from milo.ledger.keys import Key
+from milo.queue.connection import ping_redis
+from milo.storage.files import Blob
+from milo.transcription.transcript import Transcript, render
 
 router = APIRouter(prefix="/audio", tags=["as OpenAI"])
 
@@ -102,7 +102,7 @@ async def _read(request: Request, context: Context, model: type[Any]) -> tuple[A
     """The fields, checked before the file is stored where they come before it, and the file."""
     if not bodies.is_multipart(request):
         raise Invalid("send multipart/form-data with a part named `file`", code="bad_multipart")
-    await in_thread(queue.ping_redis, context.settings)
+    await in_thread(ping_redis, context.settings)
     given: dict[str, Any] = {}
     blob: Blob | None = None
     name: str | None = None
@@ -115,7 +115,7 @@ async def _read(request: Request, context: Context, model: type[Any]) -> tuple[A
             blob = await context.files.receive_blob(part.chunks(), context.settings.max_upload_bytes)
             name = part.filename
         else:
-            raise openai.param_error("the form has two `file` parts", "file", "invalid_value")
+            raise openai_errors.param_error("the form has two `file` parts", "file", "invalid_value")
     asked = bodies.validate(given, model)
     await in_thread(_options, context, asked)
     if blob is None:
@@ -134,7 +134,7 @@ def _put(given: dict[str, Any], name: str, value: str) -> None:
     elif base == "chunking_strategy" and inner == "type":
         given[base] = value
     elif name in given:
-        raise openai.param_error(f"the form field {name!r} comes twice", name, "invalid_value")
+        raise openai_errors.param_error(f"the form field {name!r} comes twice", name, "invalid_value")
     elif value != "":
         given[name] = value
 
@@ -145,7 +145,7 @@ def _options(context: Context, asked: TranslationFields) -> dict[str, Any]:
     granularities = wanted.timestamp_granularities if wanted else []
     if granularities and asked.response_format != "verbose_json":
         detail = "timestamp_granularities need response_format=verbose_json"
-        raise openai.param_error(detail, "timestamp_granularities", "invalid_value")
+        raise openai_errors.param_error(detail, "timestamp_granularities", "invalid_value")
     options = {
         "model": resolve_model(context.settings, "stt", asked.model),
         "language": (wanted.language or next(iter(wanted.languages), None)) if wanted else None,
@@ -193,14 +193,14 @@ async def _events(context: Context, steps: Steps) -> AsyncIterator[dict[str, str
     async for job in steps:
         assert isinstance(job, Job), "a silent job said something"
         if job.state != "succeeded":
-            yield openai.error_event(failure(job))
+            yield openai_errors.error_event(failure(job))
             return
         transcript = await in_thread(transcript_of, context, job)
         for delta in _deltas(transcript):
-            yield openai.event({"type": "transcript.text.delta", "delta": delta}, "transcript.text.delta")
+            yield openai_errors.event({"type": "transcript.text.delta", "delta": delta}, "transcript.text.delta")
         languages = [{"code": transcript.language}] if transcript.language else []
         done = {"type": "transcript.text.done", "text": transcript.text, "languages": languages}
-        yield openai.event(done, "transcript.text.done")
+        yield openai_errors.event(done, "transcript.text.done")
 
 
 def _deltas(transcript: Transcript) -> list[str]:

@@ -9,21 +9,21 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.responses import JSONResponse
 
-from api import bodies, openai
-from api.aliases import default_of, resolve_model
-from api.answers import finished
-from api.chats import check_chat_model
-from api.deps import Context, Ctx, Writer, in_thread
-from api.problems import documented_openai
-from api.renderings import load
-from api.results import headers_of
+from api.answers.accepted import finished
+from api.answers.renderings import load
+from api.answers.results import headers_of
+from api.answers.streaming import LOST, Events, Steps, failure
+from api.http import bodies, openai_errors
+from api.http.deps import Context, Ctx, Writer, in_thread
+from api.http.problems import documented_openai
+from api.requests.aliases import default_of, resolve_model
+from api.requests.chats import check_chat_model
+from api.requests.stt import Closed, new_job, submit
 from api.routes.tts import body_of
-from api.streaming import LOST, Events, Steps, failure
-from api.submit import Closed, new_job, submit
+from milo.chat.message import check_message
 from milo.errors import Invalid, MiloError
 from milo.jobs import ChatPayload, ChatTurn, Job
 from milo.settings import Settings
-from milo.words import check_message
 
 router = APIRouter(tags=["as OpenAI"])
 
@@ -134,7 +134,7 @@ def _payload(context: Context, asked: CompletionRequest) -> dict[str, Any]:
     _refuse_unknown(asked)
     check_chat_model(settings)
     if asked.stream_options and not asked.stream:
-        raise openai.param_error("stream_options are for stream=true", "stream_options", "invalid_value")
+        raise openai_errors.param_error("stream_options are for stream=true", "stream_options", "invalid_value")
     asked_tokens = asked.max_completion_tokens or asked.max_tokens or settings.chat_max_tokens
     return ChatPayload(
         messages=_turns(settings, asked.messages),
@@ -150,10 +150,10 @@ def _refuse_unknown(asked: CompletionRequest) -> None:
             continue
         if name not in NEUTRAL:
             detail = f"Unrecognized request argument supplied: {name[:100]}"
-            raise openai.param_error(detail, name[:100], "unknown_parameter")
+            raise openai_errors.param_error(detail, name[:100], "unknown_parameter")
         if value not in NEUTRAL[name]:
             detail = f"{name} is not supported here" + (": n is always 1" if name == "n" else "; leave it out")
-            raise openai.param_error(detail, name, "unsupported_parameter")
+            raise openai_errors.param_error(detail, name, "unsupported_parameter")
 
 
 def _turns(settings: Settings, messages: list[Message]) -> tuple[ChatTurn, ...]:
@@ -162,21 +162,23 @@ def _turns(settings: Settings, messages: list[Message]) -> tuple[ChatTurn, ...]:
         where = f"messages/{index}"
         if message.role not in ROLES:
             detail = f"the role {message.role[:40]!r} is not supported; one of {', '.join(ROLES)}"
-            raise openai.param_error(detail, f"{where}/role")
+            raise openai_errors.param_error(detail, f"{where}/role")
         if message.tool_calls:
-            raise openai.param_error("tool calls are not supported", f"{where}/tool_calls", "unsupported_parameter")
+            raise openai_errors.param_error(
+                "tool calls are not supported", f"{where}/tool_calls", "unsupported_parameter"
+            )
         turns.append(ChatTurn(role=ROLES[message.role], content=_text(message, where)))
     last = f"messages/{len(turns) - 1}"
     if turns[-1].role != "user":
-        raise openai.param_error("the last message has to be the user's", f"{last}/role", "invalid_value")
+        raise openai_errors.param_error("the last message has to be the user's", f"{last}/role", "invalid_value")
     most = settings.chat_max_chars * CONVERSATION_MESSAGES
     if sum(len(turn.content) for turn in turns) > most:
         detail = f"the conversation has more than {most} characters; leave its oldest messages out"
-        raise openai.param_error(detail, "messages", "context_length_exceeded")
+        raise openai_errors.param_error(detail, "messages", "context_length_exceeded")
     try:
         text = check_message(turns[-1].content, settings)
     except Invalid as error:
-        raise openai.param_error(error.detail, f"{last}/content", error.code) from None
+        raise openai_errors.param_error(error.detail, f"{last}/content", error.code) from None
     return (*turns[:-1], ChatTurn(role="user", content=text))
 
 
@@ -189,7 +191,7 @@ def _text(message: Message, where: str) -> str:
         for number, part in enumerate(message.content):
             if part.get("type") != "text" or not isinstance(part.get("text"), str):
                 detail = f"only text is understood, and this part is {str(part.get('type'))[:40]!r}"
-                raise openai.param_error(detail, f"{where}/content/{number}/type")
+                raise openai_errors.param_error(detail, f"{where}/content/{number}/type")
             texts.append(part["text"])
         text = "\n".join(texts)
     return text.replace("\0", "").encode("utf-8", "replace").decode()
@@ -237,7 +239,7 @@ async def _chunks(context: Context, steps: Steps, job: Job, with_usage: bool) ->
 
     def chunk(delta: dict[str, Any], finish: str | None = None) -> dict[str, str]:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return openai.event(head | {"choices": [choice]})
+        return openai_errors.event(head | {"choices": [choice]})
 
     yield chunk({"role": "assistant", "content": "", "refusal": None})
     try:
@@ -248,10 +250,10 @@ async def _chunks(context: Context, steps: Steps, job: Job, with_usage: bool) ->
             result = await in_thread(load, context, item)
             yield chunk({}, _finish(result))
             if with_usage:
-                yield openai.event(head | {"choices": [], "usage": _usage(result)})
-            yield openai.event("[DONE]")
+                yield openai_errors.event(head | {"choices": [], "usage": _usage(result)})
+            yield openai_errors.event("[DONE]")
     except MiloError as error:
-        yield openai.error_event(error)
+        yield openai_errors.error_event(error)
 
 
 async def _once(steps: Steps) -> AsyncIterator[str | Job]:

@@ -6,9 +6,9 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from api.aliases import Use, default_of, known_models, no_model, use_of
-from api.deps import Context, Ctx, Reader, in_thread
-from api.problems import documented_openai, json_response
+from api.http.deps import Context, Ctx, Reader, in_thread
+from api.http.problems import documented_openai, json_response
+from api.requests.aliases import Use, default_of, known_models, no_model, use_of
 
 router = APIRouter(tags=["as OpenAI"])
 

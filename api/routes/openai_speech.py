@@ -9,19 +9,19 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field, field_validator
 
-from api import bodies, openai
-from api.aliases import as_not_found, resolve_model
-from api.answers import finished
-from api.choices import choose_speech
-from api.deps import Context, Ctx, Writer, in_thread
-from api.problems import documented_openai
+from api.answers.accepted import finished
+from api.answers.streaming import Events, Steps, audio_pieces, open_audio
+from api.http import bodies, openai_errors
+from api.http.deps import Context, Ctx, Writer, in_thread
+from api.http.problems import documented_openai
+from api.requests.aliases import as_not_found, resolve_model
+from api.requests.models import choose_speech
+from api.requests.stt import Closed, Text, new_job, submit
+from api.requests.texts import Spoken, TtsJobPayload, Word, tts_payload
 from api.routes.tts import audio_answer, body_of
-from api.streaming import Events, Steps, audio_pieces, open_audio
-from api.submit import Closed, Text, new_job, submit
-from api.texts import Spoken, TtsJobPayload, Word, tts_payload
+from milo.chat.message import guess_language
 from milo.errors import Invalid, MiloError
-from milo.voices import Speech
-from milo.words import guess_language
+from milo.synthesis.voices import Speech
 
 router = APIRouter(prefix="/audio", tags=["as OpenAI"])
 
@@ -98,7 +98,7 @@ async def speech(request: Request, context: Ctx, key: Writer) -> Response:
 def _speech_payload(context: Context, asked: SpeechRequest) -> dict[str, Any]:
     if len(asked.input) > MAX_INPUT:
         detail = f"input has {len(asked.input)} characters; at most {MAX_INPUT} are spoken at once"
-        raise openai.param_error(detail, "input", "string_above_max_length")
+        raise openai_errors.param_error(detail, "input", "string_above_max_length")
     model = resolve_model(context.settings, "tts", asked.model)
     try:
         speech = choose_speech(context, model)
@@ -135,8 +135,8 @@ async def _speech_events(steps: Steps) -> AsyncIterator[dict[str, str]]:
     try:
         async for piece in audio_pieces(steps):
             delta = {"type": "speech.audio.delta", "audio": base64.b64encode(piece).decode()}
-            yield openai.event(delta, "speech.audio.delta")
+            yield openai_errors.event(delta, "speech.audio.delta")
     except MiloError as error:
-        yield openai.error_event(error)
+        yield openai_errors.error_event(error)
     else:
-        yield openai.event({"type": "speech.audio.done"}, "speech.audio.done")
+        yield openai_errors.event({"type": "speech.audio.done"}, "speech.audio.done")

@@ -7,19 +7,19 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 from starlette.responses import FileResponse
 
-from api import recipes
-from api.answers import accepted
-from api.deps import Context, Ctx, Reader, Writer, in_thread
-from api.documents import JobDocument, job_with_queue
-from api.judging import pipeline_payload
-from api.problems import documented, json_response
+from api.answers.accepted import accepted
+from api.answers.documents import JobDocument, job_with_queue
+from api.http.deps import Context, Ctx, Reader, Writer, in_thread
+from api.http.problems import documented, json_response
+from api.requests import trainings
+from api.requests.evaluations import pipeline_payload
+from api.requests.stt import check_callback, idempotency_key, new_job, submit
 from api.routes.jobs import find
 from api.routes.trainings import recipe_body
-from api.submit import check_callback, idempotency_key, new_job, submit
-from milo import runs
 from milo.errors import Conflict, NotFound
 from milo.jobs import Job
-from milo.keys import Key
+from milo.ledger.keys import Key
+from milo.training import runs
 
 router = APIRouter(tags=["training"])
 KIND = "pipeline"
@@ -36,12 +36,12 @@ async def create(request: Request, context: Ctx, key: Writer) -> Response:
     """The recipe as JSON or YAML, alone or as `recipe` beside a `callback_url`, as for a training. The job's result is
     the summary. A recipe that deploys needs the scope `admin`: it changes what serves."""
     idempotency_key(request)
-    document = await recipes.read_document(request)
+    document = await trainings.read_document(request)
     return accepted(await in_thread(_create, request, context, key, document), {})
 
 
 def _create(request: Request, context: Context, key: Key, document: dict[str, Any]) -> Job:
-    recipe, callback_url = recipes.parse(document)
+    recipe, callback_url = trainings.parse(document)
     check_callback(context.settings, callback_url)
     payload = pipeline_payload(context, key, recipe)
     return submit(context, new_job(request, key, KIND, payload, callback_url, None, "background"))

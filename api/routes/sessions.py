@@ -7,10 +7,10 @@ from typing import Any
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from api.deps import Ctx, Reader, Writer, in_thread
-from api.problems import documented, json_response
+from api.http.deps import Ctx, Reader, Writer, in_thread
+from api.http.problems import documented, json_response
+from milo.chat.sessions import Session, Sessions
 from milo.jobs import iso
-from milo.sessions import Session, Sessions
 
 router = APIRouter(tags=["chat"])
 

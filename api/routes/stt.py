@@ -7,12 +7,13 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from api import bodies, memory, prefer, renderings, results
-from api.answers import answer, default_priority
-from api.deps import Context, Ctx, Writer, in_thread
-from api.documents import JobDocument
-from api.problems import documented, invalid
-from api.submit import (
+from api.answers import renderings, results
+from api.answers.accepted import answer, default_priority
+from api.answers.documents import JobDocument
+from api.http import bodies, memory, prefer
+from api.http.deps import Context, Ctx, Writer, in_thread
+from api.http.problems import documented, invalid
+from api.requests.stt import (
     SttFields,
     SttRequest,
     check_callback,
@@ -23,11 +24,11 @@ from api.submit import (
     stt_payload,
     submit,
 )
-from milo import queue
 from milo.errors import BadMedia, Invalid
-from milo.files import Blob
 from milo.jobs import AudioSource
-from milo.transcript import Transcript
+from milo.queue.connection import ping_redis
+from milo.storage.files import Blob
+from milo.transcription.transcript import Transcript
 
 router = APIRouter(tags=["speech to text"])
 
@@ -95,7 +96,7 @@ async def _read(request: Request, context: Context) -> tuple[SttFields, AudioSou
 def _take_json(context: Context, asked: SttRequest) -> AudioSource:
     """Store the audio, or find it."""
     _check(context, asked)
-    queue.ping_redis(context.settings)
+    ping_redis(context.settings)
     if asked.audio is None:
         path_name = (asked.path or "audio").rstrip("/").rsplit("/", 1)[-1]
         source = AudioSource(blob=asked.blob, path=asked.path, name=asked.name or path_name or "audio")
@@ -118,7 +119,7 @@ def _source(asked: SttFields, blob: Blob, name: str | None = None) -> AudioSourc
 
 
 async def _read_form(request: Request, context: Context) -> tuple[SttFields, AudioSource]:
-    await in_thread(queue.ping_redis, context.settings)
+    await in_thread(ping_redis, context.settings)
     fields: dict[str, str] = {}
     blob: Blob | None = None
     name: str | None = None

@@ -10,19 +10,19 @@ import anyio
 from fastapi import APIRouter, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from api import recipes
-from api.deps import Context, Ctx, Reader, Writer, in_thread
-from api.documents import PREFIX, JobDocument, job_document, job_with_queue
-from api.problems import documented, json_response
+from api.answers.documents import JobDocument, job_document, job_with_queue
+from api.answers.events import PING_S, RETRY_MS, SHUTDOWN_GRACE_S, next_change
+from api.http.deps import PREFIX, Context, Ctx, Reader, Writer, in_thread
+from api.http.problems import documented, json_response
+from api.requests import trainings
+from api.requests.stt import check_callback, idempotency_key, new_job, submit
 from api.routes.jobs import cancelled, find
-from api.submit import check_callback, idempotency_key, new_job, submit
-from api.waiting import PING_S, RETRY_MS, SHUTDOWN_GRACE_S, next_change
-from milo import runs
 from milo.errors import NotFound
 from milo.jobs import Job, State
-from milo.keys import Key
-from milo.run_events import Mark, rows_after
-from milo.runs import Run
+from milo.ledger.keys import Key
+from milo.training import runs
+from milo.training.run_events import Mark, rows_after
+from milo.training.runs import Run
 
 router = APIRouter(tags=["training"])
 
@@ -66,15 +66,15 @@ async def create(request: Request, context: Ctx, key: Writer) -> Response:
     """The recipe as JSON or YAML, alone or as `recipe` beside a `callback_url`. It is checked first: fields, base
     model, data. Paths of the server's disk must lie under MILO_AUDIO_ROOTS, unless the key is an operator's."""
     idempotency_key(request)
-    document = await recipes.read_document(request)
+    document = await trainings.read_document(request)
     job = await in_thread(_create, request, context, key, document)
     return json_response(job_document(job), 202, {"Location": training_url(job.id)})
 
 
 def _create(request: Request, context: Context, key: Key, document: dict[str, Any]) -> Job:
-    recipe, callback_url = recipes.parse(document)
+    recipe, callback_url = trainings.parse(document)
     check_callback(context.settings, callback_url)
-    recipes.check_recipe(context, key, recipe)
+    trainings.check_recipe(context, key, recipe)
     payload = {"recipe": recipe.model_dump(mode="json"), "name": recipe.name}
     return submit(context, new_job(request, key, "training", payload, callback_url, None, "background"))
 

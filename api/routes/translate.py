@@ -7,15 +7,16 @@ from functools import partial
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from api import bodies, prefer, renderings
-from api.answers import answer, default_priority
-from api.deps import Context, Ctx, Writer, in_thread
-from api.documents import JobDocument
-from api.problems import documented, json_response
-from api.results import headers_of, took_ms
+from api.answers import renderings
+from api.answers.accepted import answer, default_priority
+from api.answers.documents import JobDocument
+from api.answers.results import headers_of, took_ms
+from api.http import bodies, prefer
+from api.http.deps import Context, Ctx, Writer, in_thread
+from api.http.problems import documented, json_response
+from api.requests.stt import check_callback, idempotency_key, new_job, submit
+from api.requests.texts import TranslateRequest, translate_payload
 from api.routes.tts import body_of
-from api.submit import check_callback, idempotency_key, new_job, submit
-from api.texts import TranslateRequest, translate_payload
 from milo.jobs import Job
 
 router = APIRouter(tags=["translation"])

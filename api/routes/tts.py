@@ -6,16 +6,17 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from api import bodies, prefer, renderings, results
-from api.answers import answer, default_priority
-from api.deps import Context, Ctx, Writer, in_thread
-from api.documents import JobDocument
-from api.prefer import Prefer
-from api.problems import documented
-from api.streaming import open_audio
-from api.submit import check_callback, idempotency_key, new_job, submit
-from api.texts import TtsRequest, tts_payload
-from milo.audio_formats import MEDIA_TYPES
+from api.answers import renderings, results
+from api.answers.accepted import answer, default_priority
+from api.answers.documents import JobDocument
+from api.answers.streaming import open_audio
+from api.http import bodies, prefer
+from api.http.deps import Context, Ctx, Writer, in_thread
+from api.http.prefer import Prefer
+from api.http.problems import documented
+from api.requests.stt import check_callback, idempotency_key, new_job, submit
+from api.requests.texts import TtsRequest, tts_payload
+from milo.audio.formats import MEDIA_TYPES
 from milo.jobs import Job
 
 router = APIRouter(tags=["text to speech"])

@@ -7,12 +7,13 @@ import time
 
 from fastapi import APIRouter, Response
 
-from api.deps import Context, Ctx, Writer, in_thread
-from api.documents import webhook_document
-from api.problems import documented, json_response
-from milo import outbox, queue
+from api.answers.documents import webhook_document
+from api.http.deps import Context, Ctx, Writer, in_thread
+from api.http.problems import documented, json_response
 from milo.errors import NotFound
-from milo.keys import Key
+from milo.ledger import outbox
+from milo.ledger.keys import Key
+from milo.queue import wakeups
 
 router = APIRouter(tags=["webhooks"])
 
@@ -37,5 +38,5 @@ def _replay(context: Context, key: Key, webhook_id: str) -> object:
         raise unknown
     outbox.get(engine, webhook_id)
     outbox.replay(engine, webhook_id, time.time())
-    queue.soon(queue.tick, "webhooks")
+    wakeups.soon(wakeups.tick, "webhooks")
     return webhook_document(outbox.get(engine, webhook_id))

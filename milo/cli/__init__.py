@@ -1,4 +1,4 @@
-"""The command `milo`: thin commands over `milo.client`, `milo.stack` and the registries.
+"""The command `milo`: thin commands over `milo.client`, `milo.stack.up` and the registries.
 
 This module imports nothing heavy: a command's module is loaded when that command runs, so `milo --help` is instant.
 Exit codes: 0 done, 1 something failed, 2 wrong usage, 130 stopped by Ctrl-C.
@@ -23,10 +23,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "batches": ("milo.cli.batches:batches", "Look at batches, fetch results, cancel."),
     "train": ("milo.cli.train:train", "Train a model by a recipe."),
     "runs": ("milo.cli.runs:runs", "List, show and compare trainings."),
-    "eval": ("milo.cli.judging:evaluate", "Judge MODEL on data: word error rate with its 95 % interval."),
-    "compare": ("milo.cli.judging:compare", "Is AFTER better than BEFORE?"),
-    "pipeline": ("milo.cli.judging:pipeline", "Train by a recipe, judge the outcome, deploy it if it is not worse."),
-    "tts-data": ("trainer.tts_data_cli:tts_data", "Prepare recordings of one speaker for fine-tuning a voice."),
+    "eval": ("milo.cli.evaluations:evaluate", "Judge MODEL on data: word error rate with its 95 % interval."),
+    "compare": ("milo.cli.evaluations:compare", "Is AFTER better than BEFORE?"),
+    "pipeline": (
+        "milo.cli.evaluations:pipeline",
+        "Train by a recipe, judge it, deploy it if it is not worse.",
+    ),
+    "tts-data": ("trainer.vits.prepare_cli:tts_data", "Prepare recordings of one speaker for fine-tuning a voice."),
     "models": ("milo.cli.models:models", "List, fetch, verify, deploy and roll back models."),
     "keys": ("milo.cli.keys:keys", "Make and revoke API keys."),
     "doctor": ("milo.cli.doctor:doctor", "Check this machine and the running server."),

@@ -50,7 +50,7 @@ def make_client(settings: Settings, url: str | None = None, api_key: str | None 
 
 def find_url(settings: Settings) -> str:
     """MILO_URL if it is set; else where the stack on this home listens; else the default."""
-    from milo.stack import is_up, note_of
+    from milo.stack.up import is_up, note_of
 
     if "url" not in settings.model_fields_set:
         note = note_of(settings)
@@ -95,7 +95,7 @@ def write_text(text: str, out: str | None) -> None:
     """To stdout, or whole into a file."""
     from pathlib import Path
 
-    from milo.archive.manifest import write_whole
+    from milo.client.folder.manifest import write_whole
 
     if out is None:
         click.echo(text, nl=not text.endswith("\n"))

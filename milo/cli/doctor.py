@@ -70,7 +70,7 @@ def _python(_settings: Settings) -> Iterator[Finding]:
 
 
 def _redis(settings: Settings) -> Iterator[Finding]:
-    from milo.redis_server import find_redis_server, warnings_about
+    from milo.stack.redis_server import find_redis_server, warnings_about
 
     if "redis_url" in settings.model_fields_set and settings.redis_url:
         warnings = warnings_about(settings)
@@ -118,14 +118,14 @@ def _gpu(settings: Settings) -> Iterator[Finding]:
 
 
 def _model(settings: Settings) -> Iterator[Finding]:
-    from milo import models
+    from milo.models import registry
 
-    resolved = models.resolve(settings, settings.stt_model)
+    resolved = registry.resolve(settings, settings.stt_model)
     yield Finding("model", "ok", f"{resolved.name} {resolved.version} in {resolved.path}")
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
-    from milo.vault import exposure
+    from milo.storage.secrets import exposure
 
     home = settings.home.expanduser()
     there = next(folder for folder in (home, *home.absolute().parents) if folder.exists())
@@ -138,9 +138,9 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 
 def _ports(settings: Settings) -> Iterator[Finding]:
     from milo.errors import Unavailable
-    from milo.ports import check_ports
-    from milo.services import all_services
-    from milo.stack import is_up
+    from milo.stack.ports import check_ports
+    from milo.stack.services import all_services
+    from milo.stack.up import is_up
 
     if is_up(settings):
         yield Finding("ports", "ok", f"Milo is up on {settings.home}")

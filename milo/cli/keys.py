@@ -10,7 +10,7 @@ import click
 from milo.cli.common import json_option, load_settings, print_json, print_table
 
 if TYPE_CHECKING:
-    from milo.keys import Keys
+    from milo.ledger.keys import Keys
 
 
 @click.group()
@@ -19,8 +19,8 @@ def keys() -> None:
 
 
 def _keys() -> Keys:
-    from milo.keys import Keys
     from milo.ledger import Ledger
+    from milo.ledger.keys import Keys
 
     settings = load_settings()
     return Keys(Ledger.open(settings).engine, settings)

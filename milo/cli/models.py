@@ -22,7 +22,7 @@ def models() -> None:
 @json_option
 def list_models(as_json: bool) -> None:
     """The models of this installation; the current version serves."""
-    from milo import models as registry
+    from milo.models import registry
 
     entries = registry.list_models(load_settings())
     if as_json:
@@ -51,7 +51,7 @@ def pull(name: str, revision: str | None, weights: str | None, as_json: bool) ->
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    from milo import models as registry
+    from milo.models import registry
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
@@ -108,7 +108,7 @@ def deploy(
 @click.argument("name")
 def rollback(name: str) -> None:
     """Let the version before the current one serve again."""
-    from milo import models as registry
+    from milo.models import registry
 
     click.echo(f"{name} {registry.rollback(load_settings(), name)}")
 
@@ -117,8 +117,8 @@ def rollback(name: str) -> None:
 @click.argument("names", nargs=-1)
 def verify(names: tuple[str, ...]) -> int:
     """Compare models with the hashes they came with. Default: all."""
-    from milo import models as registry
     from milo.errors import MiloError
+    from milo.models import registry
 
     settings = load_settings()
     chosen = names or tuple(entry.name for entry in registry.list_models(settings))

@@ -10,7 +10,7 @@ import click
 from milo.cli.common import json_option, load_settings, print_json, print_table, seconds
 
 if TYPE_CHECKING:
-    from milo.runs import Run
+    from milo.training.runs import Run
 
 
 @click.group(invoke_without_command=True)
@@ -25,7 +25,7 @@ def runs(context: click.Context) -> None:
 @json_option
 def list_runs(as_json: bool) -> None:
     """All runs, newest first."""
-    from milo.runs import all_runs
+    from milo.training.runs import all_runs
 
     found = list(reversed(all_runs(load_settings())))
     if as_json:
@@ -53,9 +53,9 @@ def _best(best: dict[str, Any]) -> str | None:
 
 
 def _find(name: str) -> Run:
-    from milo import runs as folders
     from milo.errors import NotFound
-    from milo.model_files import near
+    from milo.models.files import near
+    from milo.training import runs as folders
 
     settings = load_settings()
     run = folders.find(settings, name)

@@ -47,7 +47,7 @@ def _watch(settings: Settings, url: str | None, api_key: str | None) -> int:
 def fetch(settings: Settings, url: str | None, api_key: str | None) -> tuple[dict[str, Any], str]:
     """The document and where it is from. Raises `Unavailable` when neither the API nor a file has one."""
     from milo.errors import Unavailable
-    from milo.status import store
+    from milo.monitoring import store
 
     try:
         with make_client(settings, url, api_key, patience_s=0) as client:
@@ -76,7 +76,7 @@ def render(document: dict[str, Any], source: str) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from milo.status.alerts import sentence
+    from milo.monitoring.alerts import sentence
 
     table = Table("", "", show_header=False, box=None, pad_edge=False)
     table.columns[1].overflow = "fold"

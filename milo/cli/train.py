@@ -96,7 +96,7 @@ def absolute(document: dict[str, Any]) -> dict[str, Any]:
 def _checkpoint(name: str, resume: str) -> str | None:
     if resume != "auto":
         return resume
-    from milo import runs
+    from milo.training import runs
 
     for run in reversed(runs.all_runs(load_settings())):
         if run.named == name and (found := run.checkpoints()):

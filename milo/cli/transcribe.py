@@ -13,8 +13,8 @@ import click
 from milo.cli.common import json_option, load_settings, print_json, seconds
 
 if TYPE_CHECKING:
-    from milo.archive import FileResult, Input, Snapshot
     from milo.client import Milo
+    from milo.client.folder import FileResult, Input, Snapshot
     from milo.settings import Settings
 
 
@@ -52,7 +52,7 @@ def transcribe(
     Works with the running server, or starts Milo for itself and stops it at the end. Run again, it does only what is
     not done. Exit code 1 when a file failed; the others are done all the same.
     """
-    from milo.archive import Manifest, Run, find_inputs
+    from milo.client.folder import Manifest, Run, find_inputs
 
     settings = load_settings()
     url, api_key = rest.pop("url"), rest.pop("api_key")
@@ -82,7 +82,7 @@ def transcribe(
 
 
 def _formats(text: str) -> list[str]:
-    from milo.transcript import FORMATS
+    from milo.transcription.transcript import FORMATS
 
     formats = list(dict.fromkeys(word.strip().lower() for word in text.split(",") if word.strip()))
     unknown = [word for word in formats if word not in FORMATS]
@@ -100,7 +100,7 @@ def _server(
 ) -> Iterator[tuple[Milo, list[Path]]]:
     """A client of a server that answers, and the folders that this server reads by itself."""
     from milo.cli.common import find_url, make_client
-    from milo.own_stack import own_stack
+    from milo.stack.temporary import own_stack
 
     target = url or find_url(settings)
     with make_client(settings, target, api_key, PATIENCE_S) as client:
@@ -138,8 +138,8 @@ def _health(client: Milo, view: View) -> Exception | None:
 def _starting(settings: Settings) -> str | None:
     """The URL of a stack that holds this home and answers on other ports; waits for one that is starting."""
     from milo.errors import Conflict
-    from milo.services import wait_until
-    from milo.stack import is_up, note_of
+    from milo.stack.services import wait_until
+    from milo.stack.up import is_up, note_of
 
     if not is_up(settings):
         return None

@@ -51,8 +51,8 @@ def up(without: str, quiet: bool, as_json: bool) -> None:
 
     Redis, the API, the status API, the workers, beat and Flower, until Ctrl-C. What dies is restarted.
     """
-    from milo.services import all_services
-    from milo.stack import up as run
+    from milo.stack.services import all_services
+    from milo.stack.up import up as run
 
     settings = load_settings()
     left_out = [name.strip() for name in without.split(",") if name.strip()]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from milo.engines.base import Transcriber
-from milo.models import ResolvedModel
+from milo.models.registry import ResolvedModel
+from milo.protocols import Transcriber
 from milo.settings import Settings
 
 
@@ -13,9 +13,9 @@ def load_transcriber(settings: Settings, resolved: ResolvedModel) -> Transcriber
     Raises `ModelUnavailable` for files that are missing or wrong, `Invalid` for settings that can't be met.
     """
     if settings.stt_engine == "transformers":
-        from milo.engines.whisper_hf import load as load_hf
+        from milo.engines.whisper.hf import load as load_hf
 
         return load_hf(settings, resolved)
-    from milo.engines.whisper_ct2 import load as load_ct2
+    from milo.engines.whisper.ct2 import load as load_ct2
 
     return load_ct2(settings, resolved)

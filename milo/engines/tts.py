@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from milo.engines.base import Synthesizer
-from milo.models import ResolvedModel, ensure
+from milo.models.registry import ResolvedModel, ensure
+from milo.protocols import Synthesizer
 from milo.settings import Settings
-from milo.voices import EMBEDDED
+from milo.synthesis.voices import EMBEDDED
 
 __all__ = ["EMBEDDED", "find_voice_model", "load_synthesizer"]
 
@@ -25,9 +25,9 @@ def load_synthesizer(settings: Settings, resolved: ResolvedModel | None) -> Synt
     Raises `ModelUnavailable` for files that are missing or wrong, `Invalid` for settings that can't be met.
     """
     if resolved is None:
-        from milo.engines.tts_espeak import EspeakSynthesizer
+        from milo.engines.speech.espeak_synthesizer import EspeakSynthesizer
 
         return EspeakSynthesizer()
-    from milo.engines.tts_vits import load
+    from milo.engines.speech.vits import load
 
     return load(settings, resolved)

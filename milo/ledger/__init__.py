@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from milo.database import connect, upgrade
 from milo.ledger.create import Creating
-from milo.ledger.life import Living, Renewal
+from milo.ledger.database import connect, upgrade
 from milo.ledger.recover import Recovering
+from milo.ledger.running import Living, Renewal
 from milo.ledger.store import Claim, batch_data, group_key, webhook_data
 from milo.settings import Settings
-from milo.vault import private_home
+from milo.storage.secrets import private_home
 
 __all__ = ["Claim", "Ledger", "Renewal", "batch_data", "group_key", "webhook_data"]
 

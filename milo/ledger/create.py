@@ -8,12 +8,12 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from milo.database import reading, writing
 from milo.errors import Invalid, TooMany
 from milo.jobs import KINDS, Batch, Job, NewJob, new_id, queue_for
+from milo.ledger.database import reading, writing
 from milo.ledger.read import Reading
+from milo.ledger.schema import batches, idempotency, jobs
 from milo.ledger.store import SCHEMA_VERSION, group_key, job_from, job_of
-from milo.schema import batches, idempotency, jobs
 
 QUOTA_CACHE_S = 2.0
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import Select, and_, func, select
 
-from milo.database import reading
 from milo.errors import NotFound
 from milo.jobs import PRIORITIES, QUEUES, Batch, Job, State
+from milo.ledger.database import reading
+from milo.ledger.schema import batches, jobs
 from milo.ledger.store import READABLE, Store, job_from
-from milo.schema import batches, jobs
 
 
 def _waiting(queue: str, state: str = "queued") -> Select[Any]:

@@ -7,12 +7,12 @@ from typing import Any
 
 from sqlalchemy import and_, or_, select, update
 
-from milo.database import reading, writing
 from milo.errors import Conflict, MiloError
 from milo.jobs import KINDS, Batch, Job, queue_for
+from milo.ledger.database import reading, writing
 from milo.ledger.read import Reading
+from milo.ledger.schema import batches, jobs
 from milo.ledger.store import AT_ONCE, READABLE, is_due, job_from
-from milo.schema import batches, jobs
 
 
 class Recovering(Reading):

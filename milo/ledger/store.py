@@ -12,11 +12,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, case, false, func, or_, select, update
 
-from milo import outbox
-from milo.clock import Steps
 from milo.errors import Conflict, NotFound
 from milo.jobs import FINAL, KINDS, Batch, Job, Progress, iso
-from milo.schema import batches, jobs
+from milo.ledger import outbox
+from milo.ledger.clock import Steps
+from milo.ledger.schema import batches, jobs
 from milo.settings import Settings
 
 SCHEMA_VERSION = 1

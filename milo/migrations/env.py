@@ -1,9 +1,9 @@
-"""Alembic's entry: runs the migrations on the engine that `milo.database.upgrade` hands over."""
+"""Alembic's entry: runs the migrations on the engine that `milo.ledger.database.upgrade` hands over."""
 
 from alembic import context
 from sqlalchemy import text
 
-from milo.schema import metadata
+from milo.ledger.schema import metadata
 
 LOCK = 0x4D494C4F  # "MILO"
 

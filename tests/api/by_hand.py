@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from milo.audio_formats import wav_header
+from milo.audio.formats import wav_header
 from milo.errors import MiloError
-from milo.files import Files
 from milo.jobs import Job
 from milo.ledger import Ledger
 from milo.ledger.store import Claim
+from milo.queue.streams import Speaker
 from milo.settings import Settings
-from milo.streams import Speaker
-from tests.servers import wait_until
+from milo.storage.files import Files
+from tests.support.servers import wait_until
 
 RATE_HZ = 16_000
 Play = Callable[["Hand"], dict[str, Any] | MiloError]

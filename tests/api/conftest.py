@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from milo import events, models
 from milo.jobs import Job
-from milo.keys import Keys, NewKey
 from milo.ledger import Ledger
+from milo.ledger.keys import Keys, NewKey
+from milo.models import registry
+from milo.queue import events
 from milo.settings import Settings
-from milo.transcript import Segment, Transcript
+from milo.transcription.transcript import Segment, Transcript
 from tests.api.house import House, open_house
-from tests.servers import api_in_thread
+from tests.support.servers import api_in_thread
 
 KEY = "the-operators-key-of-the-tests"
 MODEL = "speech-test"
@@ -54,7 +55,7 @@ def prepare(settings: Settings, migrated: Path, whisper_folder: Path, archive: P
     archive.mkdir()
     given = {"api_key": KEY, "stt_model": MODEL, "audio_roots": [str(archive)], "webhook_allow": ["127.0.0.1"]}
     settings = settings.model_copy(update=given)
-    models.deploy(settings, MODEL, whisper_folder)
+    registry.deploy(settings, MODEL, whisper_folder)
     return settings
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from milo.models import embedded_path
+from milo.models.registry import embedded_path
 from milo.settings import Settings
-from tests.servers import api_process, celery_worker, redis_server
+from tests.support.servers import api_process, celery_worker, redis_server
 
 KEY = "a-key-of-the-house"
 GPU = "gpu.realtime,gpu.interactive,gpu.batch,gpu.background"

@@ -11,12 +11,12 @@ import httpx
 import pytest
 
 from api.app import create_app
-from api.auth import InsecureSettings, is_loopback, refuse_insecure
+from api.http.auth import InsecureSettings, is_loopback, refuse_insecure
 from milo.errors import Invalid
 from milo.ledger import Ledger
 from milo.settings import DEFAULT_API_KEY, Settings
 from tests.api.conftest import KEY, People, finish, problem, raw
-from tests.servers import ROOT, api_in_thread, environment
+from tests.support.servers import ROOT, api_in_thread, environment
 
 
 def test_without_a_key_nothing_but_health_and_the_documentation_is_open(url: str) -> None:

@@ -14,10 +14,10 @@ import pytest
 
 from milo.errors import BadMedia
 from milo.ledger import Ledger
-from milo.queue import redis_client
+from milo.queue.connection import redis_client
 from milo.settings import Settings
 from tests.api.conftest import KEY, finish, problem, transcript
-from tests.servers import api_in_thread, wait_until
+from tests.support.servers import api_in_thread, wait_until
 
 
 def blob(client: httpx.Client, content: bytes) -> str:

@@ -14,13 +14,13 @@ import httpx
 import pytest
 import redis
 
+from milo.chat.sessions import Sessions
 from milo.errors import EngineError, MiloError, TooMany
 from milo.ledger import Ledger
-from milo.sessions import Sessions
 from milo.settings import Settings
 from tests.api.by_hand import RATE_HZ, Hand, tone, worker
 from tests.api.conftest import KEY, People, problem
-from tests.servers import api_in_thread, wait_until
+from tests.support.servers import api_in_thread, wait_until
 
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 LATER = {"Prefer": "respond-async"}

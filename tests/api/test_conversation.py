@@ -15,13 +15,13 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
+from milo.chat.sessions import Sessions
 from milo.errors import EngineError
 from milo.ledger import Ledger
-from milo.sessions import Sessions
+from milo.queue.streams import Speaker
 from milo.settings import Settings
-from milo.streams import Speaker
 from tests.api.conftest import KEY, People
-from tests.conversation_worker import (
+from tests.support.conversation_worker import (
     RATE_HZ,
     REPLY,
     SENTENCE_S,
@@ -34,7 +34,7 @@ from tests.conversation_worker import (
     without_partials,
     working,
 )
-from tests.servers import api_in_thread, api_process, wait_until
+from tests.support.servers import api_in_thread, api_process, wait_until
 
 
 @pytest.fixture

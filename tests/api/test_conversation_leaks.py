@@ -21,8 +21,8 @@ from api.conversation import socket as socket_module
 from milo.ledger import Ledger
 from milo.settings import Settings
 from tests.api.conftest import KEY
-from tests.conversation_worker import Worker, address, calling, silence, speech, without_partials, working
-from tests.servers import api_in_thread, api_process, wait_until
+from tests.support.conversation_worker import Worker, address, calling, silence, speech, without_partials, working
+from tests.support.servers import api_in_thread, api_process, wait_until
 
 SOCKETS = 50
 HEADERS = {"Authorization": f"Bearer {KEY}"}
@@ -111,7 +111,7 @@ def _tasks() -> list[asyncio.Task[Any]]:
 
 
 def _waiters(url_settings: Settings) -> int:
-    from milo.events import Hub
+    from milo.queue.events import Hub
 
     return sum(len(one._waiters) for one in gc.get_objects() if type(one) is Hub)
 

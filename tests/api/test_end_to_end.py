@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from milo.settings import Settings
-from tests.servers import celery_worker
+from tests.support.servers import celery_worker
 
 QUEUES = "gpu.realtime,gpu.interactive,gpu.batch,gpu.background"
 

@@ -14,7 +14,7 @@ import pytest
 from milo.jobs import Progress
 from milo.ledger import Ledger
 from tests.api.conftest import finish, transcript
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 
 def events(answer: httpx.Response) -> Iterator[tuple[str, str, Any]]:
@@ -102,6 +102,6 @@ def _hub() -> Any:
     """The hub of the only server that runs in this process."""
     import gc
 
-    from milo.events import Hub
+    from milo.queue.events import Hub
 
     return next(one for one in gc.get_objects() if isinstance(one, Hub) and one._task and not one._task.done())

@@ -9,13 +9,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.protocol import BoundedHttp
-from api.results import disposition, safe_path
+from api.answers.results import disposition, safe_path
+from api.http.protocol import BoundedHttp
 from milo.ledger import Ledger
-from milo.services import all_services
 from milo.settings import Settings
+from milo.stack.services import all_services
 from tests.api.conftest import KEY, finish, raw, transcript
-from tests.servers import api_in_thread
+from tests.support.servers import api_in_thread
 
 
 @pytest.fixture

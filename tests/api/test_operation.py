@@ -18,7 +18,7 @@ from api.app import create_app
 from milo.ledger import Ledger
 from milo.settings import Settings
 from tests.api.conftest import KEY, finish, problem, transcript
-from tests.servers import api_process, redis_server, wait_until
+from tests.support.servers import api_process, redis_server, wait_until
 
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 RESIDENT_BYTES = 150 * 1000**2
@@ -62,11 +62,11 @@ def test_a_redis_that_forgets_gets_a_warning(url: str) -> None:
 
 def test_a_disk_that_runs_low_is_degraded_and_a_full_one_is_down(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.routes.health.CACHE_S", 0.0)
-    monkeypatch.setattr("milo.health.LOW_DISK_BYTES", 1 << 60)
+    monkeypatch.setattr("milo.monitoring.health.LOW_DISK_BYTES", 1 << 60)
     low = httpx.get(f"{url}/api/v1/health", trust_env=False)
     assert low.status_code == 200 and low.json()["status"] == "degraded"
     assert "too little" in low.json()["checks"]["storage"]["detail"]
-    monkeypatch.setattr("milo.health.FULL_DISK_BYTES", 1 << 60)
+    monkeypatch.setattr("milo.monitoring.health.FULL_DISK_BYTES", 1 << 60)
     full = httpx.get(f"{url}/api/v1/health", trust_env=False)
     assert full.status_code == 503 and full.json()["status"] == "down"
 
@@ -217,7 +217,7 @@ def _references(node: object) -> list[str]:
 
 
 def test_a_page_of_another_origin_may_ask_only_if_it_is_allowed(settings: Settings) -> None:
-    from tests.servers import api_in_thread
+    from tests.support.servers import api_in_thread
 
     asked = {"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
     with api_in_thread(settings.model_copy(update={"cors_origins": ["https://app.example"]})) as base:

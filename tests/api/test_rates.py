@@ -8,13 +8,13 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from api.app import create_app
-from api.rates import address_of
+from api.http.rates import address_of
 from milo.errors import Invalid
-from milo.keys import Keys
 from milo.ledger import Ledger
+from milo.ledger.keys import Keys
 from milo.settings import Settings
 from tests.api.conftest import KEY, problem
-from tests.servers import api_in_thread
+from tests.support.servers import api_in_thread
 
 
 def from_address(address: str, secret: str | None = KEY) -> dict[str, str]:

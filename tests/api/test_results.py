@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.results import Names, disposition, safe_path
+from api.answers.results import Names, disposition, safe_path
 
 
 @given(st.text(max_size=400))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from milo.sessions import Exchange, Sessions
+from milo.chat.sessions import Exchange, Sessions
 from milo.settings import Settings
 from tests.api.conftest import People, problem
 

@@ -13,13 +13,13 @@ from typing import Any
 import httpx
 import pytest
 
-from milo import models
 from milo.errors import BadMedia
-from milo.files import Files
 from milo.ledger import Ledger
+from milo.models import registry
 from milo.settings import Settings
+from milo.storage.files import Files
 from tests.api.conftest import KEY, MODEL, finish, problem, transcript
-from tests.servers import api_in_thread, wait_until
+from tests.support.servers import api_in_thread, wait_until
 
 AUDIO = b"RIFF" + bytes(range(256)) * 40
 B64 = base64.b64encode(AUDIO).decode()
@@ -281,7 +281,7 @@ def test_a_default_model_that_is_missing_is_a_503_with_what_to_do(settings: Sett
 def test_models_are_listed_with_what_they_can_do(client: httpx.Client, settings: Settings) -> None:
     found = {one["name"]: one for one in client.get("/models").json()["items"]}[MODEL]
     assert found["default"] and found["available"] and found["languages"] == ["en", "fr", "mg"]
-    assert found["current"] == models.resolve(settings, MODEL).version
+    assert found["current"] == registry.resolve(settings, MODEL).version
 
 
 # --- once -------------------------------------------------------------------------------------------------------------

@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 import yaml
 
-from milo import models, runs
-from milo.cli.judging import _report_line
+from milo.cli.evaluations import _report_line
 from milo.ledger import Ledger
-from milo.runs import Run
+from milo.models import registry
 from milo.settings import Settings
+from milo.training import runs
+from milo.training.runs import Run
 from tests.api.conftest import KEY, MODEL
-from tests.servers import wait_until
-from tests.test_cli import run as milo
+from tests.milo.cli.test_cli import run as milo
+from tests.support.servers import wait_until
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_paths_are_sent_as_the_one_who_types_means_them(
     clips, model = recipe.parent / "clips", recipe.parent / "made" / "checkpoint-3"
     clips.mkdir()
     (recipe.parent / "speech.csv").rename(clips / "metadata.csv")
-    shutil.copytree(models.resolve(settings, MODEL).path, model)
+    shutil.copytree(registry.resolve(settings, MODEL).path, model)
     monkeypatch.chdir(recipe.parent)
     sent = milo("train", str(recipe), "--set", "data.source=clips", **env)
     assert sent.returncode == 0 and queued(ledger)["data"]["source"] == str(clips), sent.stderr

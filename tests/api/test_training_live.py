@@ -12,11 +12,11 @@ import pytest
 import soundfile
 import yaml
 
-from milo import runs
+from milo.training import runs
 from tests.api.house import House
-from tests.servers import wait_until
-from tests.speech_factory import spoken
-from tests.trainer.whisper_runs import losses, make_data, make_model, recipe
+from tests.support.servers import wait_until
+from tests.support.speech_factory import spoken
+from tests.trainer.whisper.whisper_runs import losses, make_data, make_model, recipe
 
 
 @pytest.mark.timeout(600)

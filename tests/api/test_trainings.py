@@ -12,12 +12,12 @@ import httpx
 import pytest
 import yaml
 
-from milo import runs
 from milo.jobs import Job
 from milo.ledger import Ledger
-from milo.run_events import Mark, rows_after
-from milo.runs import Run
 from milo.settings import Settings
+from milo.training import runs
+from milo.training.run_events import Mark, rows_after
+from milo.training.runs import Run
 from tests.api.conftest import KEY, MODEL, People, problem
 
 

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from milo import models
 from milo.ledger import Ledger
+from milo.models import registry
 from milo.settings import Settings
 from tests.api.by_hand import Hand, worker
 from tests.api.conftest import KEY, problem
-from tests.servers import api_in_thread
+from tests.support.servers import api_in_thread
 
 MODEL = "words-test"
 
@@ -34,7 +34,7 @@ def settings(settings: Settings, tmp_path: Path) -> Settings:
     (folder / "special_tokens_map.json").write_text(json.dumps({"additional_special_tokens": languages}))
     save_file({"proj": np.zeros(1, np.float32)}, folder / "model.safetensors")
     settings = settings.model_copy(update={"translate_model": MODEL})
-    models.deploy(settings, MODEL, folder)
+    registry.deploy(settings, MODEL, folder)
     return settings
 
 

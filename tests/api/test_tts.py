@@ -11,13 +11,13 @@ from typing import Any
 import httpx
 import pytest
 
-from milo.audio_formats import MEDIA_TYPES
+from milo.audio.formats import MEDIA_TYPES
 from milo.errors import EngineError, MiloError
 from milo.ledger import Ledger
 from milo.settings import Settings
 from tests.api.by_hand import RATE_HZ, Hand, tone, worker
 from tests.api.conftest import KEY, problem
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 TEXT = "Manao ahoana tompoko. Veloma."
 HEADERS = {"Authorization": f"Bearer {KEY}"}

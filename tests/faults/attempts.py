@@ -11,13 +11,14 @@ from pathlib import Path
 
 import psutil
 
-from milo import queue
 from milo.jobs import GPU_QUEUES, Job, NewJob
 from milo.ledger import Ledger
+from milo.queue import wakeups
+from milo.queue.celery import app
 from tests.faults import bad_work
 from tests.faults.field import Field, stack, waiting
 from tests.faults.table import Row
-from tests.servers import celery_worker, wait_until
+from tests.support.servers import celery_worker, wait_until
 
 GPU = ",".join(GPU_QUEUES)
 HARD_LIMIT_S = 4
@@ -35,8 +36,8 @@ def new(field: Field, ledger: Ledger, seconds: float) -> Job:
     """A queued job with its wake-up, published past the API."""
     payload = {"seconds": seconds}
     job = ledger.create(NewJob(kind="ping", payload=payload, owner="operator", priority="batch"))
-    with queue.app.connection_for_write(field.settings.redis_url) as connection:
-        queue.app.send_task(queue.task_name("ping"), args=[job.id], queue=job.queue, connection=connection)
+    with app.connection_for_write(field.settings.redis_url) as connection:
+        app.send_task(wakeups.task_name("ping"), args=[job.id], queue=job.queue, connection=connection)
     return job
 
 

@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator
 
 from milo.errors import EngineError
-from workers import ping, work
+from workers import work
+from workers.kinds import ping
 from workers.work import Group, Work
 
 DIES, HANGS, RAISES, NO_MEMORY = 51.0, 52.0, 53.0, 54.0

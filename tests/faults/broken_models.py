@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from milo import models
-from milo.models import embedded_path
+from milo.models import registry
+from milo.models.registry import embedded_path
 from milo.settings import Settings
 from tests.faults.field import Field, stack, waiting
 from tests.faults.table import Row
@@ -22,7 +22,7 @@ def broken_models(folder: Path, scale: float, rng: random.Random) -> list[Row]:
     source = embedded_path(MODEL)
     assert source is not None
     for name in ("cut-off", "not-a-number"):
-        models.deploy(settings, name, source)
+        registry.deploy(settings, name, source)
     _cut(_weights(settings, "cut-off"))
     _poison(_weights(settings, "not-a-number"))
     with stack(folder, ("flower",), load_cooldown_s=COOLDOWN_S) as field:

@@ -15,15 +15,15 @@ from statistics import median
 import httpx
 
 from milo.jobs import QUEUES
-from milo.ports import free_port
-from milo.redis_server import find_redis_server
-from milo.services import listens
-from milo.services import wait_until as became
+from milo.stack.ports import free_port
+from milo.stack.redis_server import find_redis_server
+from milo.stack.services import listens
+from milo.stack.services import wait_until as became
 from tests.faults.field import Field, stack
 from tests.faults.kills import kill_one
 from tests.faults.table import Row
 from tests.faults.work import Load, account
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 HUNG_S, GONE_S = 30.0, 60.0
 FOUND_S = 15.0

@@ -13,7 +13,7 @@ from tests.faults.field import Field, stack
 from tests.faults.kills import kill_one
 from tests.faults.table import Row
 from tests.faults.work import Load, account
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 HOUR_S = 3600
 LONG_S = 8.0

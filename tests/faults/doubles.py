@@ -12,11 +12,11 @@ from pathlib import Path
 
 import soundfile
 
-from milo.ports import free_port
+from milo.stack.ports import free_port
 from tests.faults.field import Field, stack
 from tests.faults.table import Row
 from tests.faults.work import Load, account
-from tests.servers import ROOT, environment, wait_until
+from tests.support.servers import ROOT, environment, wait_until
 
 LONG_FILE = ROOT / "samples" / "20-several-minutes.ogg"
 GRACE_S = 60.0

@@ -19,11 +19,11 @@ import redis
 
 from milo.errors import MiloError
 from milo.ledger import Ledger
-from milo.ports import free_port
-from milo.redis_server import prepare
 from milo.settings import Settings
+from milo.stack.ports import free_port
+from milo.stack.redis_server import prepare
 from tests.faults.receiver import Receiver
-from tests.servers import ROOT, environment, wait_until
+from tests.support.servers import ROOT, environment, wait_until
 
 KEY = "a-key-for-the-faults"
 START_S = 120

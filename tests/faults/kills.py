@@ -9,11 +9,11 @@ from pathlib import Path
 
 from milo.errors import MiloError
 from milo.ledger import Ledger
-from milo.status import signs
+from milo.monitoring import redis_state
 from tests.faults.field import Field, stack
 from tests.faults.table import Row
 from tests.faults.work import KINDS, Load, account
-from tests.servers import wait_until
+from tests.support.servers import wait_until
 
 KILLS = {"gpu child": 30, "gpu": 20, "cpu": 15, "api": 15, "beat": 10, "supervisor": 10}
 """How often each is killed."""
@@ -67,7 +67,7 @@ def strike(field: Field, service: str, row: Row, probe: str) -> None:
 
 
 def _has_ticked(field: Field, since: float) -> bool:
-    age_s = signs.read(field.settings).beat_age_s()
+    age_s = redis_state.read(field.settings).beat_age_s()
     return age_s is not None and age_s < time.monotonic() - since
 
 

@@ -20,7 +20,7 @@ from tests.faults.disks import NO_DISK, fill, small_disk
 from tests.faults.field import Field, stack, waiting
 from tests.faults.table import Row
 from tests.faults.work import Load, account
-from tests.servers import ROOT, environment, wait_until
+from tests.support.servers import ROOT, environment, wait_until
 
 LOCKED_S = 10.0
 DISK_MB = 160

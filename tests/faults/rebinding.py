@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests.faults.receiver import Receiver
 from tests.faults.table import Row
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 PUBLIC, PRIVATE = "1.2.3.4", "127.0.0.1"
 DNS_PORT = 53
@@ -93,10 +93,10 @@ def main() -> None:
     """`python -m tests.faults.rebinding HOME`, in namespaces of its own: prints what happened as one line of JSON."""
     import asyncio
 
-    from milo import outbox, webhooks
     from milo.jobs import NewJob
-    from milo.ledger import Ledger
+    from milo.ledger import Ledger, outbox
     from milo.settings import Settings
+    from milo.webhooks import delivery
 
     settings = Settings(home=Path(sys.argv[1]), webhook_timeout_s=3, _env_file=None)
     server, mine = NameServer(), Receiver(PRIVATE)
@@ -112,7 +112,7 @@ def main() -> None:
         assert claim
         job = ledger.finish(claim, {"pong": True})
         row.jobs += 1
-        asyncio.run(webhooks.deliver_due(settings, ledger.engine))
+        asyncio.run(delivery.deliver_due(settings, ledger.engine))
         (entry,) = outbox.log_of(ledger.engine, job_id=job.id)
         return job.id, f"{entry['state']}: {entry['tries'][0]['error']}"
 
@@ -122,7 +122,7 @@ def main() -> None:
     row.expect(server.asked["rebound.example"] == 1, f"the name was asked for {server.asked['rebound.example']} times")
     (entry,) = outbox.log_of(ledger.engine, job_id=first)
     outbox.replay(ledger.engine, entry["id"], time.time())
-    asyncio.run(webhooks.deliver_due(settings, ledger.engine))
+    asyncio.run(delivery.deliver_due(settings, ledger.engine))
     (entry,) = outbox.log_of(ledger.engine, job_id=first)
     told = str(entry["tries"][-1]["error"])
     row.expect("MILO_WEBHOOK_ALLOW" in told, f"the second try was not refused: {entry['state']}: {told}")

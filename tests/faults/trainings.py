@@ -10,20 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from milo import runs
 from milo.recipes import Recipe
-from milo.runs import Run
 from milo.settings import Settings
+from milo.training import runs
+from milo.training.runs import Run
 from tests.faults.disks import NO_DISK, fill, small_disk
 from tests.faults.doubles import GRACE_S
 from tests.faults.field import Field, stack
 from tests.faults.kills import ATTEMPTS, strike
 from tests.faults.table import Row
 from tests.faults.work import Load, account
-from tests.gguf_factory import write_gguf
-from tests.servers import wait_until
-from tests.trainer.whisper_runs import losses, make_data, recipe
-from trainer import whisper_checkpoints
+from tests.support.gguf_factory import write_gguf
+from tests.support.servers import wait_until
+from tests.trainer.whisper.whisper_runs import losses, make_data, recipe
+from trainer.whisper import checkpoints
 
 MODEL = "milo-tiny-mg"
 STEPS, SAVE = 100, 10
@@ -176,7 +176,7 @@ def _filled(field: Field, made: Recipe, number: int, row: Row, rng: random.Rando
         wait_until(stands_still, "the training goes on with a full disk", 120)
         row.expect(not ledger.get(job_id).final, f"the training has ended: {ledger.get(job_id).error}")
     for path in run.checkpoints().values():
-        row.expect(not (why := whisper_checkpoints.fault(path)), f"{path.name} is half a checkpoint: {why}")
+        row.expect(not (why := checkpoints.fault(path)), f"{path.name} is half a checkpoint: {why}")
     if leave:
         said = json.dumps(run.alerts(), ensure_ascii=False)
         row.expect("no room left on the disk" in said, f"it does not say why it stands still: {said}")

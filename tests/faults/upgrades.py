@@ -9,15 +9,15 @@ from pathlib import Path
 
 from sqlalchemy import text, update
 
-from milo.database import writing
 from milo.jobs import NewJob
 from milo.ledger import Ledger
-from milo.schema import jobs
+from milo.ledger.database import writing
+from milo.ledger.schema import jobs
 from milo.settings import Settings
 from tests.faults.field import Field, stack
 from tests.faults.table import Row
 from tests.faults.work import Load, account
-from tests.servers import ROOT, environment
+from tests.support.servers import ROOT, environment
 
 PING = NewJob(kind="ping", payload={"seconds": 0}, owner="operator", priority="batch")
 

@@ -10,14 +10,13 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from milo import outbox
-from milo.database import reading
-from milo.ledger import Ledger
-from milo.schema import batches as batch_rows
-from milo.schema import jobs as job_rows
+from milo.ledger import Ledger, outbox
+from milo.ledger.database import reading
+from milo.ledger.schema import batches as batch_rows
+from milo.ledger.schema import jobs as job_rows
 from tests.faults.field import Field, waiting
 from tests.faults.table import Row
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 VOICES = [ROOT / "samples" / name for name in ("05-voice-note.opus", "09-video.mkv", "13-noisy.mp3")]
 BATCH_ITEMS = 3

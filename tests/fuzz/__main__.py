@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from milo.decoder import DecoderProcess
+from milo.audio.sandbox import DecoderProcess
 from milo.errors import EngineError, MiloError
 from tests.fuzz.mutate import Edit, random_edits, seeds, spoil
 from tests.fuzz.text import check_base64, random_text

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from milo.audio_formats import wav_header
-from tests.audio_factory import media, tone_at
+from milo.audio.formats import wav_header
 from tests.fuzz.mutate import SEEDS
+from tests.support.audio_factory import media, tone_at
 
 FORMATS = (
     *(("wav", "pcm_s16le", 8_000), ("flac", "flac", 8_000), ("mp3", "libmp3lame", 16_000), ("ogg", "libopus", 48_000)),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from milo.decoder import DecoderProcess
+from milo.audio.sandbox import DecoderProcess
 from tests.fuzz.__main__ import BAD, FOUND, try_file
 from tests.fuzz.mutate import EXTREMES, WAYS, Edit, random_edits, seeds, spoil
 from tests.fuzz.text import PIECES, check_base64

@@ -6,7 +6,7 @@ import base64
 import random
 import re
 
-from api.bodies import decode_base64
+from api.http.bodies import decode_base64
 from milo.errors import Invalid
 
 PIECES = (

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers import ROOT
+from tests.support.servers import ROOT
 
 SCRIPT = ROOT / ".ci" / "audit.py"
 

@@ -16,13 +16,15 @@ from kombu import Connection
 from safetensors import SafetensorError
 
 import celery_config
-from milo import models, queue
-from milo.engines.gguf import read_header
+from milo.engines.chat.gguf import read_header
 from milo.errors import MiloError
 from milo.jobs import NewJob
 from milo.ledger import Ledger
+from milo.models import registry
+from milo.queue import wakeups
+from milo.queue.celery import app
 from milo.settings import Settings
-from tests.servers import ROOT, celery_worker, wait_until
+from tests.support.servers import ROOT, celery_worker, wait_until
 
 ROOMS = ("milo", "api", "workers", "trainer", "benchmarks")
 SOURCES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))] + [ROOT / "celery_config.py"]
@@ -129,10 +131,8 @@ class Evil:
 
 
 def test_messages_are_json_and_nothing_else() -> None:
-    assert celery_config.accept_content == ["json"] == queue.app.conf.accept_content
-    assert (
-        queue.app.conf.task_serializer == queue.app.conf.result_serializer == queue.app.conf.event_serializer == "json"
-    )
+    assert celery_config.accept_content == ["json"] == app.conf.accept_content
+    assert app.conf.task_serializer == app.conf.result_serializer == app.conf.event_serializer == "json"
 
 
 def push(settings: Settings, queue_name: str, body: bytes, content_type: str) -> None:
@@ -163,7 +163,7 @@ def test_a_worker_refuses_a_pickle_and_goes_on(settings: Settings, tmp_path: Pat
     for content_type in ("application/x-python-serialize", "pickle", "application/x-yaml", "text/yaml"):
         push(settings, job.queue, body, content_type)
     with celery_worker(settings, job.queue) as worker:
-        queue.submit(job)
+        wakeups.submit(job)
         wait_until(lambda: ledger.get(job.id).state == "succeeded", "the worker did not go on", 60)
         assert worker.poll() is None and not made.exists()
     ledger.engine.dispose()
@@ -181,7 +181,7 @@ def test_a_model_of_pickled_weights_is_refused_and_not_opened(name: str, setting
     (folder / "config.json").write_text('{"model_type": "whisper"}')
     (folder / name).write_bytes(pickle.dumps(Evil(made)))
     with pytest.raises(MiloError, match="pickled"):
-        models.deploy(settings, "evil", folder)
+        registry.deploy(settings, "evil", folder)
     assert not made.exists()
 
 

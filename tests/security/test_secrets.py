@@ -20,16 +20,16 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from milo.errors import Invalid
-from milo.own_stack import own_stack
-from milo.ports import free_port
-from milo.redis_server import own_url, prepare, warnings_about
-from milo.services import wait_until
-from milo.settings import Settings, get_settings
-from milo.stack import note_of, refuse_open_flower
-from milo.vault import exposure, kept, private_home
-from tests.live import live_settings, processes_of
-from tests.no_secrets import found_in
-from tests.servers import redis_server
+from milo.settings import Settings, embedded_redis_url, get_settings
+from milo.stack.ports import free_port
+from milo.stack.redis_server import prepare, warnings_about
+from milo.stack.services import wait_until
+from milo.stack.temporary import own_stack
+from milo.stack.up import note_of, refuse_open_flower
+from milo.storage.secrets import exposure, kept, private_home
+from tests.support.live import live_settings, processes_of
+from tests.support.no_secrets import found_in
+from tests.support.servers import redis_server
 
 KEY = "the-operators-key-of-the-talkative-stack"
 HF_TOKEN = "hf_" + "q" * 34
@@ -195,9 +195,9 @@ def test_the_password_of_redis_is_made_once_and_found_by_processes_started_by_ha
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(home=tmp_path / "home", redis_port=7000, _env_file=None)
-    assert own_url(settings) == "redis://127.0.0.1:7000/0"
+    assert embedded_redis_url(settings) == "redis://127.0.0.1:7000/0"
     url = prepare(settings)
-    assert url == prepare(settings) == own_url(settings) and url.endswith("@127.0.0.1:7000/0")
+    assert url == prepare(settings) == embedded_redis_url(settings) and url.endswith("@127.0.0.1:7000/0")
     monkeypatch.setenv("MILO_HOME", str(settings.home))
     monkeypatch.setenv("MILO_REDIS_PORT", "7000")
     get_settings.cache_clear()

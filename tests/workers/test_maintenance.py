@@ -11,13 +11,12 @@ import pytest
 import redis
 from sqlalchemy import func, select
 
-from milo import outbox
 from milo.errors import EngineError
-from milo.files import Files
 from milo.jobs import Batch, Job, NewJob, new_id
-from milo.ledger import Ledger
-from milo.schema import batches, idempotency, jobs, webhook_attempts, webhooks
+from milo.ledger import Ledger, outbox
+from milo.ledger.schema import batches, idempotency, jobs, webhook_attempts, webhooks
 from milo.settings import Settings
+from milo.storage.files import Files
 from workers import maintenance
 
 DAY_S = 86_400
@@ -89,7 +88,7 @@ def test_the_lock_of_a_sender_that_was_killed_soon_ends_and_a_living_one_keeps_i
         kept.append(int(redis_client.pttl("milo:webhook-sender")))  # type: ignore[arg-type]
         return 1
 
-    monkeypatch.setattr("milo.webhooks.deliver_due", long)
+    monkeypatch.setattr("milo.webhooks.delivery.deliver_due", long)
     assert maintenance.deliver_webhooks(settings, ledger) == 1
     assert settings.lease_s * 1000 > kept[0] > 900
     assert not redis_client.exists("milo:webhook-sender")

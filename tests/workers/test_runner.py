@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 import redis
 
-from milo import queue
+from milo.chat.sessions import Sessions
 from milo.errors import BadMedia, EngineError
-from milo.files import Files
 from milo.jobs import Job, NewJob, Progress
 from milo.ledger import Ledger
-from milo.ports import free_port
-from milo.sessions import Sessions
+from milo.queue import wakeups
 from milo.settings import Settings
+from milo.stack.ports import free_port
+from milo.storage.files import Files
 from workers import work
 from workers.runner import Runner
 from workers.work import Done, Group, Held, Later, Next, Work
@@ -363,7 +363,7 @@ def test_a_broker_that_is_away_costs_a_wake_up_and_no_job(
         return Done({})
 
     runs(run)
-    monkeypatch.setattr(queue, "submit", lambda job: False)
+    monkeypatch.setattr(wakeups, "submit", lambda job: False)
     runner.settings = runner.settings.model_copy(update={"slice_s": 0})
     job = new_job(ledger)
     assert runner.run(job.id) == "slice ended"
@@ -375,7 +375,7 @@ def test_a_broker_that_is_away_costs_a_wake_up_and_no_job(
 def test_finished_work_waits_for_a_ledger_that_is_locked(
     runner: Runner, ledger: Ledger, settings: Settings, runs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("milo.database.BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr("milo.ledger.database.BUSY_TIMEOUT_MS", 50)
     impatient = Ledger.open(settings)
     other = sqlite3.connect(settings.home / "ledger.sqlite3", isolation_level=None, check_same_thread=False)
     refused = threading.Event()
@@ -392,13 +392,13 @@ def test_finished_work_waits_for_a_ledger_that_is_locked(
                 other.execute("ROLLBACK")
 
     listening = Listening()
-    logging.getLogger("workers.ends").addHandler(listening)
+    logging.getLogger("workers.endings").addHandler(listening)
     runs(run)
     job = new_job(ledger)
     try:
         assert Runner(settings, impatient, Files(settings), "gpu/0").run(job.id) == "done"
     finally:
-        logging.getLogger("workers.ends").removeHandler(listening)
+        logging.getLogger("workers.endings").removeHandler(listening)
         other.close()
         impatient.engine.dispose()
     after = ledger.get(job.id)

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
-from milo.database import writing
-from milo.files import Files
 from milo.jobs import NewJob, Progress
 from milo.ledger import Ledger
-from milo.schema import jobs
+from milo.ledger.database import writing
+from milo.ledger.schema import jobs
 from milo.settings import Settings
+from milo.storage.files import Files
 from workers.runner import Runner
 from workers.work import Done, Group, Held
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from milo.engines.base import FakeTranscriber
-from tests.speech_factory import spoken
-from workers.hearing import windows_of
+from milo.protocols import FakeTranscriber
+from tests.support.speech_factory import spoken
+from workers.kinds.hearing import windows_of
 
 RATE_HZ = 16_000
 

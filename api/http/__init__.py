@@ -1,0 +1,1 @@
+"""What every request passes: keys, limits, bodies, problem documents; nothing of jobs."""

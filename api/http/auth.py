@@ -1,0 +1,95 @@
+"""Who is asking: bearer keys, checked before anything of the body is read. Knows nothing of what they ask for."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.http import keys_in_urls
+from api.http.deps import in_thread
+from api.http.problems import send_problem
+from api.http.rates import WrongKeys
+from milo.addresses import is_loopback
+from milo.errors import Forbidden, MiloError, Unauthorized
+from milo.ledger.keys import Keys
+from milo.settings import DEFAULT_API_KEY, Settings
+
+OPEN = ("/api/v1/health", "/docs", "/openapi.json")
+OPEN_BELOW = ("/docs/assets/",)
+"""All else is closed, paths that nobody has named too. The documentation is open: it says what the public source says,
+nothing of this installation, and a browser that loads a page sends no key."""
+
+
+class InsecureSettings(MiloError):
+    code, status, title = "insecure_settings", 500, "Milo would be open to everybody"
+
+
+def refuse_insecure(settings: Settings) -> None:
+    """Raises `InsecureSettings` when the well-known default key would work for somebody else than the developer."""
+    if not settings.api_key.strip():
+        raise InsecureSettings("MILO_API_KEY is empty; set it to a long random value")
+    if settings.api_key != DEFAULT_API_KEY:
+        return
+    how = "set MILO_API_KEY to a long random value (`openssl rand -hex 32` makes one)"
+    if settings.env == "production":
+        raise InsecureSettings(f"MILO_ENV is production and MILO_API_KEY is still the default one: {how}")
+    if not is_loopback(settings.host):
+        raise InsecureSettings(
+            f"MILO_HOST is {settings.host}, which others can reach, and MILO_API_KEY is still the default one: {how}"
+        )
+
+
+def is_open(path: str) -> bool:
+    """Whether anybody may come in there without a key."""
+    return path.removesuffix("/") in OPEN or (path.startswith(OPEN_BELOW) and ".." not in path)
+
+
+class Authentication:
+    """ASGI middleware: puts the `Key` of the caller into the scope, or answers 401."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app = app
+        self.settings = settings
+        self.wrong_keys = WrongKeys(settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or is_open(scope["path"]):
+            await self.app(scope, receive, send)
+            return
+        try:
+            scope["milo.key"] = await self._key(scope)
+        except MiloError as error:
+            await send_problem(error, scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    async def _key(self, scope: Scope) -> object:
+        secret = self._secret(scope)
+        keys: Keys = scope["app"].state.context.keys
+        await self.wrong_keys.check(scope, secret)
+        key = keys.known(secret) or await in_thread(keys.verify, secret)
+        await self.wrong_keys.note(scope, secret, right=key is not None)
+        if key is None:
+            raise Unauthorized("this API key is wrong, expired or revoked", code="wrong_key")
+        client = scope.get("client")
+        if secret == DEFAULT_API_KEY and not is_loopback(client[0] if client else None):
+            raise Forbidden("the default key works from this machine only; the operator has to set MILO_API_KEY")
+        return key
+
+    def _secret(self, scope: Scope) -> str:
+        """The key as it was sent. A WebSocket keeps it: a conversation outlives many a key."""
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        if scope["type"] == "websocket":
+            found = keys_in_urls.offered(scope)
+            keys_in_urls.scrub(scope)
+            if not given and found:
+                scope["milo.secret"] = found
+                return found
+        if not given:
+            raise Unauthorized("send the header `Authorization: Bearer KEY`", code="no_key")
+        scheme, _, secret = given[0].decode("latin-1").strip().partition(" ")
+        if len(given) > 1 or scheme.lower() != "bearer" or not secret.strip():
+            raise Unauthorized(
+                "one header `Authorization: Bearer KEY` is needed, and nothing else in it", code="no_key"
+            )
+        scope["milo.secret"] = secret.strip()
+        return secret.strip()

@@ -1,0 +1,79 @@
+"""What the routes share: the open ledger, the file store, the hub of wake-ups; and who is asking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import anyio.to_thread
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPBearer
+
+from milo.errors import Forbidden, Unauthorized
+from milo.ledger import Ledger
+from milo.ledger.keys import Key, Keys, Scope
+from milo.monitoring.cache import Board
+from milo.monitoring.fix.service import Desk
+from milo.queue.events import Hub
+from milo.queue.streams import Listener
+from milo.settings import Settings
+from milo.storage.files import Files
+
+PREFIX = "/api/v1"
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass
+class Context:
+    """What one API process holds open."""
+
+    settings: Settings
+    ledger: Ledger
+    files: Files
+    hub: Hub
+    keys: Keys
+    listener: Listener
+    """Hears what running jobs say."""
+    board: Board
+    """The status document, at most a second old."""
+    desk: Desk
+    """Takes problems, diagnoses them, and runs the operator's command if there is one."""
+    background: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "publish"))
+    """One thread for what may come after the answer: the wake-ups of a large batch."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """Small answers that are kept for a second or two."""
+
+
+async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call what blocks (the ledger, the disk, Redis) without blocking the others."""
+    return await anyio.to_thread.run_sync(partial(function, *args, **kwargs))
+
+
+async def _context(request: Request) -> Context:  # async: one that is not costs a thread for each request
+    context: Context = request.app.state.context
+    return context
+
+
+_bearer = HTTPBearer(auto_error=False, description="A key made by `milo keys create`, or MILO_API_KEY.")
+
+
+def _require(scope: Scope) -> Any:
+    async def check(request: Request, _documented: Annotated[Any, Security(_bearer)]) -> Key:
+        key: Key | None = request.scope.get("milo.key")
+        if key is None:
+            raise Unauthorized("this path needs an API key")
+        if not key.may(scope):
+            raise Forbidden(f"the key {key.name!r} has not the scope {scope!r}", code="missing_scope")
+        return key
+
+    return Depends(check)
+
+
+Ctx = Annotated[Context, Depends(_context)]
+Reader = Annotated[Key, _require("read")]
+Writer = Annotated[Key, _require("write")]
+Admin = Annotated[Key, _require("admin")]

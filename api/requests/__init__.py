@@ -1,0 +1,1 @@
+"""What a request may ask, checked against what this server has, and made into a job."""

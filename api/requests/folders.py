@@ -1,0 +1,253 @@
+"""The items of a batch, each checked: recordings that were named, folders spread out, or texts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from api.http.bodies import validate
+from api.http.deps import Context
+from api.requests.stt import BlobId, Closed, Name, SttOptions, Text, check_path, stt_payload
+from api.requests.texts import (
+    Spoken,
+    TranslateJobPayload,
+    TranslateOptions,
+    TtsJobPayload,
+    TtsOptions,
+    pointed,
+    translate_payload,
+    tts_payload,
+)
+from milo.audio.formats import RECORDING_SUFFIXES
+from milo.errors import Forbidden, Invalid, MiloError, TooLarge
+from milo.jobs import AudioSource
+
+MAX_SKIPPED = 100
+
+ServerPath = Annotated[Text, Field(min_length=1, max_length=4096)]
+
+
+class Item(Closed):
+    """One input of a batch: an uploaded blob or a file on the server, or (kinds `tts`, `translate`) a text."""
+
+    blob: BlobId | None = None
+    path: ServerPath | None = None
+    text: Spoken | None = None
+    name: Name | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_text(cls, value: Any) -> Any:
+        return {"text": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _one_input(self) -> Item:
+        if sum(value is not None for value in (self.blob, self.path, self.text)) != 1:
+            raise ValueError("give exactly one of `blob`, `path` and `text`")
+        return self
+
+
+OPTIONS: dict[str, type[Closed]] = {"stt": SttOptions, "tts": TtsOptions, "translate": TranslateOptions}
+_OPTION_SCHEMAS = [{"$ref": f"#/components/schemas/{model.__name__}"} for model in OPTIONS.values()]
+
+
+class BatchRequest(Closed):
+    """A batch. In a form, `request` holds this without `items`, and each `file` part is an item."""
+
+    kind: Literal["stt", "tts", "translate"] = "stt"
+    items: list[Item] = []
+    """Recordings, or for `tts` and `translate` texts: `{text, name}`, or the text alone."""
+    paths: list[ServerPath] = []
+    """Files, or folders whose audio files are all taken, under an allowed root."""
+    name: Name | None = None
+    options: dict[str, Any] = Field(default={}, json_schema_extra={"anyOf": _OPTION_SCHEMAS})
+    callback_url: Text | None = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a batch came to: the payload of each job, the options as they were asked for, and what was left out."""
+
+    payloads: list[dict[str, Any]]
+    options: dict[str, Any]
+    skipped: list[dict[str, str]]
+
+
+def list_work(context: Context, asked: BatchRequest) -> Work:
+    """The jobs of the request, checked. Raises one error that points at each item that is wrong."""
+    options = validate(asked.options, OPTIONS[asked.kind], ("options",))
+    plain = options.model_dump(exclude_defaults=True)
+    if isinstance(options, SttOptions):
+        try:
+            payload = stt_payload(context, options, AudioSource(path="-"))
+        except MiloError as error:
+            raise _in_options(error) from None
+        listing = list_sources(context, asked)
+        payloads = [payload | {"source": source.model_dump()} for source in listing.sources]
+        return Work(payloads, plain, listing.skipped)
+    if asked.paths:
+        raise Invalid(f"a {asked.kind} batch is made of texts; it takes no `paths`", code="wrong_items")
+    return Work(_texts(context, asked, options), plain, [])
+
+
+def _in_options(error: MiloError) -> MiloError:
+    """With pointers into the options of the batch."""
+    for one in error.errors or ():
+        if "pointer" in one:
+            one["pointer"] = one["pointer"].replace("#/", "#/options/", 1)
+    return error
+
+
+def _texts(context: Context, asked: BatchRequest, options: Closed) -> list[dict[str, Any]]:
+    """The payload of each text. What is wrong with the options is found at the first text that is right."""
+    if len(asked.items) > context.settings.max_batch_items:
+        raise _too_many(context.settings.max_batch_items)
+    if not asked.items:
+        raise Invalid("the batch is empty: give items", code="empty_batch")
+    listing, payloads = Listing(), []
+    for index, item in enumerate(asked.items):
+        try:
+            payloads.append(_text_payload(context, options, item))
+        except MiloError as error:
+            pointers = {one.get("pointer") for one in error.errors or ()}
+            if not isinstance(error, Invalid) or not pointers <= {"#/text"}:
+                raise _in_options(error) from None
+            _note(listing, error, f"#/items/{index}/text")
+    _raise_errors(listing)
+    return payloads
+
+
+def _text_payload(context: Context, options: Closed, item: Item) -> dict[str, Any]:
+    if item.text is None:
+        raise pointed("this kind of batch is made of texts", "wrong_items", "text")
+    given = options.model_dump() | {"text": item.text, "name": item.name}
+    if isinstance(options, TtsOptions):
+        return tts_payload(context, TtsJobPayload(**given))
+    return translate_payload(context, TranslateJobPayload(**given))
+
+
+@dataclass
+class Listing:
+    """What a request came to."""
+
+    sources: list[AudioSource] = field(default_factory=list)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    errors: list[dict[str, Any]] = field(default_factory=list)
+    worst: int = 422
+
+
+def list_sources(context: Context, asked: BatchRequest) -> Listing:
+    """Every recording of the request, checked. Raises one error that points at each item that is wrong."""
+    most = context.settings.max_batch_items
+    if len(asked.items) + len(asked.paths) > most:
+        raise _too_many(most)
+    listing = Listing()
+    stored: dict[str, bool] = {}
+    for index, item in enumerate(asked.items):
+        try:
+            listing.sources.append(_source(context, item, stored))
+        except MiloError as error:
+            _note(listing, error, f"#/items/{index}/{'blob' if item.blob else 'path' if item.path else 'text'}")
+    for index, path in enumerate(asked.paths):
+        try:
+            for source in _spread(context, path, listing):
+                listing.sources.append(source)
+                if len(listing.sources) > most:
+                    raise _too_many(most)
+        except TooLarge:
+            raise
+        except MiloError as error:
+            _note(listing, error, f"#/paths/{index}")
+    _raise_errors(listing)
+    if not listing.sources:
+        skipped = f" ({len(listing.skipped)} files were left out)" if listing.skipped else ""
+        raise Invalid(f"the batch is empty: give items, or paths with audio files in them{skipped}", code="empty_batch")
+    return listing
+
+
+def _too_many(most: int) -> TooLarge:
+    return TooLarge(f"a batch has at most {most} items (MILO_MAX_BATCH_ITEMS); send several", code="batch_too_large")
+
+
+def _note(listing: Listing, error: MiloError, pointer: str) -> None:
+    listing.worst = error.status if isinstance(error, Forbidden) else listing.worst
+    listing.errors.append({"detail": error.detail, "pointer": pointer, "code": error.code})
+
+
+def _raise_errors(listing: Listing) -> None:
+    if not listing.errors:
+        return
+    first, count = listing.errors[0], len(listing.errors)
+    more = f" (and {count - 1} more)" if count > 1 else ""
+    kind = Forbidden if listing.worst == 403 else Invalid
+    code = str(first["code"]) if len({error["code"] for error in listing.errors}) == 1 else None
+    raise kind(f"{first['pointer']}: {first['detail']}{more}", code=code, errors=listing.errors[:100])
+
+
+def _source(context: Context, item: Item, stored: dict[str, bool]) -> AudioSource:
+    if item.text is not None:
+        raise Invalid("this batch is made of recordings; texts need `kind` tts or translate", code="wrong_items")
+    if item.path is not None:
+        return AudioSource(path=check_path(context, item.path), name=item.name or os.path.basename(item.path))
+    blob = item.blob or ""
+    if blob not in stored:
+        stored[blob] = context.files.has_blob(blob)
+    if not stored[blob]:
+        raise Invalid(f"the blob {blob} is not stored here; send it to POST /api/v1/blobs", code="unknown_blob")
+    return AudioSource(blob=blob, name=item.name or "audio")
+
+
+def _spread(context: Context, path: str, listing: Listing) -> Iterator[AudioSource]:
+    """The file itself, or the audio files under the folder, named by their path in it, in order."""
+    if "://" in path:
+        yield from _spread_url(context, path)
+        return
+    try:
+        real = context.files.allowed_path(path)
+    except (ValueError, OSError) as error:
+        raise Invalid(f"{path!r} can't be a path: {error}", code="unknown_path") from None
+    if not os.path.isdir(real):
+        yield AudioSource(path=check_path(context, path), name=os.path.basename(path) or "audio")
+        return
+    for found in _walk(Path(real)):
+        name = found.relative_to(real).as_posix()
+        try:
+            yield AudioSource(path=check_path(context, str(found)), name=name.encode("utf-8", "replace").decode())
+        except MiloError as error:
+            if len(listing.skipped) < MAX_SKIPPED:
+                listing.skipped.append({"name": name.encode("utf-8", "replace").decode(), "detail": error.detail})
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Audio files below a folder, sorted; hidden ones left out, and linked folders not entered."""
+    for current, folders, names in os.walk(folder, followlinks=False):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if not name.startswith(".") and _is_audio(name):
+                yield Path(current, name)
+
+
+def _spread_url(context: Context, url: str) -> Iterator[AudioSource]:
+    import fsspec
+
+    allowed = context.files.allowed_path(url)
+    fs, root = fsspec.core.url_to_fs(allowed)
+    try:
+        found = sorted(fs.find(root)) if fs.isdir(root) else None
+    except (OSError, ValueError, ImportError) as error:
+        raise Invalid(f"{url} can't be listed: {error}", code="unknown_path") from None
+    if found is None:
+        yield AudioSource(path=allowed, name=url.rsplit("/", 1)[-1] or "audio")
+        return
+    for path in found:
+        if _is_audio(path):
+            yield AudioSource(path=fs.unstrip_protocol(path), name=path[len(root) :].lstrip("/"))
+
+
+def _is_audio(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in RECORDING_SUFFIXES

@@ -1,0 +1,133 @@
+"""What a training is asked with, and what can be told of it before it is queued. No model is loaded, no data read.
+
+A body is a recipe, as JSON or YAML; or `{"recipe": {...}, "callback_url": "..."}`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from pydantic_core import from_json
+from starlette.requests import Request
+
+from api.http.bodies import content_type
+from api.http.deps import Context
+from api.http.problems import UnsupportedType
+from milo import recipes
+from milo.errors import BadRequest, Forbidden, Invalid, MiloError, ModelUnavailable, TooLarge
+from milo.ledger.keys import Key
+from milo.models import registry
+from milo.recipes import Data, Recipe, Task
+from milo.storage.roots import named_path
+from milo.training import datasets
+
+MAX_BYTES = 256 * 1024
+MODEL_TYPES: dict[Task, str] = {"whisper": "whisper", "vits": "vits", "nllb": "m2m_100"}
+YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml")
+
+
+class TrainingRequest(BaseModel):
+    """A recipe, and what is only of this request. The bare recipe is taken, too."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    recipe: Recipe
+    callback_url: str | None = None
+
+
+async def read_document(request: Request) -> dict[str, Any]:
+    """The body as a mapping: JSON, or YAML of type `application/yaml`. Raises a 4xx problem for anything else."""
+    kind = content_type(request)
+    if kind not in YAML_TYPES and kind != "application/json":
+        raise UnsupportedType(
+            f"the content type is {kind or 'missing'}; this path takes application/json or application/yaml"
+        )
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise TooLarge(f"the recipe is larger than {MAX_BYTES} bytes")
+    if kind in YAML_TYPES and b"&" in body and b"*" in body:
+        raise BadRequest("anchors and aliases are not taken in a recipe; write the values out")
+    try:
+        document = recipes.from_yaml(bytes(body)) if kind in YAML_TYPES else from_json(bytes(body))
+    except ValueError as error:
+        what = "YAML" if kind in YAML_TYPES else "JSON"
+        raise BadRequest(f"the body is not {what}: {' '.join(str(error).split())[:300]}") from None
+    if not isinstance(document, dict):
+        raise Invalid("a recipe is a mapping with the fields name, task, model, data and training", code="bad_recipe")
+    return document
+
+
+def parse(document: dict[str, Any]) -> tuple[Recipe, str | None]:
+    """(recipe, callback_url) of a body. Raises `Invalid` that names every field that is wrong."""
+    if "recipe" not in document:
+        return recipes.check(document), None
+    extra = set(document) - set(TrainingRequest.model_fields)
+    if extra:
+        raise Invalid(f"{', '.join(sorted(extra))}: there is no such field", code="bad_recipe")
+    url = document.get("callback_url")
+    if url is not None and not isinstance(url, str):
+        raise Invalid("callback_url is a text", code="bad_recipe")
+    return recipes.check(document["recipe"]), url
+
+
+def check_recipe(context: Context, key: Key, recipe: Recipe) -> None:
+    """Base model, data and checkpoint are there, as far as that is cheap to tell. Raises what is wrong, and the fix."""
+    may_read(context, key, recipe.model, "model")
+    may_read(context, key, recipe.data.source, "data/source")
+    _check_model(context, recipe)
+    check_data(recipe.data, recipe.task)
+    if recipe.resume is not None:
+        may_read(context, key, recipe.resume, "resume")
+        folder = named_path(recipe.resume)
+        if not folder.is_dir():
+            raise pointed(f"resume: there is no folder {recipe.resume} on the server", "resume")
+
+
+def check_data(data: Data, task: Task) -> None:
+    """The source is there and has the columns, where that is cheap to tell."""
+    try:
+        datasets.check(data, task)
+    except OSError as error:
+        raise pointed(f"data.source: {data.source} can't be read: {error.strerror}", "data/source") from None
+
+
+def _check_model(context: Context, recipe: Recipe) -> None:
+    settings = context.settings
+    try:
+        resolved = registry.resolve(settings, recipe.model)
+    except ModelUnavailable as error:
+        if datasets.HUB_ID.match(recipe.model.partition("@")[0]) and not settings.offline:
+            return  # it will be pulled when the training begins
+        raise pointed(f"model: {error.detail}", "model", "unknown_model") from None
+    info = registry.describe(resolved, settings)
+    wanted = MODEL_TYPES[recipe.task]
+    if info.model_type != wanted:
+        detail = f"model: {recipe.model} is a {info.model_type} model; task {recipe.task} trains a {wanted} one"
+        raise pointed(detail, "model", "unknown_model")
+    known = info.languages
+    if recipe.task == "whisper" and known and recipe.data.language not in known:
+        detail = f"data.language: {recipe.model} does not know {recipe.data.language!r}; it knows {', '.join(known)}"
+        raise pointed(detail, "data/language", "unknown_language")
+
+
+def may_read(context: Context, key: Key, name: str, field: str) -> None:
+    """A path of the server's disk is named by the operator, or lies under an allowed root or in MILO_HOME."""
+    path = named_path(name)
+    if key.may("admin") or not (registry.is_path(name) or path.exists()):
+        return
+    if path.resolve().is_relative_to(context.settings.home.resolve() / "runs"):
+        return
+    try:
+        context.files.allowed_path(str(path))
+    except Forbidden as error:
+        error.errors = [{"detail": error.detail, "pointer": f"#/{field}"}]
+        raise
+    except MiloError as error:
+        raise pointed(f"{field.replace('/', '.')}: {error.detail}", field) from None
+
+
+def pointed(detail: str, field: str, code: str = "bad_recipe") -> Invalid:
+    return Invalid(detail, code=code, errors=[{"detail": detail, "pointer": f"#/{field}"}])

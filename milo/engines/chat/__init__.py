@@ -1,0 +1,1 @@
+"""Engines that chat: llama.cpp on GGUF files, and Claude."""

@@ -1,0 +1,1 @@
+"""Engines that translate: NLLB on CTranslate2 and on transformers."""

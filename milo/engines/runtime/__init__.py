@@ -1,0 +1,1 @@
+"""What engines of several families share: converted weights, checks of tensors, devices."""

@@ -1,0 +1,1 @@
+"""Engines that speak: eSpeak NG and VITS."""

@@ -1,0 +1,1 @@
+"""Engines that hear: Whisper on CTranslate2 and on transformers."""

@@ -1,0 +1,221 @@
+"""What the files of a Whisper checkpoint say: tokens, languages, limits, prompts. No weights, no torch.
+
+Stock checkpoints, fine-tuned ones and models with a vocabulary of their own are all read the same way: special tokens
+by name from tokenizer.json, languages and suppressed tokens from generation_config.json.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from milo.errors import Invalid, ModelUnavailable
+from milo.models import registry
+from milo.models.files import read_json
+from milo.protocols import DecodeOptions
+from milo.settings import Settings
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+MAX_TOKENS = 224
+"""Most text tokens of one window, as in Whisper: half of the decoder's positions."""
+ISO_639_3 = {"mlg": "mg", "plt": "mg", "fra": "fr", "fre": "fr", "eng": "en"}
+"""Codes that other speech models use for the same languages."""
+
+
+@lru_cache(maxsize=1)
+def _byte_of() -> dict[str, int]:
+    """GPT-2's printable stand-in of each byte (https://github.com/openai/gpt-2/blob/master/src/encoder.py)."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in plain]
+    return {chr(byte): byte for byte in plain} | {chr(256 + n): byte for n, byte in enumerate(others)}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The numbers and tokens of one Whisper model."""
+
+    resolved: registry.ResolvedModel
+    info: registry.ModelInfo
+    config: dict[str, Any]
+    tokenizer: Tokenizer
+    token_bytes: dict[int, bytes]
+    """UTF-8 bytes of each text token; special tokens and timestamps are not in it."""
+    languages: dict[str, int]
+    """Code -> token; empty for an English-only model."""
+    tasks: dict[str, int]
+    sot: int
+    eot: int
+    no_timestamps: int
+    previous: int | None
+    no_speech: int | None
+    suppress: list[int]
+    suppress_begin: list[int]
+    alignment_heads: list[tuple[int, int]]
+    """(decoder layer, head) pairs whose cross-attention follows the audio."""
+
+    @property
+    def n_mels(self) -> int:
+        return int(self.config["num_mel_bins"])
+
+    @property
+    def max_positions(self) -> int:
+        return int(self.config["max_target_positions"])
+
+    @property
+    def max_tokens(self) -> int:
+        return min(MAX_TOKENS, self.max_positions // 2)
+
+    def language_of(self, code: str) -> str:
+        """The model's own code of a language; `Invalid` with the list when it has none."""
+        short = re.split(r"[-_]", code.strip().strip("<|>").lower())[0]
+        short = ISO_639_3.get(short, short)
+        known = self.languages or {"en": 0}
+        if short not in known:
+            raise Invalid(
+                f"{self.resolved.name} does not know the language {code!r}; it knows {', '.join(sorted(known))}",
+                code="unknown_language",
+            )
+        return short
+
+    def check(self, options: DecodeOptions) -> None:
+        """Raise `Invalid` for a language, task or prompt that the model can't serve."""
+        if options.language is not None:
+            self.language_of(options.language)
+        if options.task not in (self.tasks or {"transcribe": 0}):
+            raise Invalid(
+                f"{self.resolved.name} can't {options.task!r}; it can {', '.join(sorted(self.tasks)) or 'transcribe'}",
+                code="unknown_task",
+            )
+        if options.beam_size < 1 or not options.temperatures or min(options.temperatures) < 0:
+            raise Invalid("beam_size is at least 1, and at least one temperature of 0 or more is needed")
+
+    def start(self, language: str, task: str) -> list[int]:
+        """`<|startoftranscript|><|mg|><|transcribe|>`, or only the first for an English-only model."""
+        middle = [self.languages[language], self.tasks[task]] if self.languages else []
+        return [self.sot, *middle]
+
+    def prompt(self, language: str, options: DecodeOptions) -> list[int]:
+        """All tokens before the text. A long prompt keeps its end, as in Whisper."""
+        before: list[int] = []
+        words = re.sub(r"<\|.*?\|>", " ", options.prompt or "").strip()
+        if words and self.previous is not None:
+            tokens = self.tokenizer.encode(f" {words}", add_special_tokens=False).ids
+            before = [self.previous, *tokens[-(self.max_positions // 2 - 1 - 4) :]]
+        return [*before, *self.start(language, options.task), self.no_timestamps]
+
+    def text_tokens(self, tokens: Sequence[int]) -> list[int]:
+        return [token for token in tokens if token in self.token_bytes]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        return b"".join(self.token_bytes[token] for token in tokens).decode("utf-8", "replace")
+
+
+def _special(tokenizer: Tokenizer, *names: str) -> int | None:
+    found = (tokenizer.token_to_id(name) for name in names)
+    return next((token for token in found if token is not None), None)
+
+
+def _needed(tokenizer: Tokenizer, name: str, path: Path) -> int:
+    token = _special(tokenizer, name)
+    if token is None:
+        raise ModelUnavailable(f"{path} has no {name} token: this is not a Whisper tokenizer")
+    return token
+
+
+def _token_bytes(tokenizer: Tokenizer, first_special: int) -> dict[int, bytes]:
+    special = tokenizer.get_added_tokens_decoder()
+    table = _byte_of()
+    found = {}
+    for name, token in tokenizer.get_vocab(with_added_tokens=True).items():
+        if token in special or (first_special <= token and re.fullmatch(r"<\|.*\|>", name)):
+            continue
+        plain = all(character in table for character in name)
+        found[token] = bytes(table[character] for character in name) if plain else name.encode()
+    return found
+
+
+def load_tokenizer(settings: Settings, resolved: registry.ResolvedModel) -> tuple[Tokenizer, Path]:
+    """The tokenizer of a model and the file it came from: tokenizer.json, or vocab.json with merges.txt."""
+    from tokenizers import AddedToken, Tokenizer
+    from tokenizers.decoders import ByteLevel as ByteLevelDecoder
+    from tokenizers.models import BPE
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    try:
+        path = registry.find_file(settings, resolved, "tokenizer.json")
+    except ModelUnavailable as missing:
+        try:
+            vocab = registry.find_file(settings, resolved, "vocab.json")
+            merges = registry.find_file(settings, resolved, "merges.txt")
+        except ModelUnavailable:
+            raise missing from None
+        tokenizer = Tokenizer(BPE.from_file(str(vocab), str(merges)))
+        tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = ByteLevelDecoder()
+        added = vocab.parent / "added_tokens.json"
+        names = sorted(read_json(added).items(), key=lambda item: item[1]) if added.is_file() else []
+        tokenizer.add_special_tokens([AddedToken(name, special=True) for name, _ in names])
+        return tokenizer, vocab
+    try:
+        return Tokenizer.from_file(str(path)), path
+    except Exception as error:  # tokenizers raises a bare Exception
+        raise ModelUnavailable(f"{path} is no tokenizer: {error}") from None
+
+
+def _languages(
+    tokenizer: Tokenizer, generation: dict[str, Any], config: dict[str, Any], info: registry.ModelInfo
+) -> dict[str, int]:
+    if generation.get("is_multilingual") is False or config.get("vocab_size") == 51864:
+        return {}
+    listed = generation.get("lang_to_id")
+    if isinstance(listed, dict) and listed:
+        return {name.strip("<|>"): int(token) for name, token in listed.items()}
+    named = ((code, tokenizer.token_to_id(f"<|{code}|>")) for code in info.languages)
+    return {code: token for code, token in named if token is not None}
+
+
+def load_checkpoint(settings: Settings, resolved: registry.ResolvedModel) -> Checkpoint:
+    """Read a checkpoint's small files. Raises `ModelUnavailable` with the file that is missing or wrong."""
+    config = read_json(resolved.path / "config.json")
+    if config.get("model_type") != "whisper":
+        raise ModelUnavailable(
+            f"{resolved.name} is a {config.get('model_type', 'nameless')} model; speech to text needs a whisper one"
+        )
+    tokenizer, path = load_tokenizer(settings, resolved)
+    try:
+        generation = read_json(registry.find_file(settings, resolved, "generation_config.json"))
+    except ModelUnavailable:
+        generation = {}
+    info = registry.describe(resolved, settings)
+    eot = _needed(tokenizer, "<|endoftext|>", path)
+    transcribe, translate = _special(tokenizer, "<|transcribe|>"), _special(tokenizer, "<|translate|>")
+    languages = _languages(tokenizer, generation, config, info)
+    by_name = {"transcribe": transcribe, "translate": translate}
+    listed = generation.get("task_to_id") or by_name
+    tasks = {name: int(token) for name, token in listed.items() if token is not None} if languages else {}
+    layers, heads = int(config["decoder_layers"]), int(config["decoder_attention_heads"])
+    default_heads = [(layer, head) for layer in range(layers // 2, layers) for head in range(heads)]
+    blank = [*tokenizer.encode(" ", add_special_tokens=False).ids, eot]
+    return Checkpoint(
+        resolved=resolved,
+        info=info,
+        config=config,
+        tokenizer=tokenizer,
+        token_bytes=_token_bytes(tokenizer, eot),
+        languages=languages,
+        tasks=tasks,
+        sot=_needed(tokenizer, "<|startoftranscript|>", path),
+        eot=eot,
+        no_timestamps=_needed(tokenizer, "<|notimestamps|>", path),
+        previous=_special(tokenizer, "<|startofprev|>"),
+        no_speech=_special(tokenizer, "<|nospeech|>", "<|nocaptions|>"),
+        suppress=[int(token) for token in generation.get("suppress_tokens") or []],
+        suppress_begin=[int(token) for token in generation.get("begin_suppress_tokens", blank) or []],
+        alignment_heads=[(int(a), int(b)) for a, b in generation.get("alignment_heads") or default_heads],
+    )

@@ -1,0 +1,1 @@
+"""What is known of languages: Malagasy spelling, numbers and sounds; where sentences end."""

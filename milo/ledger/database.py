@@ -1,0 +1,144 @@
+"""The database under the ledger: connection, durability settings, schema migrations. Knows nothing of jobs.
+
+SQLite runs in WAL mode with `synchronous=FULL`: a commit that returned survives a power cut. Write transactions take
+the write lock at their start (`BEGIN IMMEDIATE`), so two writers queue up instead of failing half way. Leases need less
+(`writing(…, durable=False)`): a power cut ends every worker of this machine, too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
+
+from milo.errors import Invalid, Unavailable
+from milo.settings import Settings
+from milo.storage.secrets import private_home
+
+BUSY_TIMEOUT_MS = 5_000
+MIGRATIONS = Path(__file__).parents[1] / "migrations"
+
+
+def connect(url: str) -> Engine:
+    """An engine with our durability settings. Opens no connection yet. Raises `Invalid` for what is no such URL."""
+    if not url.startswith("sqlite"):
+        try:
+            return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=45)
+        except (ArgumentError, ImportError) as error:  # it may hold a password, and is not repeated
+            raise Invalid(
+                f"MILO_DATABASE_URL is no URL of a database that can be used ({type(error).__name__}): it is written "
+                "postgresql+psycopg://user:password@host/name, or left out",
+                code="bad_database_url",
+            ) from None
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, pool_size=5, max_overflow=45)
+    path = engine.url.database or ""
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, record: Any) -> None:
+        record.info["file"] = _identity(path)
+        connection.isolation_level = None  # we say BEGIN ourselves
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "checkout")
+    def _same_file(_connection: Any, record: Any, _proxy: Any) -> None:
+        if record.info["file"] != _identity(path):  # a backup was put in its place: rows must not go into a ghost
+            raise DisconnectionError(f"{path} is another file now")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        options = connection.get_execution_options()
+        if options.get("isolation_level") != "AUTOCOMMIT":
+            connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if options.get('durable', True) else 'NORMAL'}")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _identity(path: str) -> tuple[int, int]:
+    """Which file is at the path: device and inode; zeros when there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return (0, 0)
+    return (found.st_dev, found.st_ino)
+
+
+@contextmanager
+def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
+    """A transaction that holds the write lock. Raises `Unavailable` when the database can't be reached or written.
+
+    Not durable: the death of any process leaves it, a power cut may take it back; saves SQLite a sync of the disk.
+    """
+    with _sentences(), engine.execution_options(durable=durable).begin() as connection:
+        yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection for queries, outside any transaction."""
+    with _sentences(), engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        yield connection
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if error.__class__.__name__ in ("OperationalError", "InterfaceError") or error.connection_invalidated:
+            raise Unavailable(f"the ledger's database does not answer: {error.orig}", retry_after_s=2) from error
+        if error.__class__.__name__ == "DatabaseError":  # "malformed", "not a database"
+            detail = f"the ledger's database is damaged: {error.orig}. Stop Milo and restore a backup"
+            raise Unavailable(detail, code="ledger_damaged", retry_after_s=60) from error
+        raise
+
+
+def upgrade(engine: Engine, settings: Settings) -> None:
+    """Bring the schema to this version. One process at a time; a database of a newer Milo is refused."""
+    from alembic import command
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+    from alembic.util.exc import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["engine"] = engine
+    head = ScriptDirectory.from_config(config).get_current_head()
+    private_home(settings)
+    _close_to_others(engine)
+    with FileLock(settings.home / "migrate.lock", timeout=60):
+        with reading(engine) as connection:
+            current = MigrationContext.configure(connection).get_current_revision()
+        if current == head:
+            return
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise Unavailable(
+                f"the ledger was written by another version of Milo (schema {current}, this is {head}): {error}. "
+                "Start the version that wrote it, or restore a backup.",
+                code="schema_mismatch",
+            ) from error
+
+
+def _close_to_others(engine: Engine) -> None:
+    """The file holds webhook secrets: mode 0600, which SQLite gives the files beside it too."""
+    if engine.url.get_backend_name() == "sqlite" and engine.url.database:
+        path = Path(engine.url.database)
+        with suppress(OSError):  # a folder that is not there, a file of somebody else: SQLite will say
+            path.touch(mode=0o600)
+            path.chmod(0o600)
+
+
+def ping(engine: Engine) -> None:
+    """Raises `Unavailable` when the database does not answer."""
+    with reading(engine) as connection:
+        connection.execute(text("SELECT 1"))

@@ -1,0 +1,151 @@
+"""A worker's way with a job that it holds: renew, release, finish, fail. Each change carries the fence of its claim."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select, update
+
+from milo.errors import LeaseLost, MiloError
+from milo.jobs import Job, Progress, queue_for
+from milo.ledger.claim import Taking
+from milo.ledger.database import reading, writing
+from milo.ledger.schema import jobs
+from milo.ledger.store import LONGEST_WAIT_S, Claim, held, job_from
+
+
+@dataclass
+class Renewal:
+    """What a renewal found out."""
+
+    cancelled: list[str] = field(default_factory=list)
+    """Ids of jobs that somebody wants cancelled."""
+    lost: list[str] = field(default_factory=list)
+    """Ids of jobs that belong to another attempt now."""
+
+
+class Living(Taking):
+    """What the runner calls."""
+
+    def renew(self, claims: Iterable[Claim], progress: Mapping[str, Progress] | None = None) -> Renewal:
+        """Extend the leases, publish progress, and learn which jobs were cancelled or lost."""
+        result = Renewal()
+        known: list[Job] = []
+        moved = progress or {}
+        with writing(self.engine, durable=False) as tx:
+            for claim in claims:
+                values: dict[str, Any] = {"lease_expires_at": self.clock() + self.settings.lease_s}
+                if step := moved.get(claim.job.id):
+                    values |= {"progress_done": step.done, "progress_total": step.total, "progress_unit": step.unit}
+                    values["version"] = jobs.c.version + 1
+                row = tx.execute(update(jobs).where(*held(claim)).values(values).returning(jobs)).one_or_none()
+                if row is None:
+                    result.lost.append(claim.job.id)
+                    continue
+                if step:
+                    known.append(job_from(row))
+                if row.cancel_requested:
+                    result.cancelled.append(claim.job.id)
+        self.changed(known)
+        return result
+
+    def to_be_cancelled(self, claims: Iterable[Claim]) -> bool:
+        """Whether somebody wants one of these jobs cancelled. Only reads, so it may be asked often."""
+        ids = [claim.job.id for claim in claims]
+        with reading(self.engine) as connection:
+            asked = select(jobs.c.id).where(jobs.c.id.in_(ids), jobs.c.cancel_requested.is_(True)).limit(1)
+            return connection.execute(asked).first() is not None
+
+    def release(
+        self,
+        claim: Claim,
+        *,
+        stage: str | None = None,
+        audio_s: float | None = None,
+        compute_s: float = 0,
+        due_in_s: float | None = None,
+        retry: bool = False,
+        progress: Progress | None = None,
+    ) -> Job:
+        """Give the job back to the queue: a slice ended, the next stage follows, or (`retry`) another attempt does.
+
+        A job that somebody cancelled meanwhile ends as cancelled instead: nobody would claim it again.
+        """
+        now = self.clock()
+        job = claim.job
+        values: dict[str, Any] = {
+            "state": "queued",
+            "worker": None,
+            "lease_expires_at": None,
+            "slices": jobs.c.slices + 1,
+            "attempt": jobs.c.attempt + (1 if retry else 0),
+            "compute_s": jobs.c.compute_s + compute_s,
+            "due_at": None if due_in_s is None else now + min(due_in_s, LONGEST_WAIT_S),
+            "published_at": now if due_in_s is None else None,
+        }
+        if stage:
+            values |= {"stage": stage, "queue": queue_for(job.kind, stage, job.priority)}
+            values["attempt"] = jobs.c.attempt + 1 if retry else 1
+        if audio_s is not None:
+            values["audio_s"] = audio_s
+        if progress:
+            values |= {"progress_done": progress.done, "progress_total": progress.total, "progress_unit": progress.unit}
+        with writing(self.engine) as tx:
+            wanted = jobs.c.cancel_requested.is_(False)
+            released = self.move(tx, [*held(claim), wanted], values)
+        if released is None:
+            return self._end(claim, {"state": "cancelled"})
+        self.changed([released])
+        return released
+
+    def saved(self, claim: Claim) -> Claim:
+        """The job has saved durable progress: lost workers are counted anew from here. Raises `LeaseLost`."""
+        with writing(self.engine) as tx:
+            row = tx.execute(update(jobs).where(*held(claim)).values(attempt=1).returning(jobs)).one_or_none()
+        if row is None:
+            raise LeaseLost(f"job {claim.job.id}: fence {claim.fence} is outdated, another attempt owns it")
+        return Claim(job_from(row), claim.fence, claim.worker)
+
+    def finish(
+        self,
+        claim: Claim,
+        result: dict[str, Any] | None = None,
+        *,
+        result_file: str | None = None,
+        audio_s: float | None = None,
+        compute_s: float = 0,
+        models: dict[str, str] | None = None,
+        progress: Progress | None = None,
+    ) -> Job:
+        """The job is done: state, result and webhook in one transaction."""
+        values: dict[str, Any] = {
+            "state": "succeeded",
+            "result": result,
+            "result_file": result_file,
+            "models": models or {},
+            "compute_s": jobs.c.compute_s + compute_s,
+            "error": None,
+        }
+        if audio_s is not None:
+            values["audio_s"] = audio_s
+        if progress:
+            values |= {"progress_done": progress.done, "progress_total": progress.total, "progress_unit": progress.unit}
+        return self._end(claim, values)
+
+    def fail(self, claim: Claim, error: MiloError) -> Job:
+        """The job is done for: it failed, with the problem document that says why."""
+        return self._end(claim, {"state": "failed", "error": error.problem(f"/api/v1/jobs/{claim.job.id}")})
+
+    def cancelled(self, claim: Claim) -> Job:
+        """The worker has stopped the job that somebody cancelled."""
+        return self._end(claim, {"state": "cancelled"})
+
+    def _end(self, claim: Claim, values: dict[str, Any]) -> Job:
+        with writing(self.engine) as tx:
+            job = self.move(tx, held(claim), values)
+            if job is None:
+                raise LeaseLost(f"job {claim.job.id}: fence {claim.fence} is outdated, another attempt owns it")
+        self.changed([job])
+        return job

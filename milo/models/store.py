@@ -1,0 +1,282 @@
+"""The model registry on disk: `models/<name>/<version>/` with a manifest, and `current`, the pointer to one of them.
+
+`current` is a text file: its first line is the version that serves, the lines below are what `rollback` goes back to,
+latest first. One atomic rename changes both, so a process killed at any point leaves a pointer that loads.
+The version `embedded` means the model that ships inside the package. Knows nothing of the hub or of engines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock
+
+from milo.errors import Conflict, ModelUnavailable, NotFound
+from milo.models.files import (
+    MANIFEST,
+    check_folder,
+    fsync_folder,
+    make_manifest,
+    model_files,
+    read_json,
+    sha256_file,
+    valid_name,
+    write_durably,
+)
+from milo.settings import Settings
+from milo.storage.secrets import private_home
+
+EMBEDDED = "embedded"
+ASSETS = Path(__file__).parents[1] / "assets" / "models"
+HISTORY = 20
+"""Versions that a pointer remembers for rollback."""
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """One version of one model, on this machine."""
+
+    name: str
+    """As a person writes it: `milo-tiny-mg`, `openai/whisper-medium`, or a folder's name."""
+    version: str
+    path: Path
+    sha256: str | None
+    """Of the whole manifest; None for a folder that was never hashed (`content_sha256` does it)."""
+    kind: Literal["embedded", "registry", "hub", "folder"]
+
+    @property
+    def label(self) -> str:
+        """How results name the model: `milo-tiny-mg@1f3a9c2b`."""
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One line of `milo models list`."""
+
+    name: str
+    current: str | None
+    """The version that serves; None when nothing was deployed yet."""
+    versions: tuple[str, ...]
+    weights_bytes: int
+
+
+def home_of(settings: Settings, name: str) -> Path:
+    return settings.home / "models" / valid_name(name)
+
+
+def embedded_path(name: str) -> Path | None:
+    """The folder of a model inside the package, if there is one of this name."""
+    folder = ASSETS / valid_name(name)
+    return folder if (folder / "config.json").is_file() else None
+
+
+def history_of(settings: Settings, name: str) -> list[str]:
+    """Versions named by the pointer: the current one, then older ones. Empty when there is no pointer."""
+    pointer = home_of(settings, name) / "current"
+    if pointer.is_dir():  # a link that somebody made by hand
+        return [pointer.resolve().name]
+    try:
+        return pointer.read_text(encoding="utf-8").split()
+    except OSError:
+        return []
+
+
+def point(settings: Settings, name: str, version: str) -> None:
+    """Make `version` the one that serves. The caller holds `locked`."""
+    older = history_of(settings, name) or ([EMBEDDED] if embedded_path(name) else [])
+    kept = [version, *(item for item in older if item != version)]
+    write_durably(home_of(settings, name) / "current", "\n".join(kept[: HISTORY + 1]) + "\n")
+
+
+@contextmanager
+def locked(settings: Settings, name: str) -> Iterator[Path]:
+    """The model's folder, made if need be, held against other deploys, pulls and rollbacks of the same name."""
+    folder = home_of(settings, name)
+    private_home(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock", timeout=600):
+        yield folder
+
+
+def _copy_durably(source: Path, target: Path) -> None:
+    with source.open("rb") as reader, target.open("wb") as writer:
+        shutil.copyfileobj(reader, writer, 1 << 20)
+        writer.flush()
+        os.fsync(writer.fileno())
+
+
+def seal(staging: Path, folder: Path, version: str | None = None, **extra: Any) -> str:
+    """Write the manifest of a staged folder and give it its final name. Returns the version.
+
+    Without `version`, it is the first 12 digits of the content's hash: the same files are the same version.
+    A version that is already there, whole, is kept.
+    """
+    manifest = make_manifest(staging, created=datetime.now(timezone.utc).isoformat(timespec="seconds"), **extra)
+    version = version or manifest["sha256"][:12]
+    write_durably(staging / MANIFEST, json.dumps(manifest, indent=1))
+    target = folder / version
+    if target.is_dir():
+        if not problems(target):
+            shutil.rmtree(staging)
+            return version
+        shutil.rmtree(target)
+    staging.rename(target)
+    fsync_folder(folder)
+    return version
+
+
+def serving(settings: Settings, name: str) -> str:
+    """The version that a registry name serves now; empty when there is none."""
+    return next(iter(history_of(settings, name)), EMBEDDED if embedded_path(name) else "")
+
+
+def deploy(settings: Settings, name: str, folder: Path) -> str:
+    """Copy a model folder into the registry and make it the one that serves. Returns the version.
+
+    Staged, hashed, compared with the source, then made current by one rename. Raises `ModelUnavailable` for a
+    folder without loadable weights, `Conflict` when the source changed or the copy differs; both leave things as
+    they were.
+    """
+    version = stage(settings, name, folder)
+    activate(settings, name, version)
+    return version
+
+
+def stage(settings: Settings, name: str, folder: Path) -> str:
+    """The first half of `deploy`: the version is there, whole, and what served goes on serving. Returns it."""
+    check_folder(folder)
+    with locked(settings, name) as home:
+        for leftover in home.glob(".staging-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        staging = home / f".staging-{os.getpid()}"
+        staging.mkdir()
+        try:
+            for path in model_files(folder):
+                _copy_durably(path, staging / path.name)
+            for path in model_files(folder):
+                copy = staging / path.name
+                if not copy.is_file() or sha256_file(path) != sha256_file(copy):
+                    raise Conflict(f"{path} changed while it was copied; deploy it again when nothing writes there")
+            check_folder(staging)
+            return seal(staging, home, source=str(folder.resolve()))
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+
+
+def activate(settings: Settings, name: str, version: str, over: str | None = None) -> None:
+    """The second half: one rename, and a version that is there serves. `NotFound` when it is not.
+
+    `over`: the version that has to be the one that serves until then, as `serving` says it; `Conflict` when another
+    has taken its place.
+    """
+    with locked(settings, name) as home:
+        now = serving(settings, name)
+        if over is not None and now != over:
+            raise Conflict(f"{name} serves {now}, not {over or 'nothing'}; compare with that", code="serving_changed")
+        if not (home / version / MANIFEST).is_file():
+            raise NotFound(f"{name} has no version {version}")
+        point(settings, name, version)
+
+
+def withdraw(settings: Settings, name: str, version: str) -> str:
+    """Take back a version that turned out not to work, if it still serves: the one before it does again, or none.
+
+    Returns the version that serves then; empty for none.
+    """
+    if serving(settings, name) == version:
+        try:
+            return rollback(settings, name)
+        except Conflict:
+            with locked(settings, name) as home:
+                if history_of(settings, name)[:1] == [version]:
+                    (home / "current").unlink(missing_ok=True)
+    return serving(settings, name)
+
+
+def rollback(settings: Settings, name: str) -> str:
+    """Serve the version before the current one. Returns it. `Conflict` when there is none left."""
+    with locked(settings, name) as home:
+        history = history_of(settings, name)
+        for index, version in enumerate(history[1:], start=1):
+            usable = embedded_path(name) is not None if version == EMBEDDED else not problems(home / version)
+            if usable:
+                write_durably(home / "current", "\n".join(history[index:]) + "\n")
+                return version
+    raise Conflict(f"{name} has no earlier version to go back to", code="no_earlier_version")
+
+
+def problems(folder: Path) -> list[str]:
+    """What differs between a version's files and its manifest; empty when all is as it was written."""
+    try:
+        manifest = read_json(folder / MANIFEST)
+    except ModelUnavailable as error:
+        return [error.detail]
+    found = []
+    for name, entry in manifest.get("files", {}).items():
+        path = folder / Path(name).name
+        if not path.is_file():
+            found.append(f"{name} is missing")
+        elif path.stat().st_size != entry["bytes"]:
+            found.append(f"{name} has {path.stat().st_size} bytes instead of {entry['bytes']}")
+        elif sha256_file(path) != entry["sha256"]:
+            found.append(f"{name} has another sha256 than its manifest")
+    return found
+
+
+def verify(resolved: ResolvedModel) -> list[str]:
+    """Compare a model with its manifest. A folder without one is only checked for loadable weights."""
+    if (resolved.path / MANIFEST).is_file():
+        return problems(resolved.path)
+    try:
+        check_folder(resolved.path)
+    except ModelUnavailable as error:
+        return [error.detail]
+    return []
+
+
+def versions_of(home: Path) -> list[str]:
+    """Complete versions under a model's folder, oldest first."""
+    if not home.is_dir():
+        return []
+    found = [item for item in home.iterdir() if not item.name.startswith(".") and (item / MANIFEST).is_file()]
+    return [item.name for item in sorted(found, key=lambda item: ((item / MANIFEST).stat().st_mtime_ns, item.name))]
+
+
+def list_models(settings: Settings) -> list[ModelEntry]:
+    """Every model of the registry and of the package, by name."""
+    root = settings.home / "models"
+    names = {item.name.replace("--", "/") for item in root.iterdir() if item.is_dir()} if root.is_dir() else set()
+    embedded = {item.parent.name for item in ASSETS.glob("*/config.json")}
+    entries: list[ModelEntry] = []
+    for name in sorted(names | embedded):
+        try:
+            home = home_of(settings, name)
+        except Exception:  # a folder somebody put there
+            continue
+        versions = versions_of(home) + ([EMBEDDED] if name in embedded else [])
+        current = next(iter(history_of(settings, name)), EMBEDDED if name in embedded else None)
+        folder = ASSETS / name if current == EMBEDDED else home / (current or "")
+        size = sum(p.stat().st_size for p in folder.glob("*.safetensors")) if current and folder.is_dir() else 0
+        if versions and name not in {entry.name for entry in entries}:
+            entries.append(ModelEntry(name, current, tuple(versions), size))
+    return entries
+
+
+def delete_version(settings: Settings, name: str, version: str) -> None:
+    """Remove a version that does not serve. `Conflict` for the current one, `NotFound` for an unknown one."""
+    with locked(settings, name) as home:
+        if version not in versions_of(home):
+            raise NotFound(f"{name} has no version {version}")
+        if history_of(settings, name)[:1] == [version]:
+            raise Conflict(f"{version} of {name} is the one that serves; deploy or roll back first")
+        shutil.rmtree(home / version)

@@ -1,0 +1,64 @@
+"""Room on the disk: which checkpoints may go when there is too little. Best and last never do."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from milo.settings import Settings
+from milo.training import runs
+from milo.training.runs import Run
+
+ALWAYS = 2
+"""Of a run that goes on, the newest checkpoint, and the one to go back to when that one can't be read."""
+
+
+def prune(settings: Settings, active: Sequence[Run], bytes_wanted: int) -> list[tuple[str, int]]:
+    """Remove checkpoints until `bytes_wanted` are freed, those of ended runs first: `(run/checkpoint, bytes)`."""
+    removed: list[tuple[str, int]] = []
+    for folder in spare(settings, active):
+        if sum(size for _, size in removed) >= bytes_wanted:
+            break
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        away = folder.with_name(f".removed-{folder.name}")  # first the name, so that nobody takes a half for a whole
+        try:
+            folder.rename(away)
+        except OSError:
+            continue
+        shutil.rmtree(away, ignore_errors=True)
+        removed.append((f"{folder.parent.name}/{folder.name}", size))
+    return removed
+
+
+def spare(settings: Settings, active: Sequence[Run]) -> Iterator[Path]:
+    """Checkpoints that no policy keeps: of ended runs all but best and last, of active ones the old ones."""
+    going_on = {run.path for run in active}
+    for run in sorted(runs.all_runs(settings), key=lambda run: run.path in going_on):
+        kept = protected(run)
+        found = list(run.checkpoints().values())
+        newest = max(ALWAYS, _keep_last(run)) if run.path in going_on else 1
+        yield from (path for path in found[: len(found) - newest] if path.name not in kept)
+
+
+def protected(run: Run) -> set[str]:
+    """Names of the best and the last checkpoint, by the links and by the summary."""
+    names = {link.resolve().name for link in (run.path / "best", run.path / "last") if link.is_symlink()}
+    summary = run.summary()
+    for which in ("best", "last"):
+        entry: Any = summary.get(which)
+        if isinstance(entry, dict):
+            names |= {Path(str(entry["path"])).name} if entry.get("path") else set()
+            names |= {f"checkpoint-{entry['step']}"} if entry.get("step") is not None else set()
+    return names
+
+
+def _keep_last(run: Run) -> int:
+    try:
+        document = yaml.safe_load((run.path / "config.yaml").read_text(encoding="utf-8"))
+        return int(document["training"]["keep_last"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+        return ALWAYS

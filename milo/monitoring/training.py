@@ -1,0 +1,123 @@
+"""Which training is the one to show, how far it is, and the phase of the whole: from the ledger and the run folders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import and_, select
+
+from milo.jobs import Job
+from milo.ledger import Ledger
+from milo.ledger.database import reading
+from milo.ledger.schema import jobs
+from milo.ledger.store import job_from
+from milo.monitoring.rules import BY_NAME
+from milo.settings import Settings
+from milo.training import runs
+from milo.training.runs import Run
+
+Phase = Literal["idle", "preprocessing", "training", "training_done", "evaluating", "evaluation_done"]
+KINDS = ("training", "evaluation", "pipeline")
+TRAINS, EVALUATES = ("train",), ("evaluate", "baseline", "judge")
+"""Stages of those kinds, by what they do."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What `/training` tells of. Nothing was ever trained here: both are None."""
+
+    run: Run | None = None
+    job: Job | None = None
+    """The job of the run, while it is queued or running."""
+
+
+def active_jobs(ledger: Ledger) -> list[Job]:
+    """Trainings, evaluations and pipelines that have not ended; running ones first, then as they were queued."""
+    # by queue and by state, which have indexes: a long archive in the other queues costs nothing
+    running = jobs.c.state == "running"
+    queued = and_(jobs.c.queue == "gpu.background", jobs.c.state == "queued")
+    found = []
+    with reading(ledger.engine) as connection:
+        for which in (running, queued):
+            wanted = select(jobs).where(which, jobs.c.kind.in_(KINDS)).order_by(jobs.c.created_at).limit(100)
+            found += [job_from(row) for row in connection.execute(wanted)]
+    return found
+
+
+def subject(settings: Settings, active: list[Job]) -> Subject:
+    """The training that runs or has begun; else the run that was written to last."""
+    begun = [job for job in active if job.kind != "evaluation" and job.started_at is not None]
+    every = runs.all_runs(settings)
+    if begun:
+        return Subject(next((run for run in every if run.id.endswith(f"_{begun[0].id}")), None), begun[0])
+    return Subject(max(every, key=_written_at, default=None))
+
+
+def _written_at(run: Run) -> float:
+    for name in ("summary.json", "."):
+        try:
+            return (run.path / name).stat().st_mtime
+        except OSError:
+            continue
+    return 0
+
+
+def phase_of(settings: Settings, active: list[Job], current: Subject, evaluated_at: float | None) -> Phase:
+    """One word for all. `evaluated_at`: when the last evaluation ended, in unix seconds."""
+    if current.job is not None:
+        if current.job.stage in EVALUATES:
+            return "evaluating"
+        summary = current.run.summary() if current.run else {}
+        trained = summary.get("step") or summary.get("state") not in (None, "preprocessing")
+        return "training" if trained else "preprocessing"
+    if any(job.kind == "evaluation" and job.started_at is not None for job in active):
+        return "evaluating"
+    done = current.run is not None and current.run.summary().get("state") == "done"
+    trained_at = _written_at(current.run) if current.run else 0.0
+    if evaluated_at is not None and evaluated_at >= trained_at:
+        return "evaluation_done"
+    return "training_done" if done else "idle"
+
+
+def section(current: Subject, watched: dict[str, Any] | None, now: float) -> dict[str, Any]:
+    """`training` of the status document. Every field is there, null where nothing is known."""
+    summary = current.run.summary() if current.run else {}
+    step, total, eta_s = summary.get("step"), summary.get("total_steps"), summary.get("eta_s")
+    running = current.job is not None and current.job.state == "running"
+    return {
+        "step": step,
+        "total_steps": total,
+        "pct": round(100 * step / total, 2) if step is not None and total else None,
+        "eta": _clock(eta_s) if current.job else None,
+        "eta_s": eta_s if current.job else None,
+        "speed": summary.get("speed_s_per_step"),
+        "last_loss": summary.get("last_loss"),
+        "epoch": summary.get("epoch"),
+        "state": summary.get("state"),
+        "task": summary.get("task"),
+        "model": summary.get("model"),
+        "best": summary.get("best"),
+        "run": current.run.id if current.run else None,
+        "job": current.job.id if current.job else None,
+        "job_state": current.job.state if current.job else None,
+        "still_s": round(now - watched["since"], 1) if running and watched else None,
+        "stuck_after_s": watched["limit_s"] if running and watched else None,
+        "started_at": summary.get("started_at"),
+        "updated_at": summary.get("updated_at"),
+    }
+
+
+def _clock(seconds: float | None) -> str | None:
+    """`3:25:10`, as progress bars write it."""
+    if seconds is None:
+        return None
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def fixes_of(run: Run | None) -> int:
+    """Corrections that were made in a run by themselves: its alerts by one of the watchdog's rules that did not only
+    tell."""
+    found = run.alerts() if run else []
+    return sum(1 for alert in found if alert.get("kind") in BY_NAME and alert.get("action") != "alert")

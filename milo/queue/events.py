@@ -1,0 +1,82 @@
+"""Wakes those who wait for a job: ids that changed, over Redis pub/sub. An id says "read the ledger again", no more."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+
+import redis
+import redis.asyncio
+
+from milo.queue.connection import redis_client
+from milo.settings import Settings
+
+CHANNEL = "milo:changed"
+
+
+def publisher(settings: Settings) -> Callable[[Sequence[str]], None]:
+    """A `notify` for the ledger. A lost wake-up is harmless (waiters also look by themselves): errors are dropped."""
+    client = redis_client(settings.redis_url, 0.5)
+
+    def notify(ids: Sequence[str]) -> None:
+        with contextlib.suppress(redis.RedisError):
+            client.publish(CHANNEL, " ".join(ids))
+
+    return notify
+
+
+class Hub:
+    """One subscription for a whole API process; hands each wake-up to those who wait for that id."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._url = settings.redis_url
+        self._waiters: dict[str, set[asyncio.Event]] = {}
+        self._task: asyncio.Task[None] | None = None
+        self.connected = False
+        """Whether wake-ups arrive at present. While not, waiters look by themselves."""
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._listen(), name="events-hub")
+
+    async def stop(self) -> None:
+        if self._task:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    @contextlib.asynccontextmanager
+    async def watching(self, name: str) -> AsyncIterator[asyncio.Event]:
+        """An event that is set whenever `name` (a job or batch id) changes. The waiter clears it."""
+        event = asyncio.Event()
+        self._waiters.setdefault(name, set()).add(event)
+        try:
+            yield event
+        finally:
+            waiters = self._waiters[name]
+            waiters.discard(event)
+            if not waiters:
+                del self._waiters[name]
+
+    async def _listen(self) -> None:
+        while True:
+            client = redis.asyncio.Redis.from_url(self._url, socket_connect_timeout=2, health_check_interval=25)
+            try:
+                async with client, client.pubsub() as pubsub:
+                    await pubsub.subscribe(CHANNEL)
+                    self.connected = True
+                    self._wake_all()  # what changed while nobody listened
+                    async for message in pubsub.listen():
+                        if message["type"] == "message":
+                            for name in message["data"].decode().split():
+                                for event in self._waiters.get(name, ()):
+                                    event.set()
+            except (redis.RedisError, OSError):
+                self.connected = False
+                self._wake_all()  # so that they know
+                await asyncio.sleep(1)
+
+    def _wake_all(self) -> None:
+        for waiters in self._waiters.values():
+            for event in waiters:
+                event.set()

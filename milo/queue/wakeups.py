@@ -1,0 +1,99 @@
+"""`submit` publishes a wake-up: a message is a task name and a job id, nothing else.
+
+The queue carries wake-ups. What to do, and whose turn it is, stands in the ledger: any message of a queue may wake any
+job of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as StillPublishing
+from functools import lru_cache
+from typing import Any, ParamSpec, TypeVar
+
+import redis
+from kombu.exceptions import OperationalError
+
+from milo.jobs import Job
+from milo.queue.celery import app
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+PIPELINE = 500
+"""Wake-ups in one round trip."""
+PUBLISH_WAIT_S = 0.25
+"""How long a request waits for its own wake-up to go out."""
+PUBLISHERS = 8
+"""Threads that publish for requests; they hang while Redis does."""
+
+
+def task_name(kind: str) -> str:
+    return f"milo.{kind}"
+
+
+def submit(job: Job) -> bool:
+    """Publish the wake-up of a queued job. False when the broker can't be reached: the reconciler will do it.
+
+    The task id is the job's id and the number of the wake-up: Flower shows for which job it was sent.
+    """
+    try:
+        _send(job, None)
+    except (OperationalError, redis.RedisError, OSError):
+        return False
+    return True
+
+
+def submit_many(jobs: Sequence[Job]) -> int:
+    """`submit` in pipelines: a third of the time for each. Returns how many went out before the broker failed."""
+    sent = 0
+    no_retry = {"retry_on_timeout": False}  # kombu pipelines only what nobody sends twice
+    try:
+        with app.connection_for_write(transport_options=no_retry) as connection:
+            producer = app.amqp.Producer(connection, auto_declare=False)
+            for start in range(0, len(jobs), PIPELINE):
+                some = jobs[start : start + PIPELINE]
+                with producer.batch(PIPELINE):
+                    for job in some:
+                        _send(job, producer)
+                sent += len(some)
+    except (OperationalError, redis.RedisError, OSError):
+        return sent
+    return sent
+
+
+def _send(job: Job, producer: Any) -> None:
+    app.send_task(
+        task_name(job.kind),
+        args=[job.id],
+        queue=job.queue,
+        task_id=f"{job.id}.{job.version}",
+        ignore_result=True,
+        producer=producer,
+    )
+
+
+def tick(name: str) -> None:
+    """Run a maintenance task soon, without waiting for beat. Silent when the broker is away: beat will come."""
+    try:
+        app.send_task(f"milo.tick.{name}", queue="cpu", ignore_result=True, expires=5)
+    except (OperationalError, redis.RedisError, OSError):
+        return
+
+
+def soon(publish: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+    """`publish(...)` for somebody who must not wait for a Redis that hangs: kombu gives it up after 10 to 20 s.
+
+    None when it is not done in `PUBLISH_WAIT_S`: it goes on by itself, and if it fails the reconciler stands in.
+    """
+    publishing = _publishers().submit(publish, *args, **kwargs)
+    try:
+        return publishing.result(PUBLISH_WAIT_S)
+    except StillPublishing:
+        return None
+
+
+@lru_cache(maxsize=1)
+def _publishers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(PUBLISHERS, "publish")

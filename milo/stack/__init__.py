@@ -1,0 +1,1 @@
+"""The processes of one machine: which there are, starting, watching and ending them."""

@@ -1,0 +1,102 @@
+"""Evaluations at rest: `evaluations/<key>/` with `rows.jsonl`, a row an utterance, and `report.json`, the sums.
+
+`trainer.evaluation.evaluate` writes them; reports, comparisons and checks read them and never decode again. The key
+is a hash of all that the rows depend on: model, data, decode settings and normaliser.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from milo.errors import NotFound
+from milo.models.files import fsync_folder, write_durably
+from milo.settings import Settings
+
+KEY = re.compile(r"^[0-9a-f]{32}$")
+ROWS, REPORT = "rows.jsonl", "report.json"
+INSUFFICIENT = "insufficient_data"
+"""`status` of a report without one item that can be scored, and verdict of a comparison without enough of them."""
+
+
+def root(settings: Settings) -> Path:
+    return settings.home / "evaluations"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The folder of one evaluation, finished or not."""
+
+    path: Path
+
+    @property
+    def key(self) -> str:
+        return self.path.name
+
+    def report(self) -> dict[str, Any] | None:
+        """None: it has not ended."""
+        try:
+            found = json.loads((self.path / REPORT).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    def rows(self, name: str = ROWS) -> dict[str, dict[str, Any]]:
+        """Rows by the id of their utterance. A line that a dying worker left torn is passed over."""
+        try:
+            lines = (self.path / name).read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            return {}
+        found: dict[str, dict[str, Any]] = {}
+        for line in lines:
+            try:
+                row = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(row, dict) and "id" in row:
+                found[str(row["id"])] = row
+        return found
+
+    def append(self, rows: list[dict[str, Any]], name: str = ROWS) -> None:
+        """Add finished rows. After a torn line they begin on a line of their own."""
+        path = self.path / name
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        with path.open("ab+") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                text = text if file.read(1) == b"\n" else f"\n{text}"
+            file.write(text.encode())
+
+    def settle(self, rows: list[dict[str, Any]], report: dict[str, Any]) -> None:
+        """Write all rows in their order, then the report: where a report is, its rows are whole."""
+        write_durably(self.path / ROWS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        write_durably(self.path / REPORT, json.dumps(report, indent=1, ensure_ascii=False))
+
+
+def open_or_make(settings: Settings, key: str) -> Stored:
+    """The folder of an evaluation, made when it is not there."""
+    folder = root(settings) / key
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        fsync_folder(folder.parent)
+    return Stored(folder)
+
+
+def find(settings: Settings, key: str) -> Stored:
+    """A finished evaluation. Raises `NotFound`."""
+    stored = Stored(root(settings) / key)
+    if not KEY.match(key) or stored.report() is None:
+        raise NotFound(f"there is no finished evaluation {key[:80]!r} here", code="unknown_evaluation")
+    return stored
+
+
+def all_finished(settings: Settings) -> list[Stored]:
+    """Every finished evaluation, the latest first."""
+    folder = root(settings)
+    found = [Stored(item) for item in folder.iterdir() if KEY.match(item.name)] if folder.is_dir() else []
+    done = [one for one in found if (one.path / REPORT).is_file()]
+    return sorted(done, key=lambda one: (one.path / REPORT).stat().st_mtime_ns, reverse=True)

@@ -1,0 +1,153 @@
+"""Run directories: `runs/<utc>_<name>_<id>/`, what is in them and how they are read. Written by one training at a time.
+
+config.yaml     the recipe, resolved            metrics.jsonl   a row a logged step: step, time, train/loss, …
+dataset.json    hashes and sizes of the splits  summary.json    state, best and last
+cmd.txt git.json env.txt                        alerts.jsonl    what was seen, what was done about it
+preds/step-N.jsonl                              checkpoint-N/   stock checkpoints; best and last link to two
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from milo.models.files import write_durably
+from milo.settings import Settings
+
+FOLDER = re.compile(r"^[^_]+_(.+?)_(?:job_)?[^_]+$")
+CHECKPOINT = re.compile(r"^checkpoint-(\d+)$")
+
+
+def root(settings: Settings) -> Path:
+    return settings.home / "runs"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training's folder."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def named(self) -> str:
+        """The recipe's name, which may hold `_` itself; empty for a folder that is called otherwise."""
+        match = FOLDER.match(self.id)
+        return match[1] if match else ""
+
+    # --- written ---
+
+    def log(self, step: int, **metrics: float) -> None:
+        """Append a row to metrics.jsonl; metric names are written `train/loss`."""
+        _append(self.path / "metrics.jsonl", {"step": step, "time": round(time.time(), 3), **metrics})
+
+    def alert(self, kind: str, seen: str, done: str, step: int | None = None, **more: Any) -> None:
+        """Append to alerts.jsonl: what was seen and what was done about it."""
+        _append(self.path / "alerts.jsonl", {"kind": kind, "seen": seen, "done": done, "step": step, **more})
+
+    def summarise(self, **fields: Any) -> None:
+        """Update summary.json, atomically."""
+        write_durably(self.path / "summary.json", json.dumps({**self.summary(), **fields}, indent=1))
+
+    def forget_after(self, step: int) -> None:
+        """Drop the metrics of steps after `step`: they will be made again."""
+        path = self.path / "metrics.jsonl"
+        if path.is_file():
+            kept = [row for row in self.metrics() if row["step"] <= step]
+            write_durably(path, "".join(json.dumps(row) + "\n" for row in kept))
+
+    # --- read ---
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All rows; a last line that was cut off by a crash is left out, and so are lines that nobody here wrote."""
+        return [row for row in _rows(self.path / "metrics.jsonl") if isinstance(row.get("step"), int)]
+
+    def alerts(self) -> list[dict[str, Any]]:
+        return [row for row in _rows(self.path / "alerts.jsonl") if {"kind", "seen", "done"} <= row.keys()]
+
+    def summary(self) -> dict[str, Any]:
+        try:
+            found = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return {name: value for name, value in found.items() if _fits(name, value)} if isinstance(found, dict) else {}
+
+    def checkpoints(self) -> dict[int, Path]:
+        """Complete checkpoints by step, first to last."""
+        found = {}
+        for item in self.path.iterdir() if self.path.is_dir() else ():
+            match = CHECKPOINT.match(item.name)
+            if match and item.is_dir():
+                found[int(match[1])] = item
+        return dict(sorted(found.items()))
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether a field of summary.json is what it is read as: one odd file must not hide all other runs."""
+    if name in ("step", "total_steps", "last_loss", "eta_s"):
+        return value is None or isinstance(value, (int, float))
+    if name == "best" and isinstance(value, dict):
+        score = value.get("value")
+        return score is None or (isinstance(score, (int, float)) and isinstance(value.get("metric"), str))
+    return name not in ("best", "last") or value is None or isinstance(value, dict)
+
+
+def _append(path: Path, row: dict[str, Any]) -> None:
+    line = json.dumps({"at": datetime.now(timezone.utc).isoformat(timespec="seconds"), **row}, ensure_ascii=False)
+    with path.open("ab") as file:
+        if file.tell() and not _ends_a_line(path):
+            file.write(b"\n")
+        file.write(line.encode() + b"\n")
+        file.flush()
+
+
+def _ends_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            yield row
+
+
+def folder_for(settings: Settings, name: str, job_id: str, created_at: float) -> Run:
+    """The folder of a job's training, the same however often the job starts; made when it is not there."""
+    stamp = datetime.fromtimestamp(created_at, timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    path = root(settings) / f"{stamp}_{name}_{job_id}"
+    path.mkdir(parents=True, exist_ok=True)
+    return Run(path)
+
+
+def all_runs(settings: Settings) -> list[Run]:
+    """Every run, oldest first."""
+    folder = root(settings)
+    return [Run(item) for item in sorted(folder.iterdir()) if item.is_dir()] if folder.is_dir() else []
+
+
+def find(settings: Settings, name: str) -> Run | None:
+    """A run by its folder's name, by its job's id, or by the recipe's name (the latest of that name)."""
+    for run in reversed(all_runs(settings)):
+        if run.id == name or run.id.endswith(f"_{name}") or run.named == name:
+            return run
+    return None

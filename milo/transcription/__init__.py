@@ -1,0 +1,1 @@
+"""From a recording to a transcript: windows of speech, segments, cues, renderings."""

@@ -1,0 +1,1 @@
+"""Callbacks: signing them and delivering them, with what stands in the outbox."""

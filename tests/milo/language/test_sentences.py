@@ -1,0 +1,55 @@
+"""Sentences and what stands between them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from milo.language import sentences
+
+
+def _sentences(text: str) -> list[str]:
+    return [part.text for part in sentences.split(text) if part.is_sentence]
+
+
+@given(st.text(alphabet="aBé .!?…\n\r\t-•1)\"'«“”»M。；", max_size=80))
+def test_the_parts_joined_are_the_text(text: str) -> None:
+    assert "".join(part.text for part in sentences.split(text)) == text
+
+
+@given(st.text(alphabet="ab ,;\n", min_size=2, max_size=60))
+def test_both_halves_are_shorter_and_joined_they_are_the_sentence(text: str) -> None:
+    first, second = sentences.halves(text)
+    assert first + second == text and first and second
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Salama. Veloma!", ["Salama.", "Veloma!"]),
+        ("M. Rakoto est là. Il va bien.", ["M. Rakoto est là.", "Il va bien."]),
+        ("Avy any J. Rabe izy. Eny.", ["Avy any J. Rabe izy.", "Eny."]),
+        ("Il coûte 3.50 euros. Oui.", ["Il coûte 3.50 euros.", "Oui."]),
+        ("Euh... bon. D'accord.", ["Euh... bon.", "D'accord."]),
+        ("« Bonjour ! » Il part.", ["Bonjour !", "Il part."]),
+        ("« Bonjour ! »", ["Bonjour !"]),
+        ("«Eny». Salama", ["Eny", "Salama"]),
+        ('"Aiza ny tsena?"', ["Aiza ny tsena?"]),
+        ("“Eny” hoy izy “fa tsia”", ["“Eny” hoy izy “fa tsia”"]),
+        ("1. Salama\n2. Veloma", ["Salama", "Veloma"]),
+        ("你好。再见。", ["你好。", "再见。"]),
+        ("", []),
+        (" \n ", []),
+        ("12:30. 5 %", []),
+    ],
+)
+def test_sentences_end_where_a_reader_would_say(text: str, expected: list[str]) -> None:
+    assert _sentences(text) == expected
+
+
+def test_a_long_sentence_is_cut_at_a_comma_near_its_middle() -> None:
+    assert sentences.halves("mividy vary sy hena aho, mivarotra trondro izy") == (
+        "mividy vary sy hena aho, ",
+        "mivarotra trondro izy",
+    )

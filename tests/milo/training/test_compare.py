@@ -1,0 +1,117 @@
+"""The bootstrap on rows that are made up: what it must find, and what it must not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jiwer
+import numpy as np
+import pytest
+
+from milo.errors import Invalid
+from milo.training.bootstrap import draws, ratio_interval, units_of
+from milo.training.compare import compare
+
+REPORT = {
+    "key": "0" * 32,
+    "status": "ok",
+    "metric": "wer",
+    "task": "whisper",
+    "normaliser": "mg-1",
+    "data": {"sha256": "d"},
+    "model": {"label": "m@1"},
+}
+Rows = dict[str, dict[str, Any]]
+
+
+def rows_of(errors: np.ndarray, speakers: int | None = None, words: int = 10) -> Rows:
+    return {
+        f"u{n}": {
+            "id": f"u{n}",
+            "speaker": None if speakers is None else f"s{n % speakers}",
+            "errors": int(count),
+            "ref_words": words,
+            "ref_scored": f"text {n}",
+        }
+        for n, count in enumerate(errors)
+    }
+
+
+def noisy(rate: float, seed: int, count: int = 300) -> np.ndarray:
+    return np.random.default_rng(seed).binomial(10, rate, count)
+
+
+def test_a_model_with_clearly_fewer_errors_is_better_and_the_other_way_round_it_is_worse() -> None:
+    many, few = rows_of(noisy(0.4, 1), 12), rows_of(noisy(0.25, 2), 12)
+    found = compare(REPORT, many, REPORT, few)
+    assert found["verdict"] == "better" and found["interval"]["over"] == "speakers" and found["interval"]["units"] == 12
+    expected = (sum(r["errors"] for r in few.values()) - sum(r["errors"] for r in many.values())) / 3000
+    assert found["difference"] == pytest.approx(expected)
+    assert found["interval"]["low"] < expected < found["interval"]["high"] < 0
+    assert found["probability_of_improvement"] > 0.999
+    back = compare(REPORT, few, REPORT, many)
+    assert back["verdict"] == "worse" and back["difference"] == pytest.approx(-expected)
+
+
+def test_equal_models_and_models_of_equal_quality_are_not_told_apart() -> None:
+    same = rows_of(noisy(0.3, 1))
+    found = compare(REPORT, same, REPORT, same)
+    assert (found["verdict"], found["difference"], found["probability_of_improvement"]) == ("no difference", 0, 0.5)
+    verdicts = [
+        compare(REPORT, rows_of(noisy(0.3, 2 * n)), REPORT, rows_of(noisy(0.3, 2 * n + 1)))["verdict"]
+        for n in range(20)
+    ]
+    assert verdicts.count("no difference") >= 17, "a 95 % interval is wrong once in twenty times"
+
+
+def test_a_gain_of_one_speaker_alone_is_no_difference_although_its_utterances_are_many() -> None:
+    before = np.full(200, 3)
+    after = np.where(np.arange(200) % 4 == 0, 1, 3)
+    utterances = compare(REPORT, rows_of(before), REPORT, rows_of(after))
+    speakers = compare(REPORT, rows_of(before, 4), REPORT, rows_of(after, 4))
+    assert utterances["verdict"] == "better" and utterances["interval"]["over"] == "utterances"
+    assert speakers["verdict"] == "no difference" and speakers["interval"]["over"] == "speakers"
+
+
+def test_the_same_rows_give_the_same_numbers_each_time() -> None:
+    one, two = rows_of(noisy(0.3, 1), 9), rows_of(noisy(0.28, 2), 9)
+    assert compare(REPORT, one, REPORT, two) == compare(REPORT, one, REPORT, two)
+
+
+def test_too_few_common_utterances_are_insufficient_data() -> None:
+    one, two = rows_of(noisy(0.9, 1, 4)), rows_of(noisy(0.1, 2, 4))
+    found = compare(REPORT, one, REPORT, two)
+    assert found["verdict"] == "insufficient_data" and "interval" not in found
+    assert compare(REPORT, {}, REPORT, {})["verdict"] == "insufficient_data"
+
+
+@pytest.mark.parametrize("change", [{"data": {"sha256": "e"}}, {"normaliser": "mg-2"}, {"task": "nllb"}])
+def test_other_data_or_another_normaliser_is_refused(change: dict[str, Any]) -> None:
+    rows = rows_of(noisy(0.3, 1))
+    with pytest.raises(Invalid) as caught:
+        compare(REPORT, rows, REPORT | change, rows)
+    assert caught.value.code == "not_comparable"
+
+
+def test_the_interval_of_a_rate_holds_the_rate_that_jiwer_gives_and_has_the_width_theory_gives() -> None:
+    references = [f"teny {n} iray roa telo" for n in range(400)]
+    texts = [text.replace("roa", "x") if n % 4 == 0 else text for n, text in enumerate(references)]
+    rows = [{"e": int(a != b), "w": 5, "speaker": None} for a, b in zip(references, texts, strict=True)]
+    rate = jiwer.wer(references, texts)
+    found = ratio_interval(rows, "e", "w")
+    assert rate == 0.05 and found["low"] < rate < found["high"]
+    spread = 2 * 1.96 * np.sqrt(0.25 * 0.75 / 400) / 5
+    assert found["high"] - found["low"] == pytest.approx(spread, rel=0.1)
+
+
+def test_speakers_are_drawn_only_when_every_row_names_one() -> None:
+    rows = [{"speaker": "a"}, {"speaker": "b"}, {"speaker": "a"}]
+    assert (units_of(rows).over, units_of(rows).count) == ("speakers", 2)
+    assert units_of([*rows, {"speaker": None}]).over == "utterances"
+    assert units_of([{"speaker": "a"}] * 3).over == "utterances", "one speaker can't be drawn from"
+
+
+def test_draws_come_in_blocks_and_are_as_many_as_asked_for() -> None:
+    blocks = list(draws(1000, 5000, seed=1))
+    assert len(blocks) > 1 and sum(len(block) for block in blocks) == 5000
+    assert all(block.shape[1] == 1000 and block.max() < 1000 for block in blocks)

@@ -1,0 +1,141 @@
+"""Real servers for tests: each on a free port, ended with its block."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import redis
+import uvicorn
+
+from milo.settings import Settings
+from milo.stack.ports import free_port
+from milo.stack.redis_server import find_redis_server
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def redis_server(*options: str) -> Iterator[str]:
+    """The URL of an empty Redis of the test's own."""
+    folder = tempfile.mkdtemp(prefix="milo-redis-")
+    port = free_port()
+    command = [find_redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder, *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    url = f"redis://127.0.0.1:{port}/0"
+    try:
+        _await_redis(url)
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _await_redis(url: str) -> None:
+    client = redis.Redis.from_url(url)
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            client.ping()
+            return
+        except redis.ConnectionError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+
+
+@contextmanager
+def api_in_thread(settings: Settings) -> Iterator[str]:
+    """The real API on a free port, in a thread of this process. Yields its URL."""
+    from api.app import create_app
+
+    port = free_port()
+    app, bounded = create_app(settings), "api.http.protocol:BoundedHttp"
+    config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", lifespan="on", http=bounded)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    wait_until(lambda: server.started or not thread.is_alive(), "the API did not start")
+    assert thread.is_alive(), "the API ended at its start"
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
+
+
+def environment(settings: Settings, **more: str) -> dict[str, str]:
+    """The environment of a process that shall have these settings."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MILO_")}
+    changed = settings.model_dump(mode="json", exclude_defaults=True)
+    lists = {name: ",".join(value) if isinstance(value, list) else str(value) for name, value in changed.items()}
+    return kept | {f"MILO_{name.upper()}": value for name, value in lists.items()} | {"OMP_NUM_THREADS": "1"} | more
+
+
+@contextmanager
+def api_process(settings: Settings, **more: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The real API in a process of its own, as `milo up` starts it. Yields its URL and the process."""
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "api.app:app", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--http", "api.http.protocol:BoundedHttp"]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment(settings, **more))
+    try:
+        wait_until(lambda: _listens(port) or process.poll() is not None, "the API did not start")
+        assert process.poll() is None, "the API ended at its start"
+        yield f"http://127.0.0.1:{port}", process
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def celery_worker(
+    settings: Settings, queues: str, *options: str, log: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A real worker process on these queues, ready to take tasks. `log` gets what it says, if it is given."""
+    node = f"test-{os.getpid()}-{time.monotonic_ns()}"
+    command = [sys.executable, "-m", "celery", "-A", "milo.queue", "worker", "-Q", queues, "-c", "1"]
+    command += ["-n", f"{node}@%h", "--without-gossip", "--without-mingle", "--loglevel", "WARNING", *options]
+    env = environment(settings, MILO_WORKER_NODE=node, REMAP_SIGTERM="SIGQUIT")
+    with open(log or os.devnull, "wb") as file:
+        said = {"stdout": file, "stderr": file} if log else {}
+        process = subprocess.Popen(command, cwd=ROOT, env=env, **said)
+    client = redis.Redis.from_url(settings.redis_url)
+    try:
+        wait_until(lambda: bool(client.exists(f"milo:worker:{node}")) or process.poll() is not None, "no worker", 60)
+        assert process.poll() is None, "the worker ended at its start"
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_until(check: Callable[[], bool], complaint: str, timeout_s: float = 30) -> None:
+    """Ask until it is true; fail with the complaint when it never is."""
+    deadline = time.monotonic() + timeout_s
+    while not check():
+        assert time.monotonic() < deadline, complaint
+        time.sleep(0.02)

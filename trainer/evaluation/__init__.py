@@ -1,0 +1,1 @@
+"""How good a model is: decoding a test set, scoring it, the report."""

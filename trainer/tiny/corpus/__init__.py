@@ -1,0 +1,1 @@
+"""The synthetic corpus: phrasebook, lexicons, voices, effects."""

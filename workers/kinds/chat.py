@@ -1,0 +1,112 @@
+"""A chat message: its turn in the session, the reply piece by piece, and in voice mode its sound."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import ExitStack
+from typing import Any
+
+from milo.audio.encode import encode
+from milo.chat.reply import Answer, Mode
+from milo.chat.sessions import Sessions, Turn
+from milo.jobs import ChatPayload, Progress
+from milo.protocols import ChatEnd, Message
+from milo.queue.streams import Speaker
+from workers import engines
+from workers.kinds.replying import Mouth, reply_to, take_turn
+from workers.work import Done, Held
+
+
+def run(held: Held) -> Generator[Progress, None, Done]:
+    """Answer a message of a session, or (the OpenAI route) a conversation that the client keeps."""
+    payload: ChatPayload = held.payload
+    speaker = Speaker(held.settings, held.id)
+    if payload.messages:
+        return (yield from _complete(held, payload, speaker))
+    turn: Turn | None = None
+    if payload.session_id and payload.ticket is not None:
+        turn = yield from take_turn(Sessions(held.settings), held, payload.session_id, payload.ticket)
+    return (yield from _reply(held, payload, speaker, turn))
+
+
+def _reply(held: Held, payload: ChatPayload, speaker: Speaker, turn: Turn | None) -> Generator[Progress, None, Done]:
+    started = time.monotonic()
+    with ExitStack() as stack:
+        reply = stack.enter_context(
+            reply_to(held, payload.message, turn, payload.language, payload.max_tokens, payload.temperature)
+        )
+        mouth: Mouth | None = None
+        if payload.voice_mode:
+            model = payload.tts_model or held.settings.tts_model
+            synth = stack.enter_context(engines.synthesizer(held.settings, model))
+            mouth = Mouth(held.settings, synth, speaker, reply.language, payload.voice, payload.speed)
+        count, told = 0, False
+        for piece in reply:
+            count += 1
+            if turn:
+                turn.renew()
+            if reply.mode and not told:
+                speaker.say("mode", {"mode": reply.mode})
+                told = True
+            if piece:
+                speaker.say("delta", {"text": piece})
+            for _ in mouth.hear(piece) if mouth else ():
+                yield Progress(done=count, unit="pieces")
+            yield Progress(done=count, unit="pieces")
+        for _ in mouth.hear("", last=True) if mouth else ():
+            yield Progress(done=count, unit="pieces")
+        if turn:
+            turn.finish(reply.exchange())
+        engines.report(held.settings, held.claim.worker)
+        result: dict[str, Any] = {
+            "reply": reply.text.strip(),
+            "mode": reply.mode,
+            "session_id": payload.session_id,
+            "language": reply.language,
+            **_ending(reply.end),
+            "processing_ms": round((time.monotonic() - started) * 1000),
+        }
+        file, audio_s = None, None
+        if mouth:
+            rate_hz = synth.sample_rate_hz
+            audio = mouth.audio()
+            audio_s = round(len(audio) / rate_hz, 3)
+            file = held.files.write_result(held.id, held.claim.fence, encode(audio, rate_hz, "wav"), "wav")
+            result["audio"] = {"format": "wav", "sample_rate_hz": rate_hz, "duration_s": audio_s}
+        speaker.say("end", result)
+        return Done(result, file=file, audio_s=audio_s, models={"chat": reply.model})
+
+
+def _complete(held: Held, payload: ChatPayload, speaker: Speaker) -> Generator[Progress, None, Done]:
+    started = time.monotonic()
+    messages = [Message(turn.role, turn.content) for turn in payload.messages]
+    models = engines.chat_sources(held.settings)
+    answer = Answer(messages, held.settings, models, max_tokens=payload.max_tokens, temperature=payload.temperature)
+    text, count, told = "", 0, False
+    try:
+        for piece in answer:
+            count += 1
+            text += piece
+            if answer.mode and not told:
+                speaker.say("mode", {"mode": answer.mode})
+                told = True
+            if piece:
+                speaker.say("delta", {"text": piece})
+            yield Progress(done=count, unit="pieces")
+    finally:
+        answer.close()
+    engines.report(held.settings, held.claim.worker)
+    mode: Mode | None = answer.mode
+    result = {"reply": text, "mode": mode, "session_id": None, "language": None, **_ending(answer.end)}
+    result["processing_ms"] = round((time.monotonic() - started) * 1000)
+    speaker.say("end", result)
+    return Done(result, models={"chat": answer.model})
+
+
+def _ending(end: ChatEnd | None) -> dict[str, Any]:
+    """Usage in tokens, where the model counts them, and why it stopped."""
+    if end is None:
+        return {"usage": None, "finish_reason": "stop"}
+    usage = {"prompt_tokens": end.prompt_tokens, "completion_tokens": end.reply_tokens}
+    return {"usage": usage | {"cached_tokens": end.cached_tokens}, "finish_reason": end.finish}

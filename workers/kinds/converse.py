@@ -1,0 +1,78 @@
+"""One utterance of a voice conversation in one task: heard, answered, spoken; each step is said at once.
+
+So the first sentence is heard while the rest is still being written.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from typing import Any
+
+from milo.audio.encode import encode
+from milo.chat.sessions import Sessions
+from milo.jobs import ConversePayload, Progress
+from milo.queue.streams import Speaker
+from workers import engines
+from workers.kinds.hearing import ears, transcript
+from workers.kinds.replying import Mouth, reply_to, take_turn
+from workers.work import Done, Held
+
+TEMPERATURE = 0.7
+
+
+def run(held: Held) -> Generator[Progress, None, Done]:
+    """Hear the utterance, answer it in its session, speak the answer."""
+    payload: ConversePayload = held.payload
+    speaker = Speaker(held.settings, held.id)
+    started = time.monotonic()
+
+    def since_ms() -> int:
+        return round((time.monotonic() - started) * 1000)
+
+    heard = transcript(ears().hear(held), payload.language)
+    text, language, confidence = heard["text"], heard["language"], heard["confidence"]
+    speaker.say("transcript", heard)
+    times = {"transcript_ms": since_ms()}
+    yield Progress(done=1, unit="steps")
+    result: dict[str, Any] = {"transcript": text, "language": language, "confidence": confidence, "reply": ""}
+    if not text:
+        speaker.say("end", result | {"timings": times})
+        return Done(result, models={})
+    turn = yield from take_turn(Sessions(held.settings), held, payload.session_id, payload.ticket)
+    with (
+        reply_to(held, text, turn, language, payload.max_tokens, TEMPERATURE) as reply,
+        engines.synthesizer(held.settings, payload.tts_model) as synth,
+    ):
+        mouth = Mouth(held.settings, synth, speaker, reply.language, payload.voice, 1.0)
+        for piece in reply:
+            turn.renew()
+            if reply.mode and "reply_ms" not in times:
+                speaker.say("mode", {"mode": reply.mode})
+                times["reply_ms"] = since_ms()
+            if piece:
+                speaker.say("delta", {"text": piece})
+            for _ in mouth.hear(piece):
+                times.setdefault("audio_ms", since_ms())
+                yield Progress(done=2, unit="steps")
+                yield from _listen(held, mouth, since_ms() - times["audio_ms"])
+            yield Progress(done=2, unit="steps")
+        speaker.say("reply_text", {"text": reply.text.strip()})
+        for _ in mouth.hear("", last=True):
+            times.setdefault("audio_ms", since_ms())
+            yield Progress(done=3, unit="steps")
+            yield from _listen(held, mouth, since_ms() - times["audio_ms"])
+        turn.finish(reply.exchange())
+        engines.report(held.settings, held.claim.worker)
+        audio, rate_hz = mouth.audio(), synth.sample_rate_hz
+        file = held.files.write_result(held.id, held.claim.fence, encode(audio, rate_hz, "wav"), "wav")
+        result |= {"reply": reply.text.strip(), "mode": reply.mode, "session_id": payload.session_id}
+        result["audio"] = {"format": "wav", "sample_rate_hz": rate_hz, "duration_s": round(len(audio) / rate_hz, 3)}
+        speaker.say("end", result | {"timings": times | {"end_ms": since_ms()}})
+        return Done(result, file=file, models={"chat": reply.model, "tts": synth.name})
+
+
+def _listen(held: Held, mouth: Mouth, playing_ms: int) -> Generator[Progress, None, None]:
+    """To others, while the person here listens to what was spoken."""
+    for _ in ears().hear_waiting(held, mouth.spoken_s() - playing_ms / 1000):
+        yield Progress(done=3, unit="steps")

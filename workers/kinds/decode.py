@@ -1,0 +1,30 @@
+"""The first stage of a transcription, on the CPU queue: any audio file in, speech at 16 kHz in the work folder out.
+
+What a stranger sent is opened in a process apart (`milo/audio/sandbox.py`), never in this one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+
+from milo.audio.sandbox import decoder_of
+from milo.jobs import Progress, SttPayload
+from milo.transcription.decoded_speech import DecodedSpeech, decode_speech
+from workers.work import Held, Next
+
+LOOK_AGAIN_S = 0.2
+
+
+def run(held: Held) -> Generator[Progress, None, Next]:
+    """Decode, find the speech, hand over. Archives wait while much decoded audio waits for the GPU already."""
+    payload: SttPayload = held.payload
+    settings = held.settings
+    while held.job.priority == "batch" and held.ledger.decoded_ahead_s() > settings.decode_ahead_s:
+        time.sleep(LOOK_AGAIN_S)
+        yield Progress(unit="s")
+    folder = held.work_folder
+    with held.files.open_audio(payload.source) as file:
+        for done_s in decode_speech(file, folder, max_s=settings.max_audio_s, open_stream=decoder_of(settings).stream):
+            yield Progress(done=done_s, unit="s")
+    return Next("transcribe", audio_s=DecodedSpeech.load(folder).duration_s)

@@ -1,0 +1,31 @@
+"""A deploy as a job: make the folder whole, then through the gates of `trainer.deploy.gated`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Generator
+from pathlib import Path
+
+from milo.jobs import DeployPayload, Progress
+from trainer.deploy.candidate import make_candidate
+from trainer.deploy.gated import Candidate, gated_deploy
+from trainer.loop.background import in_background
+from workers.kinds.evaluate import worker_engines
+from workers.work import Done, Held
+
+
+def run(held: Held) -> Generator[Progress, None, Done]:
+    """Deploy the folder of the payload. A gate that is closed fails the job with the reason."""
+    payload: DeployPayload = held.payload
+    place = held.settings.home / "candidates" / held.id
+    try:
+        folder = yield from in_background(
+            lambda _: make_candidate(held.settings, Path(payload.path), payload.base, place / "model", payload.half),
+            "bytes copied",
+        )
+        language = payload.data.language if payload.data else "mg"
+        candidate = Candidate(folder, payload.model, payload.task, language, payload.data, payload.evaluation)
+        done = yield from gated_deploy(held.settings, candidate, worker_engines(held.settings))
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    return Done(done, models={"deployed": f"{done['name']}@{done['version']}"})

@@ -1,0 +1,56 @@
+"""An evaluation as a job: `trainer.evaluation.evaluate` with this worker's engines."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from functools import partial
+from typing import TypeVar
+
+from milo.jobs import EvaluationPayload, Progress
+from milo.settings import Settings
+from trainer.evaluation.engines import Engines
+from trainer.evaluation.evaluate import evaluate
+from workers import engines
+from workers.work import Done, Held
+
+T = TypeVar("T")
+
+
+def run(held: Held) -> Generator[Progress, None, Done]:
+    """Judge the model of the payload. The result is the report; its rows are in `evaluations/<key>/rows.jsonl`."""
+    payload: EvaluationPayload = held.payload
+    steps = evaluate(
+        held.settings,
+        payload.model,
+        payload.data,
+        payload.evaluation,
+        task=payload.task,
+        engines=worker_engines(held.settings),
+    )
+    report = yield from keeping(held, steps)
+    return Done(report, audio_s=report.get("audio_s"), models={"evaluated": report["model"]["label"]})
+
+
+def keeping(held: Held, steps: Generator[Progress, None, T]) -> Generator[Progress, None, T]:
+    """The steps of an evaluation. Those that are counted have left rows: after each, lost workers are counted anew."""
+    try:
+        while True:
+            try:
+                progress = next(steps)
+            except StopIteration as end:
+                found: T = end.value
+                return found
+            if held.job.attempt > 1 and progress.done:
+                held.saved()
+            yield progress
+    finally:
+        steps.close()
+
+
+def worker_engines(settings: Settings) -> Engines:
+    """This worker child's engines, shared with the jobs that serve."""
+    return Engines(
+        transcriber=partial(engines.transcriber, settings),
+        reference=partial(engines.reference, settings),
+        translator=partial(engines.translator, settings),
+    )

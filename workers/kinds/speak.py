@@ -1,0 +1,54 @@
+"""Text to speech: sentence by sentence, each said as soon as it is ready, then the whole as one file."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import numpy as np
+
+from milo.audio.encode import encode, to_int16
+from milo.audio.encode_stream import StreamEncoder, stream_encoder
+from milo.jobs import Progress, TtsPayload
+from milo.protocols import Samples
+from milo.queue.streams import Speaker
+from milo.synthesis import synthesis
+from workers import engines
+from workers.work import Done, Held
+
+
+def run(held: Held) -> Generator[Progress, None, Done]:
+    """Speak the text. Between two sentences others may be let through."""
+    payload: TtsPayload = held.payload
+    settings = held.settings
+    speaker = Speaker(settings, held.id) if payload.stream else None
+    encoder: StreamEncoder | None = None
+    with engines.synthesizer(settings, payload.model) as synth:
+        engines.report(settings, held.claim.worker)
+        rate_hz = payload.sample_rate_hz or synth.sample_rate_hz
+        chunks: list[Samples] = []
+        for chunk in synthesis.synthesize(
+            synth,
+            payload.text,
+            language=payload.language,
+            voice=payload.voice,
+            speed=payload.speed,
+            sample_rate_hz=rate_hz,
+            max_chars=len(payload.text),
+            order=settings.number_order,
+        ):
+            chunks.append(chunk)
+            if speaker:
+                encoder = encoder or stream_encoder(rate_hz, payload.format)
+                speaker.say("audio", {"sample_rate_hz": rate_hz}, encoder.feed(to_int16(chunk).tobytes()))
+            yield Progress(done=len(chunks), unit="sentences")
+        audio = np.concatenate(chunks)
+        name = synth.name
+    duration_s = round(len(audio) / rate_hz, 3)
+    content = encode(audio, rate_hz, payload.format)
+    result = {"format": payload.format, "sample_rate_hz": rate_hz, "duration_s": duration_s, "bytes": len(content)}
+    file = held.files.write_result(held.id, held.claim.fence, content, payload.format)
+    if speaker:
+        if encoder and (rest := encoder.close()):
+            speaker.say("audio", {"sample_rate_hz": rate_hz}, rest)
+        speaker.say("end", result)
+    return Done(result, file=file, audio_s=duration_s, models={"tts": name})

@@ -1,0 +1,152 @@
+"""Training jobs: a trainer's generator, driven as a job's. One training at a time in a worker child.
+
+The generator stays warm while the job gives way; started anew, it goes on from the run's last good checkpoint.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import shutil
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from typing import Any
+
+from milo.errors import Invalid, MiloError
+from milo.jobs import Progress
+from milo.recipes import Recipe
+from milo.settings import Settings
+from milo.training import runs
+from milo.training.runs import Run
+from trainer.loop.step import Step
+from workers import engines
+from workers.endings import is_out_of_room
+from workers.work import Done, Held, Later
+
+log = logging.getLogger(__name__)
+
+TRAINERS = {
+    "whisper": "trainer.whisper.train:train",
+    "vits": "trainer.vits.train:train",
+    "nllb": "trainer.nllb.train:train",
+}
+"""Task of a recipe -> the generator function that trains it, imported on first use."""
+LATER_S = 5.0
+NO_ROOM_S = 10.0
+"""How often a training whose disk was full looks for room."""
+MORE_ROOM = 1 << 20
+"""So many bytes more than there were must be free before it tries again."""
+Train = Callable[[Settings, Recipe, Run], Generator[Step, None, dict[str, Any]]]
+_had: dict[str, int] = {}
+"""Job whose disk was full -> bytes that were free, and were too few."""
+_training: set[str] = set()
+"""The job whose training this process holds in memory; no other is begun until it has ended."""
+
+
+def run(job: Held) -> Generator[Progress, None, Done | Later]:
+    """Train by the job's recipe. The result is the run's summary."""
+    recipe: Recipe = job.payload.recipe
+    summary = yield from train(job, recipe)
+    if isinstance(summary, Later):
+        return summary
+    return Done({"run": runs.folder_for(job.settings, recipe.name, job.id, job.job.created_at).id, **summary})
+
+
+def train(job: Held, recipe: Recipe) -> Generator[Progress, None, dict[str, Any] | Later]:
+    """The training of a job (a pipeline's, too), in the run folder that is the job's. Returns the run's summary, or
+    `Later` while this process holds another training in memory, or the disk is full."""
+    if _training - {job.id}:
+        return Later(LATER_S)
+    folder = runs.folder_for(job.settings, recipe.name, job.id, job.job.created_at)
+    if job.id in _had and _free(folder) < _had[job.id] + MORE_ROOM:
+        return Later(NO_ROOM_S)
+    try:
+        return (yield from _train(job, recipe, folder))
+    except Exception as error:
+        if not is_out_of_room(error):
+            raise
+        return _wait_for_room(job, folder, error)
+
+
+def _free(folder: Run) -> int:
+    return shutil.disk_usage(folder.path).free
+
+
+def _wait_for_room(job: Held, folder: Run, error: Exception) -> Later:
+    """Give back what a half checkpoint takes, say why it stands still as far as there is room for that, and wait."""
+    from trainer.loop import checkpoints
+
+    checkpoints.clear_leftovers(folder)
+    seen = f"there is no room left on the disk of {folder.path} ({_free(folder) >> 20} MiB are free)"
+    log.warning("job %s: %s: %s", job.id, seen, error)
+    if job.id not in _had:
+        with suppress(OSError):
+            last = max(folder.checkpoints(), default=0)
+            folder.alert("no_room", seen, f"goes on from step {last} when more is free", step=last)
+    with suppress(OSError):
+        folder.summarise(state="paused", error=seen)
+    _had[job.id] = _free(folder)
+    return Later(NO_ROOM_S)
+
+
+def _train(job: Held, recipe: Recipe, folder: Run) -> Generator[Progress, None, dict[str, Any]]:
+    saved = max(folder.checkpoints(), default=0)
+    _training.add(job.id)
+    steps = trainer_of(recipe)(job.settings, recipe, folder)
+    engines.residency().relief = _leave_the_card
+    try:
+        while True:
+            try:
+                step = _next(steps)
+            except StopIteration as end:
+                summary: dict[str, Any] = end.value
+                _had.pop(job.id, None)
+                return summary
+            if job.job.attempt > 1 and max(folder.checkpoints(), default=0) > saved:
+                job.saved()
+            yield Progress(done=step.step, total=step.total or None, unit="steps")
+    except GeneratorExit:
+        steps.close()
+        if job.ledger.get(job.id).state == "cancelled":
+            folder.summarise(state="paused")
+        raise
+    finally:
+        _training.discard(job.id)
+
+
+def _next(steps: Generator[Step, None, dict[str, Any]]) -> Step:
+    """One step, for which idle engines leave the card if there is no room beside them."""
+    from trainer.loop import parking
+
+    if parking.away():
+        _unload_engines()
+    with parking.beside(_unload_engines):
+        return next(steps)
+
+
+def _unload_engines() -> bool:
+    there = len(engines.residency().loaded())
+    engines.residency().close()
+    return len(engines.residency().loaded()) < there
+
+
+def _leave_the_card() -> bool:
+    """The training that stands still makes room for an engine that finds no memory."""
+    from trainer.loop import parking
+
+    return parking.offload()
+
+
+def trainer_of(recipe: Recipe) -> Train:
+    """The trainer of a task. Raises `MiloError` when this installation lacks what it needs."""
+    if recipe.task not in TRAINERS:
+        raise Invalid(f"task: there is no trainer for {recipe.task} here; {', '.join(TRAINERS)}", code="bad_recipe")
+    module, name = TRAINERS[recipe.task].split(":")
+    try:
+        found: Train = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("trainer"):
+            raise Invalid(f"task: there is no trainer for {recipe.task} here", code="bad_recipe") from None
+        detail = f"training needs the package {error.name}; install milo with the extra `train`"
+        raise MiloError(detail, code="not_installed") from None
+    return found

@@ -1,0 +1,230 @@
+"""The second stage of a transcription, on the GPU queue: windows of several recordings through the engine together.
+
+A recording's windows that are done are kept in its work folder, so a job that gives way, or whose worker dies, goes on
+from its last finished window.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from milo.errors import EngineError, NotFound
+from milo.jobs import Progress, SttPayload
+from milo.protocols import DecodeOptions, Transcriber, WindowText, WordTiming
+from milo.settings import Settings
+from milo.transcription.decoded_speech import DecodedSpeech, Window, plan_windows
+from milo.transcription.segments import compose
+from workers import engines
+from workers.work import Done, Group, Held
+
+INLINE_BYTES = 64 * 1024
+"""Results up to this size stand in the row; larger ones in a file."""
+BATCHES_A_STEP = 4
+"""Engine batches that one step may hold: the engine sorts its windows by length, so more of them pad less."""
+LOOK_AHEAD = 2
+"""Steps' worth of windows to choose near lengths from."""
+STEP_S = 1.5
+"""Engine time between two yield points that the batch size is steered to: how long a person may have to wait."""
+
+
+def run(group: Group) -> Iterator[None]:
+    """Transcribe the jobs of the group, and those like them that wait, batch by batch."""
+    settings = group.first.settings
+    payload: SttPayload = group.first.payload
+    with engines.transcriber(settings, payload.model) as engine:
+        engines.report(settings, group.first.claim.worker)
+        table = Table(group, engine, decode_options(payload), settings)
+        table.admit([group.first])
+        while table.fill():
+            table.step()
+            yield
+            table.drop_gone()
+
+
+def decode_options(payload: SttPayload) -> DecodeOptions:
+    """The engine's options for a payload; a given temperature turns the fallback off."""
+    defaults = DecodeOptions()
+    return DecodeOptions(
+        language=payload.language,
+        task=payload.task,
+        prompt=payload.prompt,
+        word_timestamps=payload.word_timestamps,
+        beam_size=payload.beam_size,
+        temperatures=defaults.temperatures if payload.temperature is None else (payload.temperature,),
+    )
+
+
+@dataclass
+class Recording:
+    """A job on the table: its windows, and what has been heard in them."""
+
+    held: Held
+    speech: DecodedSpeech
+    windows: list[Window]
+    heard: dict[int, WindowText] = field(default_factory=dict)
+
+    @property
+    def waiting(self) -> list[int]:
+        return [index for index in range(len(self.windows)) if index not in self.heard]
+
+
+class Table:
+    """The recordings that share the engine now, and the choice of the next batch among their windows."""
+
+    def __init__(self, group: Group, engine: Transcriber, options: DecodeOptions, settings: Settings) -> None:
+        self._group = group
+        self._engine = engine
+        self._options = options
+        self._settings = settings
+        self._batch = settings.batch_windows
+        self.open: dict[str, Recording] = {}
+        self._queue: list[tuple[str, int]] = []
+
+    def admit(self, joined: Sequence[Held]) -> None:
+        """Put jobs on the table. One that can't be read fails alone; one without speech is done at once."""
+        for held in joined:
+            try:
+                speech = DecodedSpeech.load(held.work_folder)
+            except NotFound:
+                self._group.again(held, "decode")
+                continue
+            engine = self._engine
+            windows = plan_windows(speech, pack_window_s=engine.pack_window_s, max_window_s=engine.max_window_s)
+            recording = Recording(held, speech, windows, _saved(held, windows))
+            self.open[held.id] = recording
+            self._queue += [(held.id, index) for index in recording.waiting]
+            if not recording.waiting:
+                self._finish(recording)
+
+    def fill(self) -> bool:
+        """Claim more jobs while the windows on the table don't fill a step. False: there is nothing left to do."""
+        while len(self._queue) < self._batch:
+            joined = self._group.more(self._batch - len(self._queue))
+            if not joined:
+                break
+            self.admit(joined)
+        return bool(self._queue)
+
+    def step(self) -> None:
+        """One call of the engine: the oldest window, and those nearest to it in length."""
+        chosen = self._choose()
+        windows = [self.open[job_id].windows[index] for job_id, index in chosen]
+        audio = [
+            self.open[job_id].speech.samples(window.start_s, window.end_s)
+            for (job_id, _), window in zip(chosen, windows, strict=True)
+        ]
+        started = time.monotonic()
+        texts = self._engine.transcribe(audio, self._options)
+        took_s = time.monotonic() - started
+        self._steer(len(chosen), took_s)
+        total_s = sum(window.end_s - window.start_s for window in windows)
+        touched: dict[str, list[int]] = {}
+        for (job_id, index), window, text in zip(chosen, windows, texts, strict=True):
+            if not math.isfinite(text.avg_logprob):
+                raise EngineError(f"the model {self._engine.name} returned {text.avg_logprob}: its weights are broken")
+            recording = self.open[job_id]
+            recording.heard[index] = text
+            recording.held.compute_s += took_s * (window.end_s - window.start_s) / total_s
+            touched.setdefault(job_id, []).append(index)
+        for job_id, indexes in touched.items():
+            self._after(self.open[job_id], indexes)
+
+    def _choose(self) -> list[tuple[str, int]]:
+        pool = self._queue[: self._batch * LOOK_AHEAD]
+        oldest = pool[0]
+        pool.sort(key=self._length_s)
+        at = pool.index(oldest)
+        start = max(0, min(at - self._batch // 2, len(pool) - self._batch))
+        chosen = pool[start : start + self._batch]
+        taken = set(chosen)
+        self._queue = [item for item in self._queue if item not in taken]
+        return chosen
+
+    def _length_s(self, item: tuple[str, int]) -> float:
+        window = self.open[item[0]].windows[item[1]]
+        return window.end_s - window.start_s
+
+    def _steer(self, count: int, took_s: float) -> None:
+        """Keep a step near `STEP_S`, so that somebody who waits does not wait long."""
+        if took_s > 2 * STEP_S:
+            self._batch = max(1, int(count * STEP_S / took_s))
+        elif took_s < STEP_S / 2 and count >= self._batch:
+            self._batch = min(self._settings.batch_windows * BATCHES_A_STEP, self._batch * 2)
+
+    def _after(self, recording: Recording, indexes: Sequence[int]) -> None:
+        held = recording.held
+        done_s = sum(recording.windows[i].end_s - recording.windows[i].start_s for i in recording.heard)
+        held.progress = Progress(done=round(done_s, 3), total=round(recording.speech.speech_s, 3), unit="s")
+        if len(recording.heard) == len(recording.windows):
+            self._finish(recording)
+        else:
+            _save(held, recording, indexes)
+
+    def _finish(self, recording: Recording) -> None:
+        held = recording.held
+        self.open.pop(held.id, None)
+        if not self._group.active(held.id):
+            return
+        speech = recording.speech
+        transcript = compose(
+            [(w.start_s, w.end_s, recording.heard[i]) for i, w in enumerate(recording.windows)],
+            duration_s=speech.duration_s,
+            speech_s=speech.speech_s,
+            frame_probabilities=speech.frame_probabilities,
+            model=self._engine.name,
+            engine=self._settings.stt_engine,
+            task=self._options.task,
+            warnings=speech.warnings,
+        )
+        content = transcript.model_dump_json().encode()
+        large = len(content) > INLINE_BYTES
+        held.progress = Progress(done=speech.duration_s, total=speech.duration_s, unit="s")
+        self._group.finish(
+            held,
+            Done(
+                result=None if large else json.loads(content),
+                file=held.files.write_result(held.id, held.claim.fence, content) if large else None,
+                audio_s=speech.duration_s,
+                models={"stt": self._engine.name},
+            ),
+        )
+
+    def drop_gone(self) -> None:
+        """Forget jobs that were cancelled or lost at the yield point."""
+        gone = [job_id for job_id in self.open if not self._group.active(job_id)]
+        for job_id in gone:
+            del self.open[job_id]
+        if gone:
+            self._queue = [item for item in self._queue if item[0] in self.open]
+
+
+def _key(window: Window) -> str:
+    return f"{window.start_s:.3f}-{window.end_s:.3f}"
+
+
+def _save(held: Held, recording: Recording, indexes: Sequence[int]) -> None:
+    """Append finished windows to this attempt's file."""
+    lines = [json.dumps({"window": _key(recording.windows[i]), **asdict(recording.heard[i])}) for i in indexes]
+    with (held.work_folder / f"heard-{held.claim.fence}.jsonl").open("a") as file:
+        file.write("".join(f"{line}\n" for line in lines))
+
+
+def _saved(held: Held, windows: Sequence[Window]) -> dict[int, WindowText]:
+    """What earlier slices and attempts have finished. A line that a dying worker left torn is passed over."""
+    places = {_key(window): index for index, window in enumerate(windows)}
+    heard: dict[int, WindowText] = {}
+    for path in sorted(held.work_folder.glob("heard-*.jsonl")):
+        for line in path.read_text().splitlines():
+            try:
+                fields: dict[str, Any] = json.loads(line)
+                index = places[fields.pop("window")]
+                words = [WordTiming(**word) for word in fields.pop("words")]
+                heard[index] = WindowText(**fields, words=words)
+            except (ValueError, KeyError, TypeError):
+                continue
+    return heard

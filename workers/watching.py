@@ -1,0 +1,142 @@
+"""What beat asks for to keep an eye on things: the watchdog and the status file, health, evaluations of checkpoints."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from milo import recipes
+from milo.errors import MiloError
+from milo.jobs import OPERATOR, EvaluationPayload, NewJob
+from milo.ledger import Ledger
+from milo.ledger.database import reading
+from milo.ledger.schema import jobs
+from milo.monitoring import alerts, health, store, watchdog
+from milo.monitoring import document as status
+from milo.monitoring.model_health import verify_one
+from milo.queue import wakeups as queue
+from milo.recipes import Recipe
+from milo.settings import Settings
+from milo.storage.files import Files
+from milo.training import runs
+from milo.training.runs import Run
+
+log = logging.getLogger(__name__)
+
+FORGOTTEN_S = 86_400
+"""A run that nobody wrote to for this long gets no more evaluations."""
+NOT_JUDGED = ("vits",)
+"""Tasks without an error rate."""
+_KEY = "evaluate:"
+"""How the idempotency keys of these evaluations begin."""
+
+
+def watch(settings: Settings, ledger: Ledger) -> int:
+    """Let the watchdog look, then write the status document and a row of its history. Returns the number of fixes."""
+    fixes = watchdog.look(settings, ledger)
+    for fix in fixes:
+        log.warning("watchdog: %s, %s: %s; %s", fix.rule, fix.about, fix.seen, fix.done)
+    document = status.build(settings, ledger, store.read(settings, "status"))
+    store.write(settings, "status", document)
+    store.append(settings, "history", _row(document))
+    return len(fixes)
+
+
+def _row(document: dict[str, Any]) -> dict[str, Any]:
+    training, gpu = document["training"], document["gpu"]
+    return {
+        "phase": document["phase"],
+        **{name: training[name] for name in ("run", "step", "last_loss", "speed")},
+        **{name: gpu[name] for name in ("gpu_util_pct", "vram_used_mb", "temp_c")},
+        "depths": {name: queue["depth"] for name, queue in document["queues"].items() if queue["depth"]},
+        "orchestrator": document["orchestrator"],
+        "auto_fixes": document["auto_fixes"],
+        "alerts": alerts.active(document),
+    }
+
+
+def check_health(settings: Settings, ledger: Ledger, files: Files) -> int:
+    """Check every part and keep the findings. Returns how many are not well."""
+    verify_one(settings)
+    document = health.check(settings, ledger, files)
+    store.write(settings, "health", {"at": time.time(), **document})
+    unwell = {name: one["detail"] for name, one in document["checks"].items() if not one["ok"]}
+    store.append(settings, "health", {"status": document["status"], "unwell": unwell})
+    return len(unwell)
+
+
+# --- checkpoints ------------------------------------------------------------------------------------------------------
+
+
+def evaluate_checkpoints(settings: Settings, ledger: Ledger) -> int:
+    """Queue an evaluation of each new checkpoint that its recipe's own evaluations leave out. Returns how many.
+
+    One that its training has removed meanwhile, before its turn came, is not judged any more.
+    """
+    if not settings.evaluate_checkpoints:
+        return 0
+    _drop_pruned(ledger)
+    queued = 0
+    for run in runs.all_runs(settings):
+        recipe = _recipe_of(run)
+        if recipe is None or recipe.task in NOT_JUDGED or not _is_recent(run):
+            continue
+        for step, path in run.checkpoints().items():
+            if not _own_evaluation(recipe, run, step):
+                queued += _queue(settings, ledger, recipe, run, path)
+    return queued
+
+
+def _drop_pruned(ledger: Ledger) -> None:
+    for job in ledger.jobs(owner=OPERATOR, kind="evaluation", state="queued", limit=500):
+        if (job.idempotency_key or "").startswith(_KEY) and not Path(job.payload["model"]).exists():
+            ledger.cancel(job.id)
+
+
+def _recipe_of(run: Run) -> Recipe | None:
+    try:
+        return recipes.read(run.path / "config.yaml")
+    except MiloError:
+        return None  # not written yet, or by an older version
+
+
+def _is_recent(run: Run) -> bool:
+    try:
+        return time.time() - (run.path / "summary.json").stat().st_mtime < FORGOTTEN_S
+    except OSError:
+        return False
+
+
+def _own_evaluation(recipe: Recipe, run: Run, step: int) -> bool:
+    if step % recipe.training.eval_steps == 0:
+        return True
+    return any(row.get("step") == step and "eval/wer" in row for row in store.tail(run.path / "metrics.jsonl"))
+
+
+def _queue(settings: Settings, ledger: Ledger, recipe: Recipe, run: Run, checkpoint: Path) -> int:
+    key = f"{_KEY}{run.id}:{checkpoint.name}"
+    with reading(ledger.engine) as connection:  # for longer than the ledger remembers idempotency keys
+        known = connection.execute(select(jobs.c.id).where(jobs.c.owner == OPERATOR, jobs.c.idempotency_key == key))
+        if known.first() is not None:
+            return 0
+    payload = EvaluationPayload(
+        model=str(checkpoint),
+        data=recipe.data,
+        task=recipe.task,
+        evaluation=recipe.evaluation,
+        name=f"{recipe.name} {checkpoint.name}",
+    )
+    new = NewJob(
+        kind="evaluation",
+        payload=payload.model_dump(mode="json"),
+        owner=OPERATOR,
+        priority="background",
+        idempotency_key=key,
+        fingerprint=key,
+    )
+    queue.submit(ledger.create(new))
+    return 1
