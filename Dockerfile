@@ -10,7 +10,7 @@ WORKDIR /src
 # the packages first: this layer is built again only when they change
 COPY pyproject.toml constraints.txt README.md LICENSE celery_config.py ./
 COPY milo/__init__.py milo/__init__.py
-RUN pip install -c constraints.txt '.[chat,train]' && pip uninstall -y milo
+RUN pip install -c constraints.txt '.[chat,train]' && pip uninstall -y milo-voice
 COPY milo milo
 COPY workers workers
 COPY api api

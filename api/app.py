@@ -53,11 +53,11 @@ from milo.errors import MiloError
 from milo.ledger import Ledger
 from milo.ledger.keys import Keys
 from milo.logs import configure_logging
-from milo.monitoring.cache import Board
-from milo.monitoring.fix.service import Desk
+from milo.monitoring.cache import StatusCache
+from milo.monitoring.fix.service import FixService
 from milo.queue import events
 from milo.queue.celery import configure
-from milo.queue.streams import Listener
+from milo.queue.streams import EventReader
 from milo.settings import Settings, get_settings
 from milo.storage.files import Files
 
@@ -148,8 +148,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     _drop_leftovers(settings)
     keys = Keys(ledger.engine, settings)
     files = Files(settings)
-    board, desk = Board(settings, ledger), Desk(settings, ledger, files)
-    context = Context(settings, ledger, files, events.Hub(settings), keys, Listener(settings), board, desk)
+    board, desk = StatusCache(settings, ledger), FixService(settings, ledger, files)
+    context = Context(settings, ledger, files, events.WakeUps(settings), keys, EventReader(settings), board, desk)
     app.state.context = context
     await context.hub.start()
     try:

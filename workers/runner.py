@@ -25,7 +25,7 @@ from milo.queue.depths import depths, higher_work_waits
 from milo.settings import Settings
 from milo.storage.files import Files
 from workers.endings import as_milo, end_child_if_gpu_is_broken, is_redis_away, lost_is_fine, patiently
-from workers.work import WORK, Done, Group, Held, Later, Next, Work
+from workers.work import WORK, Finished, Group, NextStage, RetryLater, RunningJob, Work
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Runner:
         self.ledger = ledger
         self.files = files
         self.worker = worker
-        self._warm: dict[str, tuple[int, Held, Iterator[Any]]] = {}
+        self._warm: dict[str, tuple[int, RunningJob, Iterator[Any]]] = {}
         self._beating = threading.Lock()
         self._group: Group | None = None
         self._pulse: threading.Thread | None = None
@@ -98,7 +98,7 @@ class Runner:
             return "the ledger is away"
         if claim is None:
             return NOTHING
-        held = Held(claim, self.settings, self.ledger, self.files)
+        held = RunningJob(claim, self.settings, self.ledger, self.files)
         self._observe_wait(held.job)
         group = Group(self, held)
         work = WORK[held.job.kind, held.job.stage]
@@ -166,7 +166,7 @@ class Runner:
             try:
                 held.progress = next(steps)
             except StopIteration as end:
-                outcome: Done | Next | Later = end.value
+                outcome: Finished | NextStage | RetryLater = end.value
                 break
             except BaseException:
                 self._warm.pop(held.id, None)  # a generator that raised is at its end: another attempt needs a new one
@@ -178,10 +178,10 @@ class Runner:
                 steps.close()  # type: ignore[attr-defined]
                 return
         self._warm.pop(held.id, None)
-        if isinstance(outcome, Next):
+        if isinstance(outcome, NextStage):
             group.held.pop(held.id, None)
             self._pass_on(held, outcome)
-        elif isinstance(outcome, Later):
+        elif isinstance(outcome, RetryLater):
             group.held.pop(held.id, None)
             with lost_is_fine():
                 release = partial(self.ledger.release, due_in_s=outcome.in_s, compute_s=held.spent_s())
@@ -189,7 +189,7 @@ class Runner:
         else:
             group.finish(held, outcome)
 
-    def _keep_warm(self, held: Held, steps: Iterator[Any]) -> None:
+    def _keep_warm(self, held: RunningJob, steps: Iterator[Any]) -> None:
         self._warm[held.id] = (held.claim.fence, held, steps)
         while len(self._warm) > WARM_JOBS:
             oldest = next(iter(self._warm))
@@ -279,17 +279,17 @@ class Runner:
             except MiloError as error:
                 log.warning("leases were not renewed: %s", error)
 
-    def claim_like(self, job: Job, most: int) -> list[Held]:
+    def claim_like(self, job: Job, most: int) -> list[RunningJob]:
         claims = self.ledger.claim_like(job, self.worker, most, self._turn.get(job.queue))
         for claim in claims:
             self._observe_wait(claim.job)
             self._turn[job.queue] = claim.job.owner
         self._spare[job.queue] += len(claims)
-        return [Held(claim, self.settings, self.ledger, self.files) for claim in claims]
+        return [RunningJob(claim, self.settings, self.ledger, self.files) for claim in claims]
 
     # --- ends -------------------------------------------------------------------------------------------------------
 
-    def finish(self, held: Held, done: Done) -> None:
+    def finish(self, held: RunningJob, done: Finished) -> None:
         with lost_is_fine():
             patiently(
                 self.ledger.finish,
@@ -305,20 +305,20 @@ class Runner:
             if done.audio_s:
                 metrics.AUDIO_S.labels(held.job.kind).inc(done.audio_s)
 
-    def _pass_on(self, held: Held, following: Next) -> None:
+    def _pass_on(self, held: RunningJob, following: NextStage) -> None:
         self.files.share_work(held.id)
         with lost_is_fine():
             release = partial(self.ledger.release, stage=following.stage, audio_s=following.audio_s)
             wakeups.submit(patiently(release, held.claim))
 
-    def again(self, held: Held, stage: str) -> None:
+    def again(self, held: RunningJob, stage: str) -> None:
         if held.job.attempt >= held.job.max_attempts:
             lost = f"what was done before the stage {held.job.stage!r} was lost {held.job.attempt} times"
             return self.fail(held, MiloError(f"{lost}; do all workers share MILO_HOME?", code="work_lost"))
         with lost_is_fine():
             wakeups.submit(patiently(self.ledger.release, held.claim, stage=stage, retry=True))
 
-    def fail(self, held: Held, error: MiloError) -> None:
+    def fail(self, held: RunningJob, error: MiloError) -> None:
         job = held.job
         with lost_is_fine():
             if isinstance(error, Cancelled):
@@ -336,7 +336,7 @@ class Runner:
                 patiently(self.ledger.fail, held.claim, error)
                 self._ended(held, "failed")
 
-    def _ended(self, held: Held, state: str) -> None:
+    def _ended(self, held: RunningJob, state: str) -> None:
         job = held.job
         metrics.JOBS.labels(job.kind, state).inc()
         metrics.JOB_DURATION_S.labels(job.kind, job.priority).observe(time.monotonic() - held.started)

@@ -3,8 +3,8 @@
 Work is a generator: between two yields the runner renews leases, publishes progress, stops what was cancelled, and
 gives way to work of a higher priority. There are two shapes:
 
-- `single`: `run(job: Held) -> Generator[Progress, None, Done | Next | Later]`. Its generator stays alive in the worker
-  when the job gives way, so going on costs a queue round trip and not a reload.
+- `single`: `run(job: RunningJob) -> Generator[Progress, None, Finished | NextStage | RetryLater]`. Its generator stays
+  alive in the worker when the job gives way, so going on costs a queue round trip and not a reload.
 - `grouped`: `run(group: Group) -> Iterator[None]`: several jobs in one engine batch. It finishes each by
   `group.finish(...)`; when it gives way, unfinished jobs go on from what they have saved.
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Done:
+class Finished:
     """The job succeeded. A result with a `file` is already in the store."""
 
     result: dict[str, Any] | None = None
@@ -39,7 +39,7 @@ class Done:
 
 
 @dataclass(frozen=True)
-class Next:
+class NextStage:
     """This stage is done; the job goes to the queue of the next one."""
 
     stage: str
@@ -47,14 +47,14 @@ class Next:
 
 
 @dataclass(frozen=True)
-class Later:
+class RetryLater:
     """Not now: what the job needs is taken. It goes back to its queue and is due again after so many seconds."""
 
     in_s: float
 
 
 @dataclass
-class Held:
+class RunningJob:
     """A job that this worker holds: what its work needs, and nothing of Celery."""
 
     claim: Claim
@@ -96,12 +96,12 @@ class Held:
 class Group:
     """The jobs that share the engine now. Jobs join by `more` and leave by finishing, failing or being cancelled."""
 
-    def __init__(self, runner: Runner, first: Held) -> None:
+    def __init__(self, runner: Runner, first: RunningJob) -> None:
         self._runner = runner
         self.first = first
-        self.held: dict[str, Held] = {first.id: first}
+        self.held: dict[str, RunningJob] = {first.id: first}
 
-    def more(self, most: int) -> list[Held]:
+    def more(self, most: int) -> list[RunningJob]:
         """Claim up to `most` further jobs like the first one. Never beside a job on its second attempt."""
         if self.first.job.attempt > 1 or most <= 0:
             return []
@@ -112,15 +112,15 @@ class Group:
     def active(self, job_id: str) -> bool:
         return job_id in self.held and not self.held[job_id].cancelled
 
-    def finish(self, held: Held, done: Done) -> None:
+    def finish(self, held: RunningJob, done: Finished) -> None:
         self.held.pop(held.id, None)
         self._runner.finish(held, done)
 
-    def fail(self, held: Held, error: MiloError) -> None:
+    def fail(self, held: RunningJob, error: MiloError) -> None:
         self.held.pop(held.id, None)
         self._runner.fail(held, error)
 
-    def again(self, held: Held, stage: str) -> None:
+    def again(self, held: RunningJob, stage: str) -> None:
         """Send a job back to an earlier stage, whose work is gone; that counts as an attempt."""
         self.held.pop(held.id, None)
         self._runner.again(held, stage)

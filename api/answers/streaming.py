@@ -21,7 +21,7 @@ from api.http.session_place import cancel_job
 from milo.audio.formats import MEDIA_TYPES
 from milo.errors import Conflict, MiloError
 from milo.jobs import Job
-from milo.queue.streams import Said
+from milo.queue.streams import JobEvent
 
 LAST_WORDS_S = 2.0
 """A job that has succeeded has said everything; this long it may be on its way."""
@@ -29,7 +29,7 @@ FIRST_WORD_S = 10.0
 """So long an answer waits with its status for the first word: a job that fails at once gets a status of its own."""
 LOST = "lost"
 """Comes before a job that succeeded, when not all of what it said was heard (Redis was away)."""
-Item = Said | Job
+Item = JobEvent | Job
 
 
 async def _follow(context: Context, job_id: str, silent: bool) -> AsyncIterator[Item]:
@@ -79,7 +79,7 @@ async def _in_order(items: asyncio.Queue[Item], silent: bool) -> AsyncIterator[I
         started = started or item.event == "start"
     if ended is not None:
         if ended.state == "succeeded" and not complete:
-            yield Said("", LOST, {})
+            yield JobEvent("", LOST, {})
         yield ended
 
 
@@ -186,7 +186,7 @@ async def open_audio(context: Context, job: Job, wait_s: float, headers: dict[st
     steps = Steps(context, job.id)
     async with steps.kept():
         first = await steps.peek(wait_s)
-        if not isinstance(first, Said) or first.event != "audio":
+        if not isinstance(first, JobEvent) or first.event != "audio":
             await steps.leave()
             return first if isinstance(first, Job) else await in_thread(context.ledger.get, job.id)
         return Audio(steps, int(first.data["sample_rate_hz"]), MEDIA_TYPES[str(job.payload["format"])], headers)

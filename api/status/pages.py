@@ -5,12 +5,12 @@ from __future__ import annotations
 import anyio.to_thread
 from starlette.responses import Response
 
-from milo.monitoring.cache import Board, Page, Part
+from milo.monitoring.cache import Page, Part, StatusCache
 
 HEADERS = {"Cache-Control": "no-store"}
 
 
-async def page_of(board: Board) -> Page:
+async def page_of(board: StatusCache) -> Page:
     """A page that is at most a few seconds old; about a second old as long as somebody keeps asking."""
     page = board.at_hand()
     if page is None:
@@ -18,6 +18,6 @@ async def page_of(board: Board) -> Page:
     return page
 
 
-async def answer(board: Board, part: Part) -> Response:
+async def answer(board: StatusCache, part: Part) -> Response:
     """A part of the status document, as JSON that was made once for all who ask."""
     return Response((await page_of(board)).bodies[part], media_type="application/json", headers=HEADERS)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from milo.ledger.create import Creating
 from milo.ledger.database import connect, upgrade
 from milo.ledger.recover import Recovering
-from milo.ledger.running import Living, Renewal
+from milo.ledger.running import Renewal, Running
 from milo.ledger.store import Claim, batch_data, group_key, webhook_data
 from milo.settings import Settings
 from milo.storage.secrets import private_home
@@ -20,7 +20,7 @@ from milo.storage.secrets import private_home
 __all__ = ["Claim", "Ledger", "Renewal", "batch_data", "group_key", "webhook_data"]
 
 
-class Ledger(Creating, Living, Recovering):
+class Ledger(Creating, Running, Recovering):
     """All jobs of an installation."""
 
     @classmethod

@@ -18,7 +18,7 @@ from milo.ledger.schema import jobs
 from milo.ledger.store import READABLE, Claim, Store, group_key, is_due, job_from
 
 
-class Taking(Store):
+class Claiming(Store):
     """How the runner gets its jobs."""
 
     def claim(self, job_id: str, worker: str) -> Claim | None:

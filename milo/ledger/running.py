@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 
 from milo.errors import LeaseLost, MiloError
 from milo.jobs import Job, Progress, queue_for
-from milo.ledger.claim import Taking
+from milo.ledger.claim import Claiming
 from milo.ledger.database import reading, writing
 from milo.ledger.schema import jobs
 from milo.ledger.store import LONGEST_WAIT_S, Claim, held, job_from
@@ -26,7 +26,7 @@ class Renewal:
     """Ids of jobs that belong to another attempt now."""
 
 
-class Living(Taking):
+class Running(Claiming):
     """What the runner calls."""
 
     def renew(self, claims: Iterable[Claim], progress: Mapping[str, Progress] | None = None) -> Renewal:

@@ -34,7 +34,7 @@ class Page:
         return time.monotonic() - self.made_at
 
 
-class Board:
+class StatusCache:
     """Safe to share between threads."""
 
     def __init__(self, settings: Settings, ledger: Ledger) -> None:

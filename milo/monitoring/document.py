@@ -21,8 +21,8 @@ from milo.ledger import Ledger
 from milo.ledger.database import reading
 from milo.ledger.schema import jobs
 from milo.monitoring import alerts, redis_state, store, training
-from milo.monitoring.redis_state import Signs
-from milo.monitoring.training import Subject
+from milo.monitoring.redis_state import RedisState
+from milo.monitoring.training import ShownTraining
 from milo.settings import Settings
 from milo.training.runs import Run
 
@@ -71,7 +71,7 @@ def build(settings: Settings, ledger: Ledger, before: dict[str, Any] | None = No
     return document
 
 
-def _watched(seen: Signs, current: Subject) -> dict[str, Any] | None:
+def _watched(seen: RedisState, current: ShownTraining) -> dict[str, Any] | None:
     return seen.steps.get(current.job.id) if current.job else None
 
 
@@ -79,7 +79,7 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 1)
 
 
-def _orchestrator(seen: Signs) -> tuple[bool, str]:
+def _orchestrator(seen: RedisState) -> tuple[bool, str]:
     """Whether a training or a pipeline would go on by itself: somebody serves its queues, and beat looks after it."""
     if seen.redis_error:
         return False, seen.redis_error
@@ -127,7 +127,7 @@ def _oldest(ledger: Ledger) -> dict[str, float]:
     return found
 
 
-def _queues(seen: Signs, oldest: dict[str, float]) -> dict[str, dict[str, Any]]:
+def _queues(seen: RedisState, oldest: dict[str, float]) -> dict[str, dict[str, Any]]:
     return {
         queue: {
             "depth": seen.depths.get(queue),

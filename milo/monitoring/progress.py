@@ -21,7 +21,7 @@ RECENT = 50
 
 
 @dataclass(frozen=True)
-class Sight:
+class JobProgress:
     """A running training, as it was seen."""
 
     job: Job
@@ -34,7 +34,7 @@ class Sight:
         return now - self.since
 
 
-def look(settings: Settings, running: list[Job], known: dict[str, dict[str, Any]], now: float) -> list[Sight]:
+def look(settings: Settings, running: list[Job], known: dict[str, dict[str, Any]], now: float) -> list[JobProgress]:
     """Compare every running training with the last look (`known`), and keep what is seen now."""
     client = redis_client(settings.redis_url)
     sights = []
@@ -56,7 +56,7 @@ def look(settings: Settings, running: list[Job], known: dict[str, dict[str, Any]
             "first": first_of_claim,
         }
         client.hset(STEPS_KEY, job.id, json.dumps(row))
-        sights.append(Sight(job, step, since, limit_s))
+        sights.append(JobProgress(job, step, since, limit_s))
     gone = set(known) - {job.id for job in running}
     if gone:
         client.hdel(STEPS_KEY, *gone)

@@ -28,7 +28,7 @@ read_gpus: Callable[[], GpuReading] = gpu.read
 
 
 @dataclass(frozen=True)
-class Signs:
+class RedisState:
     """A moment. Empty where Redis does not answer; `redis_error` says why."""
 
     at: float
@@ -49,7 +49,7 @@ class Signs:
         return self.at - max(self.beat.values()) if self.beat else None
 
 
-def read(settings: Settings) -> Signs:
+def read(settings: Settings) -> RedisState:
     """Look around. A Redis that hangs costs half a second."""
     now = time.time()
     client = redis_client(settings.redis_url, TIMEOUT_S)
@@ -63,8 +63,8 @@ def read(settings: Settings) -> Signs:
         keys = sorted(client.scan_iter("milo:worker:*", count=1000))
         notes = [json.loads(note) for note in client.mget(keys) if note] if keys else []
     except (redis.RedisError, ValueError) as error:
-        return Signs(now, redis_error=f"Redis does not answer: {error}", cards=read_gpus())
-    return Signs(
+        return RedisState(now, redis_error=f"Redis does not answer: {error}", cards=read_gpus())
+    return RedisState(
         now,
         depths=dict(zip(QUEUES, lengths, strict=True)),
         workers=notes,

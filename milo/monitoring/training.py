@@ -24,7 +24,7 @@ TRAINS, EVALUATES = ("train",), ("evaluate", "baseline", "judge")
 
 
 @dataclass(frozen=True)
-class Subject:
+class ShownTraining:
     """What `/training` tells of. Nothing was ever trained here: both are None."""
 
     run: Run | None = None
@@ -45,13 +45,13 @@ def active_jobs(ledger: Ledger) -> list[Job]:
     return found
 
 
-def subject(settings: Settings, active: list[Job]) -> Subject:
+def subject(settings: Settings, active: list[Job]) -> ShownTraining:
     """The training that runs or has begun; else the run that was written to last."""
     begun = [job for job in active if job.kind != "evaluation" and job.started_at is not None]
     every = runs.all_runs(settings)
     if begun:
-        return Subject(next((run for run in every if run.id.endswith(f"_{begun[0].id}")), None), begun[0])
-    return Subject(max(every, key=_written_at, default=None))
+        return ShownTraining(next((run for run in every if run.id.endswith(f"_{begun[0].id}")), None), begun[0])
+    return ShownTraining(max(every, key=_written_at, default=None))
 
 
 def _written_at(run: Run) -> float:
@@ -63,7 +63,7 @@ def _written_at(run: Run) -> float:
     return 0
 
 
-def phase_of(settings: Settings, active: list[Job], current: Subject, evaluated_at: float | None) -> Phase:
+def phase_of(settings: Settings, active: list[Job], current: ShownTraining, evaluated_at: float | None) -> Phase:
     """One word for all. `evaluated_at`: when the last evaluation ended, in unix seconds."""
     if current.job is not None:
         if current.job.stage in EVALUATES:
@@ -80,7 +80,7 @@ def phase_of(settings: Settings, active: list[Job], current: Subject, evaluated_
     return "training_done" if done else "idle"
 
 
-def section(current: Subject, watched: dict[str, Any] | None, now: float) -> dict[str, Any]:
+def section(current: ShownTraining, watched: dict[str, Any] | None, now: float) -> dict[str, Any]:
     """`training` of the status document. Every field is there, null where nothing is known."""
     summary = current.run.summary() if current.run else {}
     step, total, eta_s = summary.get("step"), summary.get("total_steps"), summary.get("eta_s")

@@ -14,7 +14,7 @@ from milo.jobs import Job
 from milo.ledger import Ledger
 from milo.monitoring import document, fixes, progress, redis_state, space, training
 from milo.monitoring.fixes import Fix, may_act, note
-from milo.monitoring.redis_state import Signs
+from milo.monitoring.redis_state import RedisState
 from milo.monitoring.rules import BY_NAME, COOL_C, HOT_C, TOO_HOT_C
 from milo.queue import pause, wakeups
 from milo.queue.connection import redis_client
@@ -26,7 +26,7 @@ PAUSE_S = 60.0
 KILL_TTL_S = 60
 
 
-def look(settings: Settings, ledger: Ledger, seen: Signs | None = None) -> list[Fix]:
+def look(settings: Settings, ledger: Ledger, seen: RedisState | None = None) -> list[Fix]:
     """Look once, and mend what can be mended. Returns what was recorded. Does nothing while Redis is away."""
     seen = seen or redis_state.read(settings)
     if seen.redis_error:
@@ -51,7 +51,7 @@ def hold_back(settings: Settings, ledger: Ledger) -> None:
 # --- a step that does not move ----------------------------------------------------------------------------------------
 
 
-def _stuck(settings: Settings, running: list[Job], seen: Signs) -> Iterator[Fix]:
+def _stuck(settings: Settings, running: list[Job], seen: RedisState) -> Iterator[Fix]:
     for sight in progress.look(settings, running, seen.steps, seen.at):
         if sight.still_s(seen.at) <= sight.limit_s:
             continue
@@ -78,7 +78,7 @@ def end_child(settings: Settings, job: Job) -> None:
 # --- heat -------------------------------------------------------------------------------------------------------------
 
 
-def _heat(settings: Settings, seen: Signs) -> Iterator[Fix]:
+def _heat(settings: Settings, seen: RedisState) -> Iterator[Fix]:
     warm = [card for card in seen.cards.gpus if card.temperature_c is not None]
     hottest = max(warm, key=_celsius, default=None)
     paused = next((one for one in seen.pauses if one.rule == "gpu_overheated"), None)
@@ -104,7 +104,7 @@ def _celsius(card: Gpu) -> float:
 # --- room -------------------------------------------------------------------------------------------------------------
 
 
-def _room(settings: Settings, active: list[Job], seen: Signs) -> Iterator[Fix]:
+def _room(settings: Settings, active: list[Job], seen: RedisState) -> Iterator[Fix]:
     going_on = [run for job in active if (run := runs.find(settings, job.id))]
     run = training.subject(settings, active).run if going_on else None
     need, free, home = document.needed_bytes(run), document.free_bytes(settings), str(settings.home)

@@ -26,7 +26,7 @@ def publisher(settings: Settings) -> Callable[[Sequence[str]], None]:
     return notify
 
 
-class Hub:
+class WakeUps:
     """One subscription for a whole API process; hands each wake-up to those who wait for that id."""
 
     def __init__(self, settings: Settings) -> None:

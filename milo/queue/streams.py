@@ -30,7 +30,7 @@ def _key(job_id: str) -> str:
 
 
 @dataclass(frozen=True)
-class Said:
+class JobEvent:
     """One entry. `data` is JSON; `blob` raw bytes (audio), empty for most."""
 
     id: str
@@ -39,7 +39,7 @@ class Said:
     blob: bytes = b""
 
 
-class Speaker:
+class EventWriter:
     """The worker's end. A Redis that is away costs the listeners, not the job."""
 
     def __init__(self, settings: Settings, job_id: str, *, begin: bool = True) -> None:
@@ -61,7 +61,7 @@ class Speaker:
             pipe.execute()
 
 
-class Listener:
+class EventReader:
     """The front's end: one connection pool for all who listen in this process."""
 
     def __init__(self, settings: Settings) -> None:
@@ -70,7 +70,7 @@ class Listener:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def listen(self, job_id: str, after: str = "0") -> AsyncIterator[Said]:
+    async def listen(self, job_id: str, after: str = "0") -> AsyncIterator[JobEvent]:
         """Entries as they come, without end: the reader stops at the one it takes for the last."""
         while True:
             try:
@@ -82,4 +82,4 @@ class Listener:
                 for raw_id, fields in entries:
                     after = raw_id.decode()
                     data = json.loads(fields[b"data"])
-                    yield Said(after, fields[b"event"].decode(), data, fields.get(b"blob", b""))
+                    yield JobEvent(after, fields[b"event"].decode(), data, fields.get(b"blob", b""))

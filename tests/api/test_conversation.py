@@ -18,7 +18,7 @@ from websockets.typing import Subprotocol
 from milo.chat.sessions import Sessions
 from milo.errors import EngineError
 from milo.ledger import Ledger
-from milo.queue.streams import Speaker
+from milo.queue.streams import EventWriter
 from milo.settings import Settings
 from tests.api.conftest import KEY, People
 from tests.support.conversation_worker import (
@@ -294,7 +294,7 @@ def test_a_transcript_that_came_ahead_of_the_turn_is_sent_once(
     caller.say(UTTERANCE)
     wait_until(lambda: ledger.jobs(kind="converse") != [], "no job was made")
     ahead = {"text": "Salama", "language": "mg", "confidence": 0.5, "final": True}
-    Speaker(settings, ledger.jobs(kind="converse")[0].id, begin=False).say("transcript", ahead)
+    EventWriter(settings, ledger.jobs(kind="converse")[0].id, begin=False).say("transcript", ahead)
     assert caller.until("transcript", final=True)["text"] == "Salama"
     worker.begin.set()
     assert caller.until("turn_end")["outcome"] == "answered"

@@ -111,9 +111,9 @@ def _tasks() -> list[asyncio.Task[Any]]:
 
 
 def _waiters(url_settings: Settings) -> int:
-    from milo.queue.events import Hub
+    from milo.queue.events import WakeUps
 
-    return sum(len(one._waiters) for one in gc.get_objects() if type(one) is Hub)
+    return sum(len(one._waiters) for one in gc.get_objects() if type(one) is WakeUps)
 
 
 def test_no_task_outlives_its_conversation(settings: Settings, worker: Worker) -> None:

@@ -102,6 +102,6 @@ def _hub() -> Any:
     """The hub of the only server that runs in this process."""
     import gc
 
-    from milo.queue.events import Hub
+    from milo.queue.events import WakeUps
 
-    return next(one for one in gc.get_objects() if isinstance(one, Hub) and one._task and not one._task.done())
+    return next(one for one in gc.get_objects() if isinstance(one, WakeUps) and one._task and not one._task.done())

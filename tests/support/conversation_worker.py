@@ -21,7 +21,7 @@ from milo.chat.sessions import Sessions
 from milo.errors import LeaseLost, MiloError
 from milo.jobs import Job
 from milo.ledger import Claim, Ledger
-from milo.queue.streams import Speaker
+from milo.queue.streams import EventWriter
 from milo.settings import Settings
 from tests.support.servers import wait_until
 from tests.support.speech_factory import spoken
@@ -103,7 +103,7 @@ class Worker(threading.Thread):
         spoken_to = claim.job.kind == "converse"
         if not self._wait(claim, self.begin):
             return self.ledger.cancelled(claim)
-        speaker = Speaker(self.settings, claim.job.id)
+        speaker = EventWriter(self.settings, claim.job.id)
         if self.error:
             return self.ledger.fail(claim, self.error)
         if spoken_to:
@@ -111,7 +111,7 @@ class Worker(threading.Thread):
         speaker.say("mode", {"mode": "local"})
         if self.twice:
             speaker.say("delta", {"text": "Sala"})
-            speaker = Speaker(self.settings, claim.job.id)
+            speaker = EventWriter(self.settings, claim.job.id)
         pcm = (np.sin(np.arange(int(self.sentence_s * RATE_HZ)) / 20) * 8000).astype("<i2").tobytes()
         for index, sentence in enumerate(REPLY):
             if index == 1 and not self._wait(claim, self.go_on):

@@ -26,7 +26,7 @@ from milo.stack.ports import free_port
 from milo.storage.files import Files
 from workers import work
 from workers.runner import Runner
-from workers.work import Done, Group, Held, Later, Next, Work
+from workers.work import Finished, Group, NextStage, RetryLater, RunningJob, Work
 
 
 @pytest.fixture
@@ -42,9 +42,9 @@ def new_job(ledger: Ledger, **fields: Any) -> Job:
 def test_a_single_generator_runs_to_its_end_and_its_return_value_is_the_result(
     runner: Runner, ledger: Ledger, runs: Any
 ) -> None:
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         yield Progress(done=1, total=2)
-        return Done({"answer": held.id}, audio_s=3.0, models={"stt": "m@1"})
+        return Finished({"answer": held.id}, audio_s=3.0, models={"stt": "m@1"})
 
     runs(run)
     job = new_job(ledger)
@@ -60,12 +60,12 @@ def test_at_the_end_of_a_slice_the_job_goes_back_and_then_on_from_its_warm_gener
     starts: list[str] = []
     seen: list[int] = []
 
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         starts.append(held.id)
         for step in range(6):
             seen.append(step)
             yield Progress(done=step + 1, total=6)
-        return Done({"steps": 6})
+        return Finished({"steps": 6})
 
     runs(run)
     runner.settings = runner.settings.model_copy(update={"slice_s": 0})
@@ -81,10 +81,10 @@ def test_at_the_end_of_a_slice_the_job_goes_back_and_then_on_from_its_warm_gener
 def test_another_worker_starts_the_job_anew(runner: Runner, ledger: Ledger, settings: Settings, runs: Any) -> None:
     starts: list[str] = []
 
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         starts.append(held.claim.worker)
         yield Progress()
-        return Done({})
+        return Finished({})
 
     runs(run)
     job = new_job(ledger)
@@ -97,13 +97,13 @@ def test_another_worker_starts_the_job_anew(runner: Runner, ledger: Ledger, sett
 def test_a_job_gives_way_when_a_person_waits(
     runner: Runner, ledger: Ledger, settings: Settings, runs: Any, redis_client: redis.Redis
 ) -> None:
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         for step in range(10_000):
             if step == 3:
                 redis_client.lpush("gpu.realtime", "somebody waits")
             time.sleep(0.005)
             yield Progress(done=step)
-        return Done({})
+        return Finished({})
 
     runs(run)
     job = new_job(ledger, priority="background")
@@ -119,12 +119,12 @@ def test_work_that_waits_for_too_long_gets_a_short_turn_before_a_person(
 ) -> None:
     began = []
 
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         began.append(held.job.priority)
         for _ in range(1000 if held.job.priority == "background" else 1):
             time.sleep(0.002)
             yield Progress()
-        return Done({})
+        return Finished({})
 
     runs(run)
     quick = settings.model_copy(update={"floor_s": floor_s, "floor_slice_s": 0.02})
@@ -142,11 +142,11 @@ def test_work_that_waits_for_too_long_gets_a_short_turn_before_a_person(
 def test_nobody_gives_way_to_work_of_equal_or_lower_priority(
     runner: Runner, ledger: Ledger, runs: Any, redis_client: redis.Redis
 ) -> None:
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         for _ in range(20):
             time.sleep(0.005)
             yield Progress()
-        return Done({})
+        return Finished({})
 
     runs(run)
     redis_client.lpush("gpu.background", "later")
@@ -158,7 +158,7 @@ def test_a_cancelled_job_stops_within_a_few_yields(runner: Runner, ledger: Ledge
     closed = threading.Event()
     steps = []
 
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         try:
             ledger.cancel(held.id)
             for step in range(1000):
@@ -167,7 +167,7 @@ def test_a_cancelled_job_stops_within_a_few_yields(runner: Runner, ledger: Ledge
                 yield Progress()
         finally:
             closed.set()
-        return Done({})
+        return Finished({})
 
     runs(run)
     job = new_job(ledger)
@@ -178,7 +178,7 @@ def test_a_cancelled_job_stops_within_a_few_yields(runner: Runner, ledger: Ledge
 
 
 def test_a_refusal_fails_the_job_with_its_problem_at_once(runner: Runner, ledger: Ledger, runs: Any) -> None:
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         raise BadMedia("not a recording", code="not_audio")
         yield
 
@@ -193,7 +193,7 @@ def test_a_refusal_fails_the_job_with_its_problem_at_once(runner: Runner, ledger
 def test_a_fault_that_may_pass_is_tried_again_later_up_to_the_limit(
     runner: Runner, ledger: Ledger, runs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         raise ZeroDivisionError("engine bug")
         yield
 
@@ -213,7 +213,7 @@ def test_a_redis_that_is_away_costs_no_attempt(
 ) -> None:
     away = settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{free_port()}/0"})
 
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         Sessions(away).open("ana")
         yield Progress()
 
@@ -228,7 +228,7 @@ def test_a_redis_that_is_away_costs_no_attempt(
 
 
 def test_running_out_of_memory_fails_the_job_and_not_the_worker(runner: Runner, ledger: Ledger, runs: Any) -> None:
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         raise MemoryError
         yield
 
@@ -239,11 +239,11 @@ def test_running_out_of_memory_fails_the_job_and_not_the_worker(runner: Runner, 
 
 
 def test_a_worker_that_lost_its_lease_publishes_nothing(runner: Runner, ledger: Ledger, runs: Any) -> None:
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         ledger.reap(worker="gpu/0")
         assert ledger.claim(held.id, "heir")
         yield Progress()
-        return Done({"from": "zombie"})
+        return Finished({"from": "zombie"})
 
     runs(run)
     job = new_job(ledger)
@@ -257,13 +257,13 @@ def test_the_lease_is_renewed_while_one_step_takes_long(settings: Settings, ledg
     ledger.settings = short
     reaped: list[Job] = []
 
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         until = time.monotonic() + 1.0
         while time.monotonic() < until:
             reaped.extend(ledger.reap())
             time.sleep(0.02)
         yield Progress()
-        return Done({})
+        return Finished({})
 
     runs(run)
     job = new_job(ledger)
@@ -274,9 +274,9 @@ def test_the_lease_is_renewed_while_one_step_takes_long(settings: Settings, ledg
 def test_the_next_stage_gets_the_job_and_a_wake_up(
     runner: Runner, ledger: Ledger, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         yield Progress()
-        return Next("transcribe", audio_s=7.0)
+        return NextStage("transcribe", audio_s=7.0)
 
     module = ModuleType("work_of_the_test")
     module.run = run  # type: ignore[attr-defined]
@@ -297,7 +297,7 @@ def test_a_group_takes_in_equal_jobs_and_finishes_each(runner: Runner, ledger: L
         group.more(10)
         sizes.append(len(group.held))
         for held in list(group.held.values()):
-            group.finish(held, Done({"id": held.id}))
+            group.finish(held, Finished({"id": held.id}))
             yield
 
     runs(run, grouped=True)
@@ -315,7 +315,7 @@ def test_a_fault_in_a_group_sends_each_job_on_alone(runner: Runner, ledger: Ledg
         sizes.append(len(group.held))
         if len(group.held) > 1:
             raise EngineError("one of you is poison")
-        group.finish(group.first, Done({}))
+        group.finish(group.first, Finished({}))
         yield
 
     runs(run, grouped=True)
@@ -336,11 +336,11 @@ def test_a_worker_that_is_told_to_stop_gives_way(runner: Runner, ledger: Ledger,
     note = settings.home / "run" / f"stop-{os.getppid()}"
     note.parent.mkdir(parents=True)
 
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         note.touch()
         yield Progress()
         yield Progress()
-        return Done({})
+        return Finished({})
 
     runs(run)
     job = new_job(ledger)
@@ -358,9 +358,9 @@ def test_every_stage_of_every_kind_has_its_work() -> None:
 def test_a_broker_that_is_away_costs_a_wake_up_and_no_job(
     runner: Runner, ledger: Ledger, runs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         yield Progress()
-        return Done({})
+        return Finished({})
 
     runs(run)
     monkeypatch.setattr(wakeups, "submit", lambda job: False)
@@ -380,10 +380,10 @@ def test_finished_work_waits_for_a_ledger_that_is_locked(
     other = sqlite3.connect(settings.home / "ledger.sqlite3", isolation_level=None, check_same_thread=False)
     refused = threading.Event()
 
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         yield Progress()
         other.execute("BEGIN IMMEDIATE")
-        return Done({"made": "once"})
+        return Finished({"made": "once"})
 
     class Listening(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -406,7 +406,7 @@ def test_finished_work_waits_for_a_ledger_that_is_locked(
 
 
 def test_a_full_disk_is_a_fault_that_may_pass(runner: Runner, ledger: Ledger, runs: Any) -> None:
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         raise OSError(errno.ENOSPC, "No space left on device")
         yield
 
@@ -422,11 +422,11 @@ def test_work_folders_are_gone_when_the_job_has_ended(
 ) -> None:
     folders: list[Path] = []
 
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         (held.work_folder / "scratch").write_text("x")
         folders.append(held.work_folder)
         yield Progress()
-        return Done({})
+        return Finished({})
 
     runs(run)
     runner.run(new_job(ledger).id)
@@ -436,12 +436,12 @@ def test_work_folders_are_gone_when_the_job_has_ended(
 def test_a_generator_that_raised_is_begun_anew_in_the_same_worker(runner: Runner, ledger: Ledger, runs: Any) -> None:
     starts: list[int] = []
 
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         starts.append(held.job.attempt)
         yield Progress(done=1)
         if len(starts) == 1:
             raise EngineError("a hiccup")
-        return Done({"starts": len(starts)})
+        return Finished({"starts": len(starts)})
 
     runs(run)
     job = new_job(ledger)
@@ -455,8 +455,8 @@ def test_a_generator_that_raised_is_begun_anew_in_the_same_worker(runner: Runner
 def test_a_job_that_comes_too_early_goes_back_without_losing_an_attempt(
     runner: Runner, ledger: Ledger, runs: Any
 ) -> None:
-    def run(held: Held) -> Iterator[Progress]:
-        return Later(30)
+    def run(held: RunningJob) -> Iterator[Progress]:
+        return RetryLater(30)
         yield Progress()
 
     runs(run)
@@ -472,12 +472,12 @@ def test_warm_work_is_let_go_when_its_job_has_been_cancelled(
 ) -> None:
     closed: list[str] = []
 
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         try:
             yield Progress()
         finally:
             closed.append(held.id)
-        return Done({})
+        return Finished({})
 
     runs(run)
     runner.settings = settings.model_copy(update={"slice_s": 0})

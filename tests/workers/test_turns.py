@@ -15,7 +15,7 @@ from milo.ledger.schema import jobs
 from milo.settings import Settings
 from milo.storage.files import Files
 from workers.runner import Runner
-from workers.work import Done, Group, Held
+from workers.work import Finished, Group, RunningJob
 
 MANY, FEW = 300, 5
 
@@ -49,10 +49,10 @@ def test_five_jobs_end_early_although_three_hundred_of_another_key_came_first(
 ) -> None:
     order: list[str] = []
 
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         order.append(held.id)
         yield Progress()
-        return Done({})
+        return Finished({})
 
     runs(run)
     many, few = (queue_of(ledger, owner, n, priority) for owner, n in (("ana", MANY), ("bema", FEW)))
@@ -70,7 +70,7 @@ def test_batches_are_shared_and_their_spare_messages_are_dropped(runner: Runner,
         group.more(7)
         for held in list(group.held.values()):
             order.append(held.job.owner)
-            group.finish(held, Done({}))
+            group.finish(held, Finished({}))
         yield
 
     runs(run, grouped=True)
@@ -83,9 +83,9 @@ def test_batches_are_shared_and_their_spare_messages_are_dropped(runner: Runner,
 
 
 def test_without_a_queue_it_is_the_named_job_and_no_other(runner: Runner, ledger: Ledger, runs: Any) -> None:
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         yield Progress()
-        return Done({})
+        return Finished({})
 
     runs(run)
     first, second = queue_of(ledger, "ana", 2, "batch")

@@ -1,6 +1,6 @@
 """The loop that VITS and NLLB are trained by: steps, logs, evaluations, checkpoints, what is mended on the way.
 
-Knows runs and recipes, and a `Subject`: what is trained. Two things make it exact: a subject draws its randomness from
+Knows runs and recipes, and a `Trainable`: what is trained. Two things make it exact: it draws its randomness from
 the number of the step, and everything else that the next step depends on is in the checkpoint. (Whisper is trained by
 transformers' own `Seq2SeqTrainer`, `trainer.whisper.train`.)
 """
@@ -24,7 +24,7 @@ from milo.training.runs import Run
 from trainer.loop import checkpoints, parking, run_record
 from trainer.loop.guards import Fixes, LossGuard, RollBack
 from trainer.loop.step import Step
-from trainer.loop.trainable import Done, Subject
+from trainer.loop.trainable import StepResult, Trainable
 
 STATE = "trainer_state.json"
 SUMMARY_EVERY_S = 1.0
@@ -47,7 +47,7 @@ class Position:
     """The recent ones, which the next are compared with."""
 
 
-def follow(recipe: Recipe, run: Run, make: Callable[[], Subject]) -> Generator[Step, None, dict[str, Any]]:
+def follow(recipe: Recipe, run: Run, make: Callable[[], Trainable]) -> Generator[Step, None, dict[str, Any]]:
     """Train until the recipe's end. Yields after every optimizer step, with an unchanged number also while it judges;
     returns the summary. Started again on the same run it goes on from the last good checkpoint."""
     run.path.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def follow(recipe: Recipe, run: Run, make: Callable[[], Subject]) -> Generator[S
 class Loop:
     """One training of one run."""
 
-    def __init__(self, recipe: Recipe, run: Run, subject: Subject) -> None:
+    def __init__(self, recipe: Recipe, run: Run, subject: Trainable) -> None:
         self.recipe, self.options, self.run, self.subject = recipe, recipe.training, run, subject
         self.fixes = Fixes.of(run)
         self.away = False
@@ -191,7 +191,7 @@ class Loop:
                 position.sums[name] = position.sums.get(name, 0.0) + value
         return self._metrics(done) if position.step % self.options.log_steps == 0 and position.summed else {}
 
-    def _metrics(self, done: Done) -> dict[str, float]:
+    def _metrics(self, done: StepResult) -> dict[str, float]:
         """Means since the last time."""
         position = self.position
         found = {name: total / position.summed for name, total in position.sums.items()} | done.now

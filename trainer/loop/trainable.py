@@ -13,7 +13,7 @@ from trainer.loop import run_record
 
 
 @dataclass(frozen=True)
-class Done:
+class StepResult:
     """What an optimizer step gave."""
 
     loss: float
@@ -27,7 +27,7 @@ class Done:
     audio_s: float = 0.0
 
 
-class Subject(Protocol):
+class Trainable(Protocol):
     """What is trained."""
 
     device: torch.device
@@ -50,7 +50,7 @@ class Subject(Protocol):
     def load(self, folder: Path) -> None:
         """Read it. Raises one of `checkpoints.BROKEN` when it is damaged."""
 
-    def step(self, number: int, factor: float, splits: int) -> Done:
+    def step(self, number: int, factor: float, splits: int) -> StepResult:
         """Optimizer step `number` (from 0), with `factor` times its learning rate, micro-batches in `splits` parts."""
 
     def judge(self) -> Generator[None, None, dict[str, float]]:

@@ -29,7 +29,7 @@ from trainer.data.pairs import TextPair, chrf, load_pairs, split_pairs
 from trainer.loop import loop, run_record, state
 from trainer.loop.seeding import noise
 from trainer.loop.step import Step
-from trainer.loop.trainable import Done
+from trainer.loop.trainable import StepResult
 from trainer.nllb import step as nllb
 from trainer.vits.gan import device_of
 from trainer.whisper.prepare import pinned
@@ -48,7 +48,7 @@ def train(settings: Settings, recipe: Recipe, run: Run) -> Generator[Step, None,
 
 
 class TranslationTraining:
-    """A `trainer.loop.trainable.Subject`."""
+    """A `trainer.loop.trainable.Trainable`."""
 
     best_by, sign = "eval/chrf", -1
     panels: tuple[run_record.Panel, ...] = ((("train/loss",), 1, "loss"), (("eval/chrf",), 1, "chrF"))
@@ -86,7 +86,7 @@ class TranslationTraining:
         self.optimizer = nllb.optimizer_of(model, self.own)
         self.translator = NllbTranslator(self.checkpoint, HFBackend(model, self.checkpoint), beam_size=1)
 
-    def step(self, number: int, factor: float, splits: int) -> Done:
+    def step(self, number: int, factor: float, splits: int) -> StepResult:
         count = self.options.gradient_accumulation
         taken = self._batches(number * count, count)
         rate = learning_rate(self.options, number, self.total) * factor
@@ -95,7 +95,9 @@ class TranslationTraining:
             loss = nllb.one_step(self.model, self.optimizer, parts, self.own, rate, self.checkpoint)
         tokens = sum(len(example) for batch in taken for example in batch)
         epoch = (number + 1) / self._steps_an_epoch
-        return Done(loss, {"perf/tokens_per_step": float(tokens)}, {"train/learning_rate": rate, "train/epoch": epoch})
+        return StepResult(
+            loss, {"perf/tokens_per_step": float(tokens)}, {"train/learning_rate": rate, "train/epoch": epoch}
+        )
 
     def judge(self) -> Generator[None, None, dict[str, float]]:
         """chrF of each direction, a few sentences between two yields."""

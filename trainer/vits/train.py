@@ -27,7 +27,7 @@ from milo.training.runs import Run
 from trainer.loop import loop, run_record
 from trainer.loop import state as training_state
 from trainer.loop.step import Step
-from trainer.loop.trainable import Done
+from trainer.loop.trainable import StepResult
 from trainer.vits.clips import Plan, cut, read_clips
 from trainer.vits.gan import Diverged, Gan, device_of
 from trainer.vits.losses import WEIGHTS
@@ -50,7 +50,7 @@ def train(settings: Settings, recipe: Recipe, run: Run) -> Generator[Step, None,
 
 
 class VoiceTraining:
-    """A `trainer.loop.trainable.Subject`."""
+    """A `trainer.loop.trainable.Trainable`."""
 
     best_by, sign = BEST_BY, 1
     panels: tuple[run_record.Panel, ...] = (
@@ -81,7 +81,7 @@ class VoiceTraining:
             self.gan = Gan(voice, self.device, self.options.precision, self.options.weight_decay)
         self.train.voice = self.held_out.voice = voice
 
-    def step(self, number: int, factor: float, splits: int) -> Done:
+    def step(self, number: int, factor: float, splits: int) -> StepResult:
         count = self.options.gradient_accumulation
         micro = [self.plan[number * count + n] for n in range(count)]
         parts = [part for _, batch in micro for part in cut(batch, splits)]
@@ -92,10 +92,10 @@ class VoiceTraining:
         try:
             losses = self.gan.step([self.train.batch(part) for part in parts], seed, rate)
         except Diverged:
-            return Done(math.nan, ids=ids)
+            return StepResult(math.nan, ids=ids)
         metrics = {f"tts/loss_{name}": value for name, value in losses.items()}
         now = {"train/learning_rate": rate, "train/epoch": self.plan.epochs((number + 1) * count - 1)}
-        return Done(sum(losses[name] * weight for name, weight in WEIGHTS.items()), metrics, now, ids, audio_s)
+        return StepResult(sum(losses[name] * weight for name, weight in WEIGHTS.items()), metrics, now, ids, audio_s)
 
     def _rate(self, number: int, epoch: int) -> float:
         warm = min(1.0, (number + 1) / (self.options.warmup_steps + 1))

@@ -12,16 +12,16 @@ from milo.chat.reply import Answer, Mode
 from milo.chat.sessions import Sessions, Turn
 from milo.jobs import ChatPayload, Progress
 from milo.protocols import ChatEnd, Message
-from milo.queue.streams import Speaker
+from milo.queue.streams import EventWriter
 from workers import engines
-from workers.kinds.replying import Mouth, reply_to, take_turn
-from workers.work import Done, Held
+from workers.kinds.replying import ReplySpeaker, reply_to, take_turn
+from workers.work import Finished, RunningJob
 
 
-def run(held: Held) -> Generator[Progress, None, Done]:
+def run(held: RunningJob) -> Generator[Progress, None, Finished]:
     """Answer a message of a session, or (the OpenAI route) a conversation that the client keeps."""
     payload: ChatPayload = held.payload
-    speaker = Speaker(held.settings, held.id)
+    speaker = EventWriter(held.settings, held.id)
     if payload.messages:
         return (yield from _complete(held, payload, speaker))
     turn: Turn | None = None
@@ -30,17 +30,19 @@ def run(held: Held) -> Generator[Progress, None, Done]:
     return (yield from _reply(held, payload, speaker, turn))
 
 
-def _reply(held: Held, payload: ChatPayload, speaker: Speaker, turn: Turn | None) -> Generator[Progress, None, Done]:
+def _reply(
+    held: RunningJob, payload: ChatPayload, speaker: EventWriter, turn: Turn | None
+) -> Generator[Progress, None, Finished]:
     started = time.monotonic()
     with ExitStack() as stack:
         reply = stack.enter_context(
             reply_to(held, payload.message, turn, payload.language, payload.max_tokens, payload.temperature)
         )
-        mouth: Mouth | None = None
+        mouth: ReplySpeaker | None = None
         if payload.voice_mode:
             model = payload.tts_model or held.settings.tts_model
             synth = stack.enter_context(engines.synthesizer(held.settings, model))
-            mouth = Mouth(held.settings, synth, speaker, reply.language, payload.voice, payload.speed)
+            mouth = ReplySpeaker(held.settings, synth, speaker, reply.language, payload.voice, payload.speed)
         count, told = 0, False
         for piece in reply:
             count += 1
@@ -75,10 +77,10 @@ def _reply(held: Held, payload: ChatPayload, speaker: Speaker, turn: Turn | None
             file = held.files.write_result(held.id, held.claim.fence, encode(audio, rate_hz, "wav"), "wav")
             result["audio"] = {"format": "wav", "sample_rate_hz": rate_hz, "duration_s": audio_s}
         speaker.say("end", result)
-        return Done(result, file=file, audio_s=audio_s, models={"chat": reply.model})
+        return Finished(result, file=file, audio_s=audio_s, models={"chat": reply.model})
 
 
-def _complete(held: Held, payload: ChatPayload, speaker: Speaker) -> Generator[Progress, None, Done]:
+def _complete(held: RunningJob, payload: ChatPayload, speaker: EventWriter) -> Generator[Progress, None, Finished]:
     started = time.monotonic()
     messages = [Message(turn.role, turn.content) for turn in payload.messages]
     models = engines.chat_sources(held.settings)
@@ -101,7 +103,7 @@ def _complete(held: Held, payload: ChatPayload, speaker: Speaker) -> Generator[P
     result = {"reply": text, "mode": mode, "session_id": None, "language": None, **_ending(answer.end)}
     result["processing_ms"] = round((time.monotonic() - started) * 1000)
     speaker.say("end", result)
-    return Done(result, models={"chat": answer.model})
+    return Finished(result, models={"chat": answer.model})
 
 
 def _ending(end: ChatEnd | None) -> dict[str, Any]:

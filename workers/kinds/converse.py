@@ -12,19 +12,19 @@ from typing import Any
 from milo.audio.encode import encode
 from milo.chat.sessions import Sessions
 from milo.jobs import ConversePayload, Progress
-from milo.queue.streams import Speaker
+from milo.queue.streams import EventWriter
 from workers import engines
 from workers.kinds.hearing import ears, transcript
-from workers.kinds.replying import Mouth, reply_to, take_turn
-from workers.work import Done, Held
+from workers.kinds.replying import ReplySpeaker, reply_to, take_turn
+from workers.work import Finished, RunningJob
 
 TEMPERATURE = 0.7
 
 
-def run(held: Held) -> Generator[Progress, None, Done]:
+def run(held: RunningJob) -> Generator[Progress, None, Finished]:
     """Hear the utterance, answer it in its session, speak the answer."""
     payload: ConversePayload = held.payload
-    speaker = Speaker(held.settings, held.id)
+    speaker = EventWriter(held.settings, held.id)
     started = time.monotonic()
 
     def since_ms() -> int:
@@ -38,13 +38,13 @@ def run(held: Held) -> Generator[Progress, None, Done]:
     result: dict[str, Any] = {"transcript": text, "language": language, "confidence": confidence, "reply": ""}
     if not text:
         speaker.say("end", result | {"timings": times})
-        return Done(result, models={})
+        return Finished(result, models={})
     turn = yield from take_turn(Sessions(held.settings), held, payload.session_id, payload.ticket)
     with (
         reply_to(held, text, turn, language, payload.max_tokens, TEMPERATURE) as reply,
         engines.synthesizer(held.settings, payload.tts_model) as synth,
     ):
-        mouth = Mouth(held.settings, synth, speaker, reply.language, payload.voice, 1.0)
+        mouth = ReplySpeaker(held.settings, synth, speaker, reply.language, payload.voice, 1.0)
         for piece in reply:
             turn.renew()
             if reply.mode and "reply_ms" not in times:
@@ -69,10 +69,10 @@ def run(held: Held) -> Generator[Progress, None, Done]:
         result |= {"reply": reply.text.strip(), "mode": reply.mode, "session_id": payload.session_id}
         result["audio"] = {"format": "wav", "sample_rate_hz": rate_hz, "duration_s": round(len(audio) / rate_hz, 3)}
         speaker.say("end", result | {"timings": times | {"end_ms": since_ms()}})
-        return Done(result, file=file, models={"chat": reply.model, "tts": synth.name})
+        return Finished(result, file=file, models={"chat": reply.model, "tts": synth.name})
 
 
-def _listen(held: Held, mouth: Mouth, playing_ms: int) -> Generator[Progress, None, None]:
+def _listen(held: RunningJob, mouth: ReplySpeaker, playing_ms: int) -> Generator[Progress, None, None]:
     """To others, while the person here listens to what was spoken."""
     for _ in ears().hear_waiting(held, mouth.spoken_s() - playing_ms / 1000):
         yield Progress(done=3, unit="steps")

@@ -11,12 +11,12 @@ from collections.abc import Generator
 from milo.audio.sandbox import decoder_of
 from milo.jobs import Progress, SttPayload
 from milo.transcription.decoded_speech import DecodedSpeech, decode_speech
-from workers.work import Held, Next
+from workers.work import NextStage, RunningJob
 
 LOOK_AGAIN_S = 0.2
 
 
-def run(held: Held) -> Generator[Progress, None, Next]:
+def run(held: RunningJob) -> Generator[Progress, None, NextStage]:
     """Decode, find the speech, hand over. Archives wait while much decoded audio waits for the GPU already."""
     payload: SttPayload = held.payload
     settings = held.settings
@@ -27,4 +27,4 @@ def run(held: Held) -> Generator[Progress, None, Next]:
     with held.files.open_audio(payload.source) as file:
         for done_s in decode_speech(file, folder, max_s=settings.max_audio_s, open_stream=decoder_of(settings).stream):
             yield Progress(done=done_s, unit="s")
-    return Next("transcribe", audio_s=DecodedSpeech.load(folder).duration_s)
+    return NextStage("transcribe", audio_s=DecodedSpeech.load(folder).duration_s)

@@ -11,10 +11,10 @@ from trainer.deploy.candidate import make_candidate
 from trainer.deploy.gated import Candidate, gated_deploy
 from trainer.loop.background import in_background
 from workers.kinds.evaluate import worker_engines
-from workers.work import Done, Held
+from workers.work import Finished, RunningJob
 
 
-def run(held: Held) -> Generator[Progress, None, Done]:
+def run(held: RunningJob) -> Generator[Progress, None, Finished]:
     """Deploy the folder of the payload. A gate that is closed fails the job with the reason."""
     payload: DeployPayload = held.payload
     place = held.settings.home / "candidates" / held.id
@@ -28,4 +28,4 @@ def run(held: Held) -> Generator[Progress, None, Done]:
         done = yield from gated_deploy(held.settings, candidate, worker_engines(held.settings))
     finally:
         shutil.rmtree(place, ignore_errors=True)
-    return Done(done, models={"deployed": f"{done['name']}@{done['version']}"})
+    return Finished(done, models={"deployed": f"{done['name']}@{done['version']}"})

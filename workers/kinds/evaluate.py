@@ -11,12 +11,12 @@ from milo.settings import Settings
 from trainer.evaluation.engines import Engines
 from trainer.evaluation.evaluate import evaluate
 from workers import engines
-from workers.work import Done, Held
+from workers.work import Finished, RunningJob
 
 T = TypeVar("T")
 
 
-def run(held: Held) -> Generator[Progress, None, Done]:
+def run(held: RunningJob) -> Generator[Progress, None, Finished]:
     """Judge the model of the payload. The result is the report; its rows are in `evaluations/<key>/rows.jsonl`."""
     payload: EvaluationPayload = held.payload
     steps = evaluate(
@@ -28,10 +28,10 @@ def run(held: Held) -> Generator[Progress, None, Done]:
         engines=worker_engines(held.settings),
     )
     report = yield from keeping(held, steps)
-    return Done(report, audio_s=report.get("audio_s"), models={"evaluated": report["model"]["label"]})
+    return Finished(report, audio_s=report.get("audio_s"), models={"evaluated": report["model"]["label"]})
 
 
-def keeping(held: Held, steps: Generator[Progress, None, T]) -> Generator[Progress, None, T]:
+def keeping(held: RunningJob, steps: Generator[Progress, None, T]) -> Generator[Progress, None, T]:
     """The steps of an evaluation. Those that are counted have left rows: after each, lost workers are counted anew."""
     try:
         while True:

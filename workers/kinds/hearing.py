@@ -19,10 +19,10 @@ import numpy.typing as npt
 from milo.audio.reading import SAMPLE_RATE_HZ, stream
 from milo.jobs import ConversePayload, Job
 from milo.protocols import DecodeOptions, Samples, Transcriber, WindowText
-from milo.queue.streams import Speaker
+from milo.queue.streams import EventWriter
 from milo.transcription.decoded_speech import plan_windows, speech_in
 from workers import engines
-from workers.work import Held
+from workers.work import RunningJob
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ SHARE = 0.5
 """Of the time that the listener still has to listen; the rest is for writing the next sentence."""
 
 
-class Ears:
+class EarlyTranscriber:
     """The hearing of one worker child."""
 
     def __init__(self) -> None:
@@ -41,12 +41,12 @@ class Ears:
         self._cost_s = 0.0
         """What the last utterance took."""
 
-    def hear(self, held: Held) -> list[WindowText]:
+    def hear(self, held: RunningJob) -> list[WindowText]:
         """The utterance of a job whose turn it is."""
         heard = self._ahead.pop(held.id, None)
         return self._transcribe(held, held.job) if heard is None else heard
 
-    def hear_waiting(self, held: Held, spare_s: float) -> Iterator[None]:
+    def hear_waiting(self, held: RunningJob, spare_s: float) -> Iterator[None]:
         """Hear utterances that wait, the oldest first, and say what was understood. Yields after each.
 
         `spare_s`: how long the present listener is still listening. Nothing that goes wrong with another's utterance
@@ -62,13 +62,15 @@ class Ears:
                 self._keep(job.id, self._try(held, job))
                 yield
 
-    def _try(self, held: Held, job: Job) -> list[WindowText] | None:
+    def _try(self, held: RunningJob, job: Job) -> list[WindowText] | None:
         try:
             heard = self._transcribe(held, job)
         except Exception as error:  # its own turn will tell
             log.info("job %s could not be heard ahead: %s", job.id, error)
             return None
-        Speaker(held.settings, job.id, begin=False).say("transcript", transcript(heard, job.payload.get("language")))
+        EventWriter(held.settings, job.id, begin=False).say(
+            "transcript", transcript(heard, job.payload.get("language"))
+        )
         return heard
 
     def _keep(self, job_id: str, heard: list[WindowText] | None) -> None:
@@ -76,7 +78,7 @@ class Ears:
         while len(self._ahead) > KEPT:
             self._ahead.popitem(last=False)
 
-    def _transcribe(self, held: Held, job: Job) -> list[WindowText]:
+    def _transcribe(self, held: RunningJob, job: Job) -> list[WindowText]:
         payload = ConversePayload.model_validate(job.payload)
         with held.files.open_audio(payload.source) as file:
             blocks = list(stream(file, max_s=held.settings.max_audio_s))
@@ -102,9 +104,9 @@ def windows_of(pcm: npt.NDArray[np.int16], engine: Transcriber) -> list[Samples]
 
 
 @lru_cache(maxsize=1)
-def ears() -> Ears:
+def ears() -> EarlyTranscriber:
     """Those of this process."""
-    return Ears()
+    return EarlyTranscriber()
 
 
 def transcript(heard: list[WindowText], language: str | None) -> dict[str, Any]:

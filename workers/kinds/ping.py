@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from workers.work import Done, Group
+from workers.work import Finished, Group
 
 STEP_S = 0.01
 TOGETHER = 32
@@ -21,5 +21,5 @@ def run(group: Group) -> Iterator[None]:
                 if not group.active(held.id):
                     break
             if group.active(held.id):
-                group.finish(held, Done({"pong": True}))
+                group.finish(held, Finished({"pong": True}))
         yield

@@ -30,10 +30,10 @@ from trainer.deploy.smoke import Refused
 from trainer.evaluation.evaluate import evaluate
 from trainer.loop.background import in_background
 from workers.kinds.evaluate import keeping, worker_engines
-from workers.work import Done, Held, Later, Next
+from workers.work import Finished, NextStage, RetryLater, RunningJob
 
 Document = dict[str, Any]
-Stage = Generator[Progress, None, "Done | Next | Later"]
+Stage = Generator[Progress, None, "Finished | NextStage | RetryLater"]
 Found = Generator[Progress, None, Document]
 RACES = 3
 """Times that somebody else may deploy under the same name between our comparison and our pointer."""
@@ -43,7 +43,7 @@ RACES = 3
 class Pipe:
     """One pipeline: its recipe, its run, and what its stages have found."""
 
-    held: Held
+    held: RunningJob
     recipe: Recipe
     run: Run
 
@@ -68,7 +68,7 @@ class Pipe:
         write_durably(self.folder / "state.json", json.dumps({**self.state(), stage: found}, indent=1))
 
 
-def pipe_of(held: Held) -> Pipe:
+def pipe_of(held: RunningJob) -> Pipe:
     payload: PipelinePayload = held.payload
     recipe = payload.recipe
     return Pipe(held, recipe, folder_for(held.settings, recipe.name, held.job.id, held.job.created_at))
@@ -77,14 +77,14 @@ def pipe_of(held: Held) -> Pipe:
 # --- baseline ---------------------------------------------------------------------------------------------------------
 
 
-def baseline(held: Held) -> Stage:
+def baseline(held: RunningJob) -> Stage:
     """Judge the model that training begins with, and the one that serves, if that is another."""
     pipe = pipe_of(held)
     if "baseline" not in pipe.state():
         pipe.put("started_at", pipe.state().get("started_at", time.time()))
         found = yield from _baseline(pipe)
         pipe.put("baseline", found)
-    return Next("train")
+    return NextStage("train")
 
 
 def _baseline(pipe: Pipe) -> Found:
@@ -119,29 +119,29 @@ def _short(report: Document) -> Document:
 # --- train ------------------------------------------------------------------------------------------------------------
 
 
-def train(held: Held) -> Stage:
+def train(held: RunningJob) -> Stage:
     """The training of the recipe, in the run's folder; a new start goes on from its last good checkpoint."""
     from workers.kinds import train as training
 
     pipe = pipe_of(held)
     if "train" not in pipe.state():
         found = yield from training.train(held, pipe.recipe)
-        if isinstance(found, Later):
+        if isinstance(found, RetryLater):
             return found
         pipe.put("train", found)
-    return Next("judge")
+    return NextStage("judge")
 
 
 # --- judge ------------------------------------------------------------------------------------------------------------
 
 
-def judge(held: Held) -> Stage:
+def judge(held: RunningJob) -> Stage:
     """Evaluate the best checkpoint and the last one, and compare them with the base and with what serves."""
     pipe = pipe_of(held)
     if "judge" not in pipe.state():
         found = yield from _judge(pipe)
         pipe.put("judge", found)
-    return Next("deploy")
+    return NextStage("deploy")
 
 
 def _judge(pipe: Pipe) -> Found:
@@ -202,13 +202,13 @@ def _compared(settings: Settings, before: str, after: str) -> Document:
 # --- deploy -----------------------------------------------------------------------------------------------------------
 
 
-def deploy(held: Held) -> Stage:
+def deploy(held: RunningJob) -> Stage:
     """Through the gates, if the recipe says where to. A gate that is closed is a finding, not a failure."""
     pipe = pipe_of(held)
     if "deploy" not in pipe.state():
         found = yield from _deploy(pipe)
         pipe.put("deploy", found)
-    return Next("summary")
+    return NextStage("summary")
 
 
 def _deploy(pipe: Pipe) -> Found:
@@ -251,7 +251,7 @@ def _not_worse_than_base(pipe: Pipe, chosen: str) -> None:
 # --- summary ----------------------------------------------------------------------------------------------------------
 
 
-def summary(held: Held) -> Stage:
+def summary(held: RunningJob) -> Stage:
     """Text, JSON and PNG of all that was found; the JSON is the job's result."""
     from trainer.deploy.pipeline_report import write
 
@@ -261,4 +261,4 @@ def summary(held: Held) -> Stage:
     shutil.rmtree(pipe.folder / "candidates", ignore_errors=True)
     deployed = document["deploy"]
     used = {"deployed": f"{deployed['name']}@{deployed['version']}"} if deployed.get("deployed") else {}
-    return Done(document, models={"base": pipe.recipe.model} | used)
+    return Finished(document, models={"base": pipe.recipe.model} | used)

@@ -15,17 +15,17 @@ from milo.errors import Invalid, Unavailable
 from milo.jobs import Progress
 from milo.language import sentences
 from milo.protocols import Samples, Synthesizer, Translator
-from milo.queue.streams import Speaker
+from milo.queue.streams import EventWriter
 from milo.settings import Settings
 from milo.synthesis import synthesis
 from workers import engines
-from workers.work import Held
+from workers.work import RunningJob
 
 TURN_S = 30.0
 LOOK_S = 0.02
 
 
-def take_turn(sessions: Sessions, held: Held, session_id: str, ticket: int) -> Generator[Progress, None, Turn]:
+def take_turn(sessions: Sessions, held: RunningJob, session_id: str, ticket: int) -> Generator[Progress, None, Turn]:
     """Wait, giving way, until the messages before this one have been answered."""
     deadline = time.monotonic() + TURN_S
     while (turn := sessions.try_turn(held.job.owner, session_id, ticket)) is None:
@@ -38,7 +38,7 @@ def take_turn(sessions: Sessions, held: Held, session_id: str, ticket: int) -> G
 
 @contextmanager
 def reply_to(
-    held: Held, message: str, turn: Turn | None, language: str | None, max_tokens: int, temperature: float
+    held: RunningJob, message: str, turn: Turn | None, language: str | None, max_tokens: int, temperature: float
 ) -> Iterator[Reply]:
     """Milo's reply, its models held as long as the block lasts."""
     settings = held.settings
@@ -60,11 +60,17 @@ def reply_to(
         yield reply
 
 
-class Mouth:
+class ReplySpeaker:
     """Speaks a reply while it is being written: whole sentences, each said on the stream as it is ready."""
 
     def __init__(
-        self, settings: Settings, synth: Synthesizer, speaker: Speaker, language: str, voice: str | None, speed: float
+        self,
+        settings: Settings,
+        synth: Synthesizer,
+        speaker: EventWriter,
+        language: str,
+        voice: str | None,
+        speed: float,
     ) -> None:
         self._settings, self._synth, self._speaker = settings, synth, speaker
         self._language = language if language in synth.languages else synth.languages[0]

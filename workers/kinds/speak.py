@@ -10,17 +10,17 @@ from milo.audio.encode import encode, to_int16
 from milo.audio.encode_stream import StreamEncoder, stream_encoder
 from milo.jobs import Progress, TtsPayload
 from milo.protocols import Samples
-from milo.queue.streams import Speaker
+from milo.queue.streams import EventWriter
 from milo.synthesis import synthesis
 from workers import engines
-from workers.work import Done, Held
+from workers.work import Finished, RunningJob
 
 
-def run(held: Held) -> Generator[Progress, None, Done]:
+def run(held: RunningJob) -> Generator[Progress, None, Finished]:
     """Speak the text. Between two sentences others may be let through."""
     payload: TtsPayload = held.payload
     settings = held.settings
-    speaker = Speaker(settings, held.id) if payload.stream else None
+    speaker = EventWriter(settings, held.id) if payload.stream else None
     encoder: StreamEncoder | None = None
     with engines.synthesizer(settings, payload.model) as synth:
         engines.report(settings, held.claim.worker)
@@ -51,4 +51,4 @@ def run(held: Held) -> Generator[Progress, None, Done]:
         if encoder and (rest := encoder.close()):
             speaker.say("audio", {"sample_rate_hz": rate_hz}, rest)
         speaker.say("end", result)
-    return Done(result, file=file, audio_s=duration_s, models={"tts": name})
+    return Finished(result, file=file, audio_s=duration_s, models={"tts": name})

@@ -21,7 +21,7 @@ from milo.training.runs import Run
 from trainer.loop.step import Step
 from workers import engines
 from workers.endings import is_out_of_room
-from workers.work import Done, Held, Later
+from workers.work import Finished, RetryLater, RunningJob
 
 log = logging.getLogger(__name__)
 
@@ -43,23 +43,23 @@ _training: set[str] = set()
 """The job whose training this process holds in memory; no other is begun until it has ended."""
 
 
-def run(job: Held) -> Generator[Progress, None, Done | Later]:
+def run(job: RunningJob) -> Generator[Progress, None, Finished | RetryLater]:
     """Train by the job's recipe. The result is the run's summary."""
     recipe: Recipe = job.payload.recipe
     summary = yield from train(job, recipe)
-    if isinstance(summary, Later):
+    if isinstance(summary, RetryLater):
         return summary
-    return Done({"run": runs.folder_for(job.settings, recipe.name, job.id, job.job.created_at).id, **summary})
+    return Finished({"run": runs.folder_for(job.settings, recipe.name, job.id, job.job.created_at).id, **summary})
 
 
-def train(job: Held, recipe: Recipe) -> Generator[Progress, None, dict[str, Any] | Later]:
+def train(job: RunningJob, recipe: Recipe) -> Generator[Progress, None, dict[str, Any] | RetryLater]:
     """The training of a job (a pipeline's, too), in the run folder that is the job's. Returns the run's summary, or
-    `Later` while this process holds another training in memory, or the disk is full."""
+    `RetryLater` while this process holds another training in memory, or the disk is full."""
     if _training - {job.id}:
-        return Later(LATER_S)
+        return RetryLater(LATER_S)
     folder = runs.folder_for(job.settings, recipe.name, job.id, job.job.created_at)
     if job.id in _had and _free(folder) < _had[job.id] + MORE_ROOM:
-        return Later(NO_ROOM_S)
+        return RetryLater(NO_ROOM_S)
     try:
         return (yield from _train(job, recipe, folder))
     except Exception as error:
@@ -72,7 +72,7 @@ def _free(folder: Run) -> int:
     return shutil.disk_usage(folder.path).free
 
 
-def _wait_for_room(job: Held, folder: Run, error: Exception) -> Later:
+def _wait_for_room(job: RunningJob, folder: Run, error: Exception) -> RetryLater:
     """Give back what a half checkpoint takes, say why it stands still as far as there is room for that, and wait."""
     from trainer.loop import checkpoints
 
@@ -86,10 +86,10 @@ def _wait_for_room(job: Held, folder: Run, error: Exception) -> Later:
     with suppress(OSError):
         folder.summarise(state="paused", error=seen)
     _had[job.id] = _free(folder)
-    return Later(NO_ROOM_S)
+    return RetryLater(NO_ROOM_S)
 
 
-def _train(job: Held, recipe: Recipe, folder: Run) -> Generator[Progress, None, dict[str, Any]]:
+def _train(job: RunningJob, recipe: Recipe, folder: Run) -> Generator[Progress, None, dict[str, Any]]:
     saved = max(folder.checkpoints(), default=0)
     _training.add(job.id)
     steps = trainer_of(recipe)(job.settings, recipe, folder)

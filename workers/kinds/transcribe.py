@@ -20,7 +20,7 @@ from milo.settings import Settings
 from milo.transcription.decoded_speech import DecodedSpeech, Window, plan_windows
 from milo.transcription.segments import compose
 from workers import engines
-from workers.work import Done, Group, Held
+from workers.work import Finished, Group, RunningJob
 
 INLINE_BYTES = 64 * 1024
 """Results up to this size stand in the row; larger ones in a file."""
@@ -63,7 +63,7 @@ def decode_options(payload: SttPayload) -> DecodeOptions:
 class Recording:
     """A job on the table: its windows, and what has been heard in them."""
 
-    held: Held
+    held: RunningJob
     speech: DecodedSpeech
     windows: list[Window]
     heard: dict[int, WindowText] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Table:
         self.open: dict[str, Recording] = {}
         self._queue: list[tuple[str, int]] = []
 
-    def admit(self, joined: Sequence[Held]) -> None:
+    def admit(self, joined: Sequence[RunningJob]) -> None:
         """Put jobs on the table. One that can't be read fails alone; one without speech is done at once."""
         for held in joined:
             try:
@@ -186,7 +186,7 @@ class Table:
         held.progress = Progress(done=speech.duration_s, total=speech.duration_s, unit="s")
         self._group.finish(
             held,
-            Done(
+            Finished(
                 result=None if large else json.loads(content),
                 file=held.files.write_result(held.id, held.claim.fence, content) if large else None,
                 audio_s=speech.duration_s,
@@ -207,14 +207,14 @@ def _key(window: Window) -> str:
     return f"{window.start_s:.3f}-{window.end_s:.3f}"
 
 
-def _save(held: Held, recording: Recording, indexes: Sequence[int]) -> None:
+def _save(held: RunningJob, recording: Recording, indexes: Sequence[int]) -> None:
     """Append finished windows to this attempt's file."""
     lines = [json.dumps({"window": _key(recording.windows[i]), **asdict(recording.heard[i])}) for i in indexes]
     with (held.work_folder / f"heard-{held.claim.fence}.jsonl").open("a") as file:
         file.write("".join(f"{line}\n" for line in lines))
 
 
-def _saved(held: Held, windows: Sequence[Window]) -> dict[int, WindowText]:
+def _saved(held: RunningJob, windows: Sequence[Window]) -> dict[int, WindowText]:
     """What earlier slices and attempts have finished. A line that a dying worker left torn is passed over."""
     places = {_key(window): index for index, window in enumerate(windows)}
     heard: dict[int, WindowText] = {}

@@ -10,7 +10,7 @@ from milo.jobs import TranslatePayload
 from milo.queue.connection import redis_client
 from milo.translation import translate
 from workers import engines
-from workers.work import Done, Group
+from workers.work import Finished, Group
 
 TOGETHER = 16
 
@@ -45,5 +45,5 @@ def run(group: Group) -> Iterator[None]:
                     "target": payload.target,
                 }
                 if group.active(one.id):
-                    group.finish(one, Done(result, models={"translate": engine.name}))
+                    group.finish(one, Finished(result, models={"translate": engine.name}))
             yield

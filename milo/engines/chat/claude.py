@@ -58,7 +58,7 @@ class Claude:
             import anthropic
         except ImportError as error:
             raise ModelUnavailable(
-                "the package anthropic is not installed: pip install 'milo[chat]'", code="cloud_off"
+                "the package anthropic is not installed: pip install 'milo-voice[chat]'", code="cloud_off"
             ) from error
         self.name = settings.claude_model
         self.breaker = Breaker(open_s=OPEN_S, clock=clock)

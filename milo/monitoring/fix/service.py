@@ -52,7 +52,7 @@ class FixRequest(BaseModel):
     mode: Literal["check", "fix"] = "check"
 
 
-class Desk:
+class FixService:
     """Takes requests and keeps their records. Safe to share between threads, and between processes on one home."""
 
     def __init__(self, settings: Settings, ledger: Ledger, files: Files) -> None:

@@ -265,7 +265,7 @@ def test_a_training_that_hangs_in_a_real_worker_is_ended_and_goes_on(
 
         def is_seen() -> bool:
             moment = redis_state.read(settings)
-            later = redis_state.Signs(**moment.__dict__ | {"at": time.time() + settings.hard_limit_s + 10})
+            later = redis_state.RedisState(**moment.__dict__ | {"at": time.time() + settings.hard_limit_s + 10})
             fixes.extend(watchdog.look(settings, ledger, later))
             return bool(fixes)
 

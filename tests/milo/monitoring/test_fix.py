@@ -18,7 +18,7 @@ from milo.ledger import Ledger
 from milo.monitoring import store
 from milo.monitoring.fix import command
 from milo.monitoring.fix.redact import GONE, redact, secrets_of
-from milo.monitoring.fix.service import Desk, FixRequest
+from milo.monitoring.fix.service import FixRequest, FixService
 from milo.settings import Settings
 from milo.storage.files import Files
 from tests.milo.monitoring.conftest import new_training, run_of
@@ -35,18 +35,18 @@ time.sleep(600)
 
 
 @pytest.fixture
-def desk_of(settings: Settings, ledger: Ledger, tmp_path: Path) -> Iterator[Callable[..., Desk]]:
+def desk_of(settings: Settings, ledger: Ledger, tmp_path: Path) -> Iterator[Callable[..., FixService]]:
     """Makes a desk whose command is this Python script."""
-    opened: list[Desk] = []
+    opened: list[FixService] = []
 
-    def make(script: str | None = None, *words: str, timeout_s: float = 60) -> Desk:
+    def make(script: str | None = None, *words: str, timeout_s: float = 60) -> FixService:
         given: dict[str, Any] = {"api_key": SECRET, "fix_timeout_s": timeout_s}
         if script is not None:
             path = tmp_path / "the command.py"
             path.write_text(script)
             given["fix_command"] = " ".join([sys.executable, f"'{path}'", *words])
         chosen = settings.model_copy(update=given)
-        opened.append(Desk(chosen, ledger, Files(chosen)))
+        opened.append(FixService(chosen, ledger, Files(chosen)))
         return opened[-1]
 
     yield make
@@ -54,7 +54,7 @@ def desk_of(settings: Settings, ledger: Ledger, tmp_path: Path) -> Iterator[Call
         desk.close()
 
 
-def ask(desk: Desk, problem: str = "it is slow", mode: str = "fix") -> dict[str, Any]:
+def ask(desk: FixService, problem: str = "it is slow", mode: str = "fix") -> dict[str, Any]:
     """The record when all is done."""
     taken = desk.take(FixRequest(problem=problem, mode=mode), "ana")  # type: ignore[arg-type]
     assert taken["state"] == "running"
@@ -70,7 +70,7 @@ def audit(settings: Settings) -> list[dict[str, Any]]:
 
 
 def test_a_check_diagnoses_and_runs_nothing(
-    settings: Settings, ledger: Ledger, desk_of: Callable[..., Desk], tmp_path: Path
+    settings: Settings, ledger: Ledger, desk_of: Callable[..., FixService], tmp_path: Path
 ) -> None:
     job = new_training(ledger)
     claim = ledger.claim(job.id, "gpu@here/0")
@@ -90,7 +90,7 @@ def test_a_check_diagnoses_and_runs_nothing(
     assert [one["what"] for one in audit(settings)] == ["ended"]
 
 
-def test_without_a_command_a_fix_says_what_to_set(desk_of: Callable[..., Desk]) -> None:
+def test_without_a_command_a_fix_says_what_to_set(desk_of: Callable[..., FixService]) -> None:
     record = ask(desk_of())
     assert record["state"] == "done" and record["report"]["findings"]
     assert record["command"]["ended"] == "not_configured" and "MILO_FIX_COMMAND" in record["command"]["output"]
@@ -100,7 +100,7 @@ def test_without_a_command_a_fix_says_what_to_set(desk_of: Callable[..., Desk]) 
 
 
 def test_the_command_gets_the_diagnosis_on_stdin_and_its_output_is_kept(
-    settings: Settings, desk_of: Callable[..., Desk]
+    settings: Settings, desk_of: Callable[..., FixService]
 ) -> None:
     record = ask(desk_of("import json, sys; d = json.load(sys.stdin); print(d['mode'], d['problem'], sorted(d))"))
     assert record["state"] == "done" and record["command"]["exit_code"] == 0
@@ -111,7 +111,7 @@ def test_the_command_gets_the_diagnosis_on_stdin_and_its_output_is_kept(
     assert audit(settings)[0]["asked_by"] == "ana" and len(audit(settings)[0]["context_sha256"]) == 64
 
 
-def test_what_somebody_writes_stays_data(desk_of: Callable[..., Desk], tmp_path: Path) -> None:
+def test_what_somebody_writes_stays_data(desk_of: Callable[..., FixService], tmp_path: Path) -> None:
     evil = f"'; touch {tmp_path}/one; $(touch {tmp_path}/two) `touch {tmp_path}/three` | sh\n--flag \\ \" \u0000"
     script = "import json, sys; d = json.load(sys.stdin); print(json.dumps([sys.argv[1:], d['problem']]))"
     record = ask(desk_of(script, "-p", "'two words'"), problem=evil)
@@ -119,7 +119,9 @@ def test_what_somebody_writes_stays_data(desk_of: Callable[..., Desk], tmp_path:
     assert [path.name for path in tmp_path.iterdir() if path.name in ("one", "two", "three")] == []
 
 
-def test_a_command_that_hangs_is_killed_with_what_it_started(desk_of: Callable[..., Desk], settings: Settings) -> None:
+def test_a_command_that_hangs_is_killed_with_what_it_started(
+    desk_of: Callable[..., FixService], settings: Settings
+) -> None:
     record = ask(desk_of(HANG, timeout_s=2.0))
     assert record["state"] == "timed_out" and record["command"]["exit_code"] is None
     child = int(record["command"]["output"])
@@ -127,13 +129,15 @@ def test_a_command_that_hangs_is_killed_with_what_it_started(desk_of: Callable[.
     assert audit(settings)[-1]["state"] == "timed_out"
 
 
-def test_a_command_deaf_to_sigterm_is_killed(desk_of: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_deaf_to_sigterm_is_killed(
+    desk_of: Callable[..., FixService], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(command, "PATIENCE_S", 0.2)
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
     assert ask(desk_of(deaf, timeout_s=1.5))["state"] == "timed_out"
 
 
-def test_an_endless_output_is_read_and_only_its_end_kept(desk_of: Callable[..., Desk]) -> None:
+def test_an_endless_output_is_read_and_only_its_end_kept(desk_of: Callable[..., FixService]) -> None:
     record = ask(desk_of("import sys\nfor _ in range(300): sys.stdout.write('x' * 65536)\nprint('the end')"))
     assert record["state"] == "done" and record["command"]["output_bytes"] == 300 * 65536 + 8
     assert len(record["command"]["output"]) == command.OUTPUT_BYTES
@@ -141,20 +145,20 @@ def test_an_endless_output_is_read_and_only_its_end_kept(desk_of: Callable[..., 
 
 
 def test_a_command_that_fails_or_never_reads_or_is_not_there_is_told(
-    desk_of: Callable[..., Desk], settings: Settings, ledger: Ledger
+    desk_of: Callable[..., FixService], settings: Settings, ledger: Ledger
 ) -> None:
     record = ask(desk_of("import os, sys; os.write(2, b'no idea'); sys.exit(3)"))
     assert record["state"] == "failed" and record["command"]["exit_code"] == 3
     assert record["command"]["output"] == "no idea"
     missing = settings.model_copy(update={"fix_command": "/no/such/program --now"})
-    record = ask(Desk(missing, ledger, Files(missing)))
+    record = ask(FixService(missing, ledger, Files(missing)))
     assert record["state"] == "failed" and "/no/such/program can't be started" in record["command"]["output"]
     broken = settings.model_copy(update={"fix_command": "claude -p 'half"})
     with pytest.raises(Unavailable, match="MILO_FIX_COMMAND"):
-        Desk(broken, ledger, Files(broken)).take(FixRequest(problem="x", mode="fix"), "ana")
+        FixService(broken, ledger, Files(broken)).take(FixRequest(problem="x", mode="fix"), "ana")
 
 
-def test_one_command_at_a_time_and_checks_beside_it(desk_of: Callable[..., Desk]) -> None:
+def test_one_command_at_a_time_and_checks_beside_it(desk_of: Callable[..., FixService]) -> None:
     desk = desk_of(HANG)
     running = desk.take(FixRequest(problem="first", mode="fix"), "ana")
     with pytest.raises(Conflict, match=running["id"]):
@@ -170,7 +174,7 @@ def test_one_command_at_a_time_and_checks_beside_it(desk_of: Callable[..., Desk]
     assert all("context" not in one for one in desk.history())
 
 
-def test_a_request_whose_process_died_is_interrupted(desk_of: Callable[..., Desk]) -> None:
+def test_a_request_whose_process_died_is_interrupted(desk_of: Callable[..., FixService]) -> None:
     desk = desk_of()
     record = ask(desk)
     desk._write(record | {"state": "running", "runs_command": True})
@@ -180,7 +184,7 @@ def test_a_request_whose_process_died_is_interrupted(desk_of: Callable[..., Desk
 
 
 @pytest.mark.parametrize("name", ["fix_0", "../status", "fix_" + "g" * 24, ""])
-def test_an_unknown_id_is_not_found(desk_of: Callable[..., Desk], name: str) -> None:
+def test_an_unknown_id_is_not_found(desk_of: Callable[..., FixService], name: str) -> None:
     with pytest.raises(NotFound):
         desk_of().get(name)
 
@@ -189,7 +193,7 @@ def test_an_unknown_id_is_not_found(desk_of: Callable[..., Desk], name: str) -> 
 
 
 def test_the_command_gets_none_of_our_secrets(
-    desk_of: Callable[..., Desk], settings: Settings, monkeypatch: pytest.MonkeyPatch
+    desk_of: Callable[..., FixService], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MILO_API_KEY", SECRET)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-api03-abcdefghijklmnop")
@@ -232,7 +236,7 @@ def test_a_problem_has_a_length_and_no_other_fields() -> None:
             FixRequest.model_validate(wrong)
 
 
-def test_texts_of_jobs_do_not_leave_the_house(desk_of: Callable[..., Desk], ledger: Ledger) -> None:
+def test_texts_of_jobs_do_not_leave_the_house(desk_of: Callable[..., FixService], ledger: Ledger) -> None:
     payload = {"text": "a private sentence", "model": "espeak"}
     job = ledger.create(NewJob(kind="tts", payload=payload, owner="ana", priority="interactive"))
     claim = ledger.claim(job.id, "gpu@here/0")
@@ -242,7 +246,7 @@ def test_texts_of_jobs_do_not_leave_the_house(desk_of: Callable[..., Desk], ledg
     assert job.id in json.dumps(record["context"]) and "private sentence" not in json.dumps(record)
 
 
-def test_the_folder_of_a_command_is_its_own_and_empty(desk_of: Callable[..., Desk]) -> None:
+def test_the_folder_of_a_command_is_its_own_and_empty(desk_of: Callable[..., FixService]) -> None:
     record = ask(desk_of("import os; print(os.listdir('.'), os.getpgid(0) == os.getpid())"))
     assert record["command"]["output"] == "[] True\n"
     assert os.getpgid(0) != 0

@@ -17,7 +17,7 @@ from milo.jobs import NewJob
 from milo.ledger import Ledger
 from milo.ledger.database import connect
 from milo.monitoring import document, redis_state, store, training
-from milo.monitoring.cache import Board
+from milo.monitoring.cache import StatusCache
 from milo.queue import pause
 from milo.settings import Settings
 from tests.milo.monitoring.conftest import alerts_on, alive, checkpoint, new_training, run_of
@@ -247,7 +247,7 @@ def test_the_board_builds_at_most_once_a_second_and_hands_out_the_last_page_mean
     built = []
     real = document.build
     monkeypatch.setattr(document, "build", lambda *given: built.append(1) or real(*given))
-    board = Board(settings, ledger)
+    board = StatusCache(settings, ledger)
     assert board.at_hand() is None
     page = board.look()
     assert board.look() is page and board.at_hand() is page and len(built) == 1

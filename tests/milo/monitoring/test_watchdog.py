@@ -33,7 +33,7 @@ def look(settings: Settings, ledger: Ledger, redis_client: redis.Redis) -> Calla
 
     def at(seconds: float = 0) -> list[Fix]:
         seen = redis_state.read(settings)
-        return watchdog.look(settings, ledger, redis_state.Signs(**seen.__dict__ | {"at": time.time() + seconds}))
+        return watchdog.look(settings, ledger, redis_state.RedisState(**seen.__dict__ | {"at": time.time() + seconds}))
 
     return at
 

@@ -14,7 +14,7 @@ from milo.settings import Settings
 from milo.storage.files import Files
 from workers.kinds.evaluate import keeping
 from workers.runner import Runner
-from workers.work import Done, Held
+from workers.work import Finished, RunningJob
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_it_is_tried_again_for_as_long_as_each_try_leaves_rows(
 ) -> None:
     started: list[int] = []
 
-    def run(held: Held) -> Iterator[Progress]:
+    def run(held: RunningJob) -> Iterator[Progress]:
         started.append(held.job.attempt)
         return (yield from keeping(held, steps()))
 
@@ -40,7 +40,7 @@ def test_it_is_tried_again_for_as_long_as_each_try_leaves_rows(
             yield Progress(done=done + 1, total=rows, unit="items")
         if len(started) < 4:
             raise EngineError("a file has gone")
-        return Done({})
+        return Finished({})
 
     runs(run)
     runner = Runner(settings, ledger, Files(settings), "gpu/0")

@@ -19,8 +19,8 @@ from milo.queue.connection import redis_client
 from milo.settings import Settings
 from milo.storage.files import Files
 from workers import engines
-from workers.kinds.hearing import Ears, transcript
-from workers.work import Held
+from workers.kinds.hearing import EarlyTranscriber, transcript
+from workers.work import RunningJob
 
 
 @pytest.fixture
@@ -50,10 +50,10 @@ class Room:
         new = NewJob(kind="converse", payload=payload, owner="ana", priority="realtime")
         return self.ledger.create(new)
 
-    def turn_of(self, job: Job) -> Held:
+    def turn_of(self, job: Job) -> RunningJob:
         claim = self.ledger.claim(job.id, "w")
         assert claim
-        return Held(claim, self.settings, self.ledger, self.files)
+        return RunningJob(claim, self.settings, self.ledger, self.files)
 
     def said_to(self, job: Job) -> list[tuple[str, str]]:
         """What is on the stream of a job: the event and its text."""
@@ -67,7 +67,7 @@ def room(settings: Settings, ledger: Ledger) -> Room:
 
 
 def test_those_who_wait_are_heard_ahead_once_and_told_what_was_understood(room: Room, engine: FakeTranscriber) -> None:
-    ears = Ears()
+    ears = EarlyTranscriber()
     first, second, third = (room.speaks(seconds) for seconds in (1, 2, 3))
     held = room.turn_of(first)
     assert len(list(ears.hear_waiting(held, spare_s=60))) == 2 and not list(ears.hear_waiting(held, spare_s=60))
@@ -84,7 +84,7 @@ def test_those_who_wait_are_heard_ahead_once_and_told_what_was_understood(room: 
 def test_nobody_is_heard_ahead_without_time_in_a_second_attempt_or_with_a_model_to_be_loaded(
     room: Room, engine: FakeTranscriber
 ) -> None:
-    ears = Ears()
+    ears = EarlyTranscriber()
     held = room.turn_of(room.speaks(1))
     other = room.speaks(1, model="elsewhere")
     assert not list(ears.hear_waiting(held, spare_s=60))
@@ -95,7 +95,7 @@ def test_nobody_is_heard_ahead_without_time_in_a_second_attempt_or_with_a_model_
 
 
 def test_an_utterance_that_can_not_be_heard_fails_in_its_own_turn_only(room: Room, engine: FakeTranscriber) -> None:
-    ears = Ears()
+    ears = EarlyTranscriber()
     held, broken = room.turn_of(room.speaks(1)), room.speaks(0, sound=b"no sound at all")
     assert len(list(ears.hear_waiting(held, spare_s=60))) == 1 and room.said_to(broken) == []
     with pytest.raises(MiloError):
