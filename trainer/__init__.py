@@ -1,0 +1,1 @@
+"""Training: data, loops, evaluation, deploy; the synthetic corpus and the embedded models."""
