@@ -26,9 +26,9 @@ from milo.jobs import GPU_QUEUES, KINDS
 from milo.ledger import Ledger
 from milo.logs import configure_logging
 from milo.monitoring import watchdog
-from milo.queue import events
-from milo.queue import wakeups as queue
+from milo.queue import events, wakeups
 from milo.queue.celery import app
+from milo.queue.connection import redis_client
 from milo.settings import Settings, get_settings
 from milo.storage.files import Files
 from workers.kill_switch import end_children
@@ -58,7 +58,7 @@ def worker_name() -> str:
 
 
 def _register(kind: str) -> None:
-    @app.task(name=queue.task_name(kind), bind=True, acks_late=True)
+    @app.task(name=wakeups.task_name(kind), bind=True, acks_late=True)
     def run(self: Task[Any, Any], job_id: str) -> str:
         """Run a job of the queue from which this came for one slice; whose turn it is, the ledger knows."""
         return get_runner().run(job_id, (self.request.delivery_info or {}).get("routing_key"))
@@ -108,7 +108,7 @@ def _child_starts(**_: Any) -> None:
     runner = get_runner()
     taken_back = runner.ledger.reap(worker=runner.worker)
     for job in taken_back:
-        queue.submit(job)
+        wakeups.submit(job)
     watchdog.lost(runner.settings, taken_back)
 
 
@@ -151,7 +151,7 @@ def _show_alive(settings: Settings, node: str, queues: list[str], pool: Any) -> 
         if has_gpu:
             document["gpu"] = asdict(gpu.read())  # NVML is no CUDA: the parent may ask it
         with contextlib.suppress(redis.RedisError):
-            queue.redis_client(settings.redis_url).set(f"milo:worker:{node}", json.dumps(document), ex=ALIVE_TTL_S)
+            redis_client(settings.redis_url).set(f"milo:worker:{node}", json.dumps(document), ex=ALIVE_TTL_S)
         try:
             end_children(settings, node, pool)
         except Exception as error:  # this thread is the sign of life, and goes on

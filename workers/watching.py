@@ -18,7 +18,7 @@ from milo.ledger.schema import jobs
 from milo.monitoring import alerts, health, store, watchdog
 from milo.monitoring import document as status
 from milo.monitoring.model_health import verify_one
-from milo.queue import wakeups as queue
+from milo.queue import wakeups
 from milo.recipes import Recipe
 from milo.settings import Settings
 from milo.storage.files import Files
@@ -138,5 +138,5 @@ def _queue(settings: Settings, ledger: Ledger, recipe: Recipe, run: Run, checkpo
         idempotency_key=key,
         fingerprint=key,
     )
-    queue.submit(ledger.create(new))
+    wakeups.submit(ledger.create(new))
     return 1

@@ -304,7 +304,7 @@ _HOUR = """
 import resource, sys
 import av
 import numpy as np
-from milo.audio import stream
+from milo.audio.reading import stream
 from tests.audio_factory import EndlessWav
 rss_mb = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 noise = np.random.default_rng(0).integers(-3000, 3000, 50_000, dtype=np.int16)

@@ -222,7 +222,7 @@ def test_a_file_that_grows_while_it_is_sent_is_refused(tmp_path: Path, monkeypat
     path.write_bytes(b"x" * 100)
     digest, size_bytes, content = prepare(path)
     path.write_bytes(b"x" * 200)
-    monkeypatch.setattr("milo.client.prepare", lambda source: (digest, size_bytes, content))
+    monkeypatch.setattr("milo.client.client.prepare", lambda source: (digest, size_bytes, content))
     with server(Answer(404, NotFound("no").problem())) as (url, _), Milo(url, "k", patience_s=0) as milo:
         with pytest.raises(Conflict, match="changed while it was being sent"):
             milo.upload(path)
