@@ -305,7 +305,7 @@ import resource, sys
 import av
 import numpy as np
 from milo.audio.reading import stream
-from tests.audio_factory import EndlessWav
+from tests.support.audio_factory import EndlessWav
 rss_mb = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 noise = np.random.default_rng(0).integers(-3000, 3000, 50_000, dtype=np.int16)
 list(stream(EndlessWav(60, noise), max_s=1e6))

@@ -160,8 +160,8 @@ def test_a_process_that_was_killed_is_started_again() -> None:
 
 OWNER = """
 import io, sys, time
-from milo.decoder import DecoderProcess
-from tests.test_decoder import WAV
+from milo.audio.sandbox import DecoderProcess
+from tests.milo.audio.test_sandbox import WAV
 process = DecoderProcess(1 << 29, 30)
 opened = process.stream(io.BytesIO(WAV), max_s=60, block_s=1)
 next(opened)

@@ -230,10 +230,10 @@ def test_old_runs_speech_and_runs_without_a_recipe_are_left_alone(settings: Sett
 
 HANGING = """
 import threading
-from milo import runs
+from milo.training import runs
 from milo.jobs import Progress
-from milo.watchdog import patrol
-from workers.work import WORK, Done, Work
+from milo.monitoring import watchdog
+from workers.work import WORK, Finished, Work
 
 def run(held):
     run = runs.folder_for(held.settings, "tiny", held.id, held.job.created_at)

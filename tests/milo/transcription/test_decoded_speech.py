@@ -164,8 +164,8 @@ _LONG = """
 import resource, tempfile
 from pathlib import Path
 import numpy as np
-from milo.speech import decode_speech
-from tests.audio_factory import EndlessWav, say, silence
+from milo.transcription.decoded_speech import decode_speech
+from tests.support.audio_factory import EndlessWav, say, silence
 rss_mb = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 pattern = np.concatenate([say("one, two, three"), silence(40)])
 with tempfile.TemporaryDirectory() as folder:

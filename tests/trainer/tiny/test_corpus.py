@@ -17,7 +17,7 @@ from trainer.tiny.corpus.corpus import Kind
 
 _HASH_WINDOWS = """
 import hashlib, random
-from trainer import corpus
+from trainer.tiny.corpus import corpus
 rng = random.Random(0)
 made = [corpus.window(rng, kind) for kind in ("short", "packed", "full") for _ in range(3)]
 print(hashlib.sha256(b"".join(w.audio.tobytes() + w.text.encode() for w in made)).hexdigest())

@@ -249,7 +249,7 @@ import sys
 import numpy as np
 from pathlib import Path
 from milo import models
-from milo.engines.base import DecodeOptions
+from milo.protocols import DecodeOptions
 from milo.engines.stt import load_transcriber
 from milo.settings import Settings
 settings = Settings(home=Path({str(folder.parent)!r}), cpu_threads=1, device="cpu", _env_file=None)
