@@ -243,7 +243,7 @@ def run(held):
         yield Progress(done=step, total=3, unit="steps")
         if step == 2 and held.job.attempt == 1:
             threading.Event().wait()  # a step that never ends
-    return Done({"attempt": held.job.attempt})
+    return Finished({"attempt": held.job.attempt})
 
 WORK["training", "train"] = Work("hanging:run")
 """

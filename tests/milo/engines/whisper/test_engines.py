@@ -248,12 +248,12 @@ def test_serving_needs_neither_torch_nor_transformers(served: WhisperTranscriber
 import sys
 import numpy as np
 from pathlib import Path
-from milo import models
+from milo.models import registry
 from milo.protocols import DecodeOptions
 from milo.engines.stt import load_transcriber
 from milo.settings import Settings
 settings = Settings(home=Path({str(folder.parent)!r}), cpu_threads=1, device="cpu", _env_file=None)
-engine = load_transcriber(settings, models.resolve(settings, {str(folder)!r}))
+engine = load_transcriber(settings, registry.resolve(settings, {str(folder)!r}))
 engine.transcribe([np.random.default_rng(0).standard_normal(20000).astype(np.float32)], DecodeOptions())
 print([name for name in ("torch", "transformers") if name in sys.modules])
 """
