@@ -175,7 +175,7 @@ def test_a_version_that_does_not_answer_is_taken_back(settings: Settings, tmp_pa
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from milo import models
+from milo.models import registry
 from milo.settings import Settings
 
 settings = Settings(home=Path(sys.argv[1]), _env_file=None)
@@ -198,7 +198,7 @@ for point in range(200):
         models.deploy(settings, "ours", Path(sys.argv[2]))
         os._exit(0)
     _, status = os.waitpid(child, 0)
-    resolved = models.resolve(settings, "ours")
+    resolved = registry.resolve(settings, "ours")
     assert not models.verify(resolved), models.verify(resolved)
     print(resolved.version, os.WIFSIGNALED(status), flush=True)
     if not os.WIFSIGNALED(status):

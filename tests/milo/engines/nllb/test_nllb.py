@@ -140,11 +140,11 @@ def test_stock_transformers_loads_the_embedded_model_and_its_tokenizer(tiny: Nll
 def test_serving_imports_neither_torch_nor_transformers(tmp_path: Path) -> None:
     program = f"""
 import sys
-from milo import models
-from milo.engines import nllb
+from milo.models import registry
+from milo.engines.nllb import ct2
 from milo.settings import Settings
 settings = Settings(home={str(tmp_path)!r}, device="cpu", _env_file=None)
-translator = nllb.load(settings, models.resolve(settings, "milo-tiny-nllb"))
+translator = ct2.load(settings, registry.resolve(settings, "milo-tiny-nllb"))
 assert translator.translate(["Veloma."], "mg", "fr") == ["Au revoir."]
 print([name for name in ("torch", "transformers") if name in sys.modules])
 """
