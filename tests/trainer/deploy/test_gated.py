@@ -195,11 +195,11 @@ for point in range(200):
     child = os.fork()
     if not child:
         left[0] = point
-        models.deploy(settings, "ours", Path(sys.argv[2]))
+        registry.deploy(settings, "ours", Path(sys.argv[2]))
         os._exit(0)
     _, status = os.waitpid(child, 0)
     resolved = registry.resolve(settings, "ours")
-    assert not models.verify(resolved), models.verify(resolved)
+    assert not registry.verify(resolved), registry.verify(resolved)
     print(resolved.version, os.WIFSIGNALED(status), flush=True)
     if not os.WIFSIGNALED(status):
         break
