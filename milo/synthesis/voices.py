@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from milo.errors import Invalid, ModelUnavailable
 from milo.models import registry
@@ -76,14 +75,15 @@ def describe_speech(settings: Settings, name: str) -> Speech:
         raise Invalid(f"{name!r} is a {kind} model, not one that speaks", code="unknown_model")
     speakers = config.get("num_speakers", 1)
     count = speakers if isinstance(speakers, int) and speakers > 0 else 1
-    return Speech(name, (vits_language(resolved, _tokenizer_config(resolved)),), speaker_names(count))
+    return Speech(name, (vits_language(resolved, _tokenizer_language(resolved)),), speaker_names(count))
 
 
-def _tokenizer_config(resolved: ResolvedModel) -> dict[str, Any]:
+def _tokenizer_language(resolved: ResolvedModel) -> str:
+    """What the tokenizer's configuration, in the model's folder or its run's, calls the language; empty for none."""
     for folder in (resolved.path, resolved.path.parent):
         if (folder / "tokenizer_config.json").is_file():
-            return read_json(folder / "tokenizer_config.json")
-    return {}
+            return str(read_json(folder / "tokenizer_config.json").get("language") or "")
+    return ""
 
 
 def speaker_names(count: int) -> tuple[str, ...]:
@@ -91,13 +91,13 @@ def speaker_names(count: int) -> tuple[str, ...]:
     return tuple(f"speaker-{number}" for number in range(count))
 
 
-def vits_language(resolved: ResolvedModel, tokenizer_config: dict[str, Any]) -> str:
+def vits_language(resolved: ResolvedModel, tokenizer_language: str) -> str:
     """ISO 639-1 code from the tokenizer's, or from the name of an MMS model; Malagasy where neither says."""
-    said = str(tokenizer_config.get("language") or "").split("-")[0].lower()
-    if not said:
-        named = [part for part in reversed(resolved.name.lower().replace("_", "-").split("-")) if part in _ISO_639_1]
-        said = named[0] if named else "mlg"
-    return _ISO_639_1.get(said, said)
+    code = tokenizer_language.split("-")[0].lower()
+    if not code:
+        parts = resolved.name.lower().replace("_", "-").split("-")
+        code = next((part for part in reversed(parts) if part in _ISO_639_1), "mlg")
+    return _ISO_639_1.get(code, code)
 
 
 @lru_cache(maxsize=1)
@@ -116,6 +116,6 @@ def espeak_data() -> tuple[frozenset[str], frozenset[str]]:
 
 def espeak_languages(bases: frozenset[str]) -> tuple[str, ...]:
     """ISO 639-1 codes that these base voices speak: Malagasy, French and English first."""
-    known = {code for code, base in ESPEAK_BASES.items() if base in bases} | {code for code in bases if len(code) == 2}
-    first = tuple(code for code in ("mg", "fr", "en") if code in known)
-    return (*first, *sorted(known - set(first)))
+    codes = {code for code, base in ESPEAK_BASES.items() if base in bases} | {code for code in bases if len(code) == 2}
+    first = tuple(code for code in ("mg", "fr", "en") if code in codes)
+    return (*first, *sorted(codes - set(first)))

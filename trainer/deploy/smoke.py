@@ -16,7 +16,8 @@ import jiwer
 import numpy as np
 
 from milo.audio.resample import resample
-from milo.engines.whisper.guards import compression_ratio, find_loop
+from milo.engines.runtime.loops import find_loop
+from milo.engines.whisper.guards import compression_ratio
 from milo.errors import Conflict, MiloError
 from milo.language.malagasy import normalise_for_scoring
 from milo.protocols import DecodeOptions, Samples, WindowText

@@ -14,7 +14,7 @@ from collections.abc import Generator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from milo.engines.whisper.ct2 import device_of
+from milo.engines.runtime.devices import ct2_device
 from milo.errors import Invalid
 from milo.jobs import Progress
 from milo.language.malagasy import SCORING_VERSION
@@ -129,7 +129,7 @@ def _items(
 
 
 def _decode_settings(settings: Settings, data: Data, evaluation: Evaluation, task: Task) -> dict[str, Any]:
-    device = device_of(settings)
+    device = ct2_device(settings)
     if task == "nllb":
         return {
             "source": data.language,

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import weight_norm
 
-from milo.engines.speech.vits import Tokens, read_tokens
+from milo.engines.speech.vits_checkpoint import Tokens, read_tokens
 from milo.errors import ModelUnavailable
 from milo.models.files import read_json
 from milo.models.registry import ResolvedModel

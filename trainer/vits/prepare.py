@@ -19,7 +19,7 @@ from typing import Any
 from milo.audio.encode import encode
 from milo.audio.resample import resample
 from milo.audio.vad import SAMPLE_RATE_HZ
-from milo.engines.speech.vits import read_tokens
+from milo.engines.speech.vits_checkpoint import read_tokens
 from milo.errors import Conflict, Invalid, ModelUnavailable
 from milo.language.malagasy import NumberOrder
 from milo.models import registry

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from milo.engines.runtime.config import find_files, read_config
 from milo.errors import Invalid, ModelUnavailable
 from milo.models import registry
 from milo.models.files import read_json
@@ -44,16 +45,18 @@ class Checkpoint:
     vocabulary: tuple[str, ...]
     """Every token by id, as CTranslate2 knows it."""
     max_source_tokens: int
+    max_positions: int
+    """Tokens on either side, special ones included."""
 
     def language_of(self, name: str) -> str:
         """The FLORES code of a language; `Invalid` with the list when the model has none."""
-        found = find_language(name, self.languages)
-        if found is None:
-            known = ", ".join(sorted(self.languages, key=lambda code: (len(code), code)))
+        code = find_language(name, self.languages)
+        if code is None:
+            listed = ", ".join(sorted(self.languages, key=lambda code: (len(code), code)))
             raise Invalid(
-                f"{self.resolved.name} does not know the language {name!r}; it knows {known}", code="unknown_language"
+                f"{self.resolved.name} does not know the language {name!r}; it knows {listed}", code="unknown_language"
             )
-        return found
+        return code
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, without special tokens."""
@@ -97,37 +100,26 @@ def tokenizer_from_pieces(path: Path, codes: Sequence[str] = ALL_CODES) -> dict[
 
 def _merges(vocab: dict[str, int]) -> list[tuple[str, str]]:
     """BPE merges in the order SentencePiece would make them: by the rank of the piece they give."""
-    found = [
+    merges = [
         (rank, len(piece[:cut]), piece[:cut], piece[cut:])
         for piece, rank in vocab.items()
         if rank >= len(SPECIAL)
         for cut in range(1, len(piece))
         if piece[:cut] in vocab and piece[cut:] in vocab
     ]
-    return [(left, right) for _, _, left, right in sorted(found)]
+    return [(left, right) for _, _, left, right in sorted(merges)]
 
 
 def _tokenizer_json(settings: Settings, resolved: registry.ResolvedModel) -> tuple[dict[str, Any], Path]:
-    try:
-        path = registry.find_file(settings, resolved, TOKENIZER)
-    except ModelUnavailable as missing:
-        try:
-            path = registry.find_file(settings, resolved, PIECES)
-        except ModelUnavailable:
-            raise missing from None
-        return tokenizer_from_pieces(path), path
-    return read_json(path), path
+    (path,) = find_files(settings, resolved, [TOKENIZER], [PIECES])
+    return tokenizer_from_pieces(path) if path.name == PIECES else read_json(path), path
 
 
 def load_checkpoint(settings: Settings, resolved: registry.ResolvedModel) -> Checkpoint:
     """Read a checkpoint's small files. Raises `ModelUnavailable` with the file that is missing or wrong."""
     from tokenizers import Tokenizer
 
-    config = read_json(resolved.path / "config.json")
-    if config.get("model_type") != "m2m_100":
-        raise ModelUnavailable(
-            f"{resolved.name} is a {config.get('model_type', 'nameless')} model; translation needs NLLB's kind, m2m_100"
-        )
+    config = read_config(resolved, "m2m_100", "translation needs NLLB's kind, m2m_100")
     document, path = _tokenizer_json(settings, resolved)
     added = {str(token["content"]): int(token["id"]) for token in document.get("added_tokens") or []}
     vocab = document.get("model", {}).get("vocab")
@@ -143,6 +135,7 @@ def load_checkpoint(settings: Settings, resolved: registry.ResolvedModel) -> Che
     tokenizer.no_padding()
     tokenizer.no_truncation()
     everything = {**vocab, **added}
+    positions = int(config.get("max_position_embeddings", 1024))
     return Checkpoint(
         resolved=resolved,
         info=registry.describe(resolved, settings),
@@ -151,7 +144,8 @@ def load_checkpoint(settings: Settings, resolved: registry.ResolvedModel) -> Che
         token_of={token: everything[token] for token in (*SPECIAL, "<mask>", *codes) if token in everything},
         languages=known_languages(codes),
         vocabulary=_vocabulary(everything, int(config["vocab_size"]), path),
-        max_source_tokens=_max_source_tokens(config),
+        max_source_tokens=_max_source_tokens(config.get("milo"), positions),
+        max_positions=positions,
     )
 
 
@@ -164,9 +158,7 @@ def _vocabulary(tokens: dict[str, int], size: int, path: Path) -> tuple[str, ...
     return tuple(names)
 
 
-def _max_source_tokens(config: dict[str, Any]) -> int:
+def _max_source_tokens(own: object, positions: int) -> int:
     """`milo.max_source_tokens` of config.json where a model was trained on shorter texts."""
-    own = config.get("milo")
     limit = own.get("max_source_tokens", MAX_SOURCE_TOKENS) if isinstance(own, dict) else MAX_SOURCE_TOKENS
-    positions = int(config.get("max_position_embeddings", 1024))
     return max(8, min(int(limit), MAX_SOURCE_TOKENS, positions - 2))

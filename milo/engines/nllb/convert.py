@@ -1,15 +1,13 @@
-"""Convert a transformers NLLB (M2M100) checkpoint to CTranslate2 (see `ct2_cache`).
+"""Convert a transformers NLLB (M2M100) checkpoint to CTranslate2, once, and keep it beside the model.
 
-Plain numpy, without torch or transformers. Weights keep the precision they were saved in. Safetensors only.
+See `milo.engines.runtime.ct2_convert` for how, and `ct2_cache` for where.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import sys
 from contextlib import AbstractContextManager
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,25 +16,17 @@ import numpy.typing as npt
 
 from milo.engines.nllb.checkpoint import SPECIAL, Checkpoint
 from milo.engines.runtime import ct2_cache
-from milo.engines.whisper.convert import Weights
-from milo.models.files import write_durably
+from milo.engines.runtime.ct2_convert import Weights, main
 from milo.settings import Settings
 
 RECIPE = 1
 """Raise it when a conversion made by an older Milo must not be used."""
-TOKENS = "tokens.json"
 
 
 def converted(settings: Settings, checkpoint: Checkpoint) -> AbstractContextManager[Path]:
-    """The CTranslate2 folder of a checkpoint; see `ct2_cache.converted`."""
+    """The CTranslate2 folder of a checkpoint, made if need be; see `ct2_cache.converted`."""
     tokens = json.dumps(checkpoint.vocabulary)
-
-    def make(folder: Path) -> None:
-        write_durably(folder / TOKENS, tokens)
-        ct2_cache.run_converter(__name__, checkpoint.resolved.path, folder)
-
-    state = {"recipe": RECIPE, "tokens": sha256(tokens.encode()).hexdigest()[:16]}
-    return ct2_cache.converted(settings, ct2_cache.Conversion(checkpoint.resolved, checkpoint.info, state, make))
+    return ct2_cache.converted(settings, ct2_cache.Conversion(checkpoint, __name__, RECIPE, tokens))
 
 
 def positions(count: int, width: int, padding: int = 1) -> npt.NDArray[np.float32]:
@@ -78,21 +68,15 @@ def nllb_spec(weights: Weights, config: dict[str, Any]) -> Any:
     return spec
 
 
-def main(source: str, target: str) -> None:
-    """Convert `source` into `target`, which already holds the tokens."""
-    sys.modules["torch"] = None  # type: ignore[assignment]  # CTranslate2 imports it if it can: seconds, for nothing
-    config = json.loads((Path(source) / "config.json").read_text(encoding="utf-8"))
-    tokens = json.loads((Path(target) / TOKENS).read_text(encoding="utf-8"))
-    spec = nllb_spec(Weights(Path(source)), config)
-    spec.register_source_vocabulary(tokens)
-    spec.register_target_vocabulary(tokens)
+def _build(weights: Weights, config: dict[str, Any], tokens: str) -> Any:
+    spec = nllb_spec(weights, config)
+    names = json.loads(tokens)
+    spec.register_source_vocabulary(names)
+    spec.register_target_vocabulary(names)
     spec.config.bos_token, _, spec.config.eos_token, spec.config.unk_token = SPECIAL
-    spec.config.decoder_start_token = tokens[int(config["decoder_start_token_id"])]
-    spec.validate()
-    spec.optimize()
-    spec.save(target)
-    (Path(target) / TOKENS).unlink()
+    spec.config.decoder_start_token = names[int(config["decoder_start_token_id"])]
+    return spec
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(_build)

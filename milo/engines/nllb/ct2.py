@@ -1,6 +1,6 @@
 """NLLB-200 (any M2M100 checkpoint with NLLB's tokens) through CTranslate2: the translation engine that serves.
 
-Needs no torch once the model is converted. `nllb_hf` is the same through transformers.
+Needs no torch once the model is converted. `hf` is the same through transformers.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from typing import Any
 from milo.engines.nllb.checkpoint import Checkpoint, load_checkpoint
 from milo.engines.nllb.convert import converted
 from milo.engines.nllb.translator import NllbTranslator
-from milo.engines.whisper.ct2 import device_of
-from milo.engines.whisper.transcriber import cores
-from milo.errors import Invalid, ModelUnavailable
+from milo.engines.runtime.ct2_model import CT2Model, open_model
+from milo.engines.runtime.devices import cores, ct2_compute_type, ct2_device
 from milo.models.registry import ResolvedModel
 from milo.settings import Settings
 
@@ -25,15 +24,14 @@ PATIENCE = 2.0
 (https://arxiv.org/abs/2204.05424)."""
 
 
-class CT2Backend:
+class CT2Backend(CT2Model):
     """See `Backend`."""
 
     def __init__(self, model: Any, checkpoint: Checkpoint, parallel: int, token_budget: int) -> None:
-        self.model = model
+        super().__init__(model, checkpoint)
         self.checkpoint = checkpoint
         self.parallel = parallel
         self.token_budget = token_budget
-        self.weights_bytes = checkpoint.info.weights_bytes
         self._ids = {token: index for index, token in enumerate(checkpoint.vocabulary)}
 
     def generate(
@@ -53,48 +51,17 @@ class CT2Backend:
         )
         return [[self._ids[token] for token in result.hypotheses[0][1:]] for result in results]
 
-    def free(self) -> None:
-        """CTranslate2 reuses the blocks it holds."""
-
-    def close(self) -> None:
-        self.model.unload_model()
-
-
-def _compute_type(settings: Settings, device: str) -> str:
-    import ctranslate2
-
-    kind = settings.translate_compute_type
-    if kind == "default":
-        return "float16" if device == "cuda" else "float32"
-    supported = sorted(ctranslate2.get_supported_compute_types(device))
-    if kind not in (*supported, "auto"):
-        raise Invalid(
-            f"MILO_TRANSLATE_COMPUTE_TYPE={kind} does not run on {device} here; it can {', '.join(supported)}"
-        )
-    return kind
-
 
 def load(settings: Settings, resolved: ResolvedModel) -> NllbTranslator:
     """Convert once, then load. Raises `ModelUnavailable` for files that are missing, `Invalid` for bad settings."""
     import ctranslate2
 
     checkpoint = load_checkpoint(settings, resolved)
-    device = device_of(settings)
-    kind = _compute_type(settings, device)
+    device = ct2_device(settings)
+    compute_type = ct2_compute_type("MILO_TRANSLATE_COMPUTE_TYPE", settings.translate_compute_type, device)
     threads = cores(settings.cpu_threads)
     parallel = min(threads, 4) if device == "cpu" and checkpoint.info.weights_bytes < SMALL_BYTES else 1
     with converted(settings, checkpoint) as folder:
-        try:
-            model = ctranslate2.Translator(
-                str(folder),
-                device=device,
-                compute_type=kind,
-                inter_threads=parallel,
-                intra_threads=max(1, threads // parallel),
-            )
-        except (RuntimeError, ValueError) as error:
-            if "memory" in str(error).lower():
-                raise
-            raise ModelUnavailable(f"CTranslate2 can't load {resolved.label}: {error}") from error
+        model = open_model(ctranslate2.Translator, folder, resolved.label, device, compute_type, parallel, threads)
     backend = CT2Backend(model, checkpoint, parallel, TOKEN_BUDGET[device])
     return NllbTranslator(checkpoint, backend, settings.translate_beam_size)

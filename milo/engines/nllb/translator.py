@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from milo.engines.nllb.checkpoint import Checkpoint
-from milo.engines.whisper.guards import cut_loop, find_loop
-from milo.engines.whisper.transcriber import is_out_of_memory
-from milo.errors import EngineError, Invalid, MiloError, OutOfMemory
+from milo.engines.runtime.loops import find_loop, without_loops
+from milo.engines.runtime.memory import BatchLimit
+from milo.errors import Invalid
 from milo.language import sentences
 
 LENGTH_STEP = 32
@@ -67,7 +67,7 @@ class NllbTranslator:
         self.name = checkpoint.resolved.label
         self.languages: Sequence[str] = tuple(checkpoint.languages)
         self.size_bytes = backend.weights_bytes
-        self._token_limit = backend.token_budget
+        self._limit = BatchLimit(self.name, backend.token_budget, backend.free)
 
     def close(self) -> None:
         """Free the model. Nothing may be called afterwards."""
@@ -81,11 +81,11 @@ class NllbTranslator:
         from_code, to_code = self.checkpoint.language_of(source), self.checkpoint.language_of(target)
         if from_code == to_code:
             raise Invalid(f"source and target are the same language ({target})", code="same_language")
-        self._token_limit = min(self.backend.token_budget, self._token_limit * 2)
+        self._limit.raise_again()
         plans = [self._plan(text) for text in texts]
         unique = list(dict.fromkeys(part.text for plan in plans for part in plan if part.is_sentence))
-        made = dict(zip(unique, self._sentences(unique, from_code, to_code), strict=True))
-        return ["".join(made[part.text] if part.is_sentence else part.text for part in plan) for plan in plans]
+        translated = dict(zip(unique, self._sentences(unique, from_code, to_code), strict=True))
+        return ["".join(translated[part.text] if part.is_sentence else part.text for part in plan) for plan in plans]
 
     def _plan(self, text: str) -> list[sentences.Part]:
         """Parts of a text; no sentence is longer than the model takes."""
@@ -110,51 +110,35 @@ class NllbTranslator:
         tokens = self.checkpoint.encode(texts)
         items = [_Item(i, self.checkpoint.source(row, source)) for i, row in enumerate(tokens)]
         target_token = self.checkpoint.token_of[target]
-        found = self._decode(items, target_token, strict=False)
-        loops = [item for item in items if find_loop(found[item.index]) and not find_loop(item.tokens)]
+        rows = self._decode(items, target_token, strict=False)
+        loops = [item for item in items if find_loop(rows[item.index]) and not find_loop(item.tokens)]
         if loops:
             again = self._decode(loops, target_token, strict=True)
-            found.update({index: self._cut(row) for index, row in again.items()})
-        return [self.checkpoint.decode(found[i]) or text for i, text in enumerate(texts)]
-
-    @staticmethod
-    def _cut(tokens: list[int]) -> list[int]:
-        while (loop := find_loop(tokens)) is not None:
-            tokens = cut_loop(tokens, loop)
-        return tokens
+            rows.update({index: without_loops(row) for index, row in again.items()})
+        return [self.checkpoint.decode(rows[i]) or text for i, text in enumerate(texts)]
 
     def _decode(self, items: list[_Item], target: int, strict: bool) -> dict[int, list[int]]:
         """Batches of sentences with the same limit, the longest first."""
         groups: dict[int, list[_Item]] = {}
         for item in sorted(items, key=lambda item: (-len(item.tokens), item.tokens)):
             groups.setdefault(item.max_tokens, []).append(item)
-        found: dict[int, list[int]] = {}
+        rows: dict[int, list[int]] = {}
         for group in groups.values():
             while group:
-                count = max(1, self._token_limit // len(group[0].tokens))
-                found.update(self._run(group[:count], target, strict))
+                count = max(1, self._limit.units // len(group[0].tokens))
+                rows.update(self._run(group[:count], target, strict))
                 group = group[count:]
-        return found
+        return rows
 
     def _run(self, batch: list[_Item], target: int, strict: bool) -> dict[int, list[int]]:
-        """Decode a batch; out of memory, decode its halves. What was finished is kept."""
-        longest = len(batch[0].tokens)
-        limit = min(batch[0].max_tokens, int(self.checkpoint.config.get("max_position_embeddings", 1024)) - 2)
-        try:
-            sources = [item.tokens for item in batch]
-            rows = self.backend.generate(sources, target, limit, self.beam_size, strict)
-            return {item.index: row for item, row in zip(batch, rows, strict=True)}
-        except MiloError:
-            raise
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise EngineError(f"{self.name} failed: {error}") from error
-        self.backend.free()  # outside of `except`, whose traceback holds on to the tensors
-        half = len(batch) // 2
-        if not half:
-            raise OutOfMemory(
-                f"{self.name} has not enough memory for one sentence of {longest} tokens;"
-                " free some, or use a smaller model"
-            )
-        self._token_limit = max(longest, half * longest)
-        return {**self._run(batch[:half], target, strict), **self._run(batch[half:], target, strict)}
+        """Decode a batch; out of memory, its halves."""
+        limit = min(batch[0].max_tokens, self.checkpoint.max_positions - 2)
+        rows = self._limit.run(
+            batch,
+            unit=lambda items: len(items[0].tokens),
+            compute=lambda items: self.backend.generate(
+                [item.tokens for item in items], target, limit, self.beam_size, strict
+            ),
+            alone=lambda item: f"one sentence of {len(item.tokens)} tokens",
+        )
+        return {item.index: row for item, row in zip(batch, rows, strict=True)}

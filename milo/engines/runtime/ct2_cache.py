@@ -11,12 +11,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from filelock import FileLock
 
@@ -25,19 +25,54 @@ from milo.models.files import fingerprint, fsync_folder, read_json, write_durabl
 from milo.models.registry import ModelInfo, ResolvedModel
 from milo.settings import Settings
 
-SOURCE = "source.json"
+SOURCE, TOKENS, CONFIG = "source.json", "tokens.json", "config.json"
+
+
+class Checkpoint(Protocol):
+    """What is needed of a family's checkpoint."""
+
+    @property
+    def resolved(self) -> ResolvedModel: ...
+
+    @property
+    def info(self) -> ModelInfo: ...
 
 
 @dataclass(frozen=True)
 class Conversion:
     """What to convert, and how."""
 
-    resolved: ResolvedModel
-    info: ModelInfo
-    state: dict[str, Any]
-    """What the result depends on besides the weights; another state, and it is made again."""
-    make: Callable[[Path], None]
-    """Fills an empty folder with `model.bin` and what belongs to it. Raises `ModelUnavailable`."""
+    checkpoint: Checkpoint
+    module: str
+    """`python -m module source target` fills `target` (see `ct2_convert.main`)."""
+    recipe: int
+    """Raised when a conversion made by an older Milo must not be used."""
+    tokens: str
+    """JSON for the converter, which finds it as `tokens.json` in its target."""
+    config: Mapping[str, object] | None = None
+    """CTranslate2's config.json, where it is not the converter that writes it."""
+
+    @property
+    def state(self) -> dict[str, object]:
+        """What the result depends on; another state, and it is made again."""
+        import ctranslate2
+
+        resolved = self.checkpoint.resolved
+        return {
+            "ctranslate2": ctranslate2.__version__.rsplit(".", 1)[0],
+            "model": resolved.sha256 or fingerprint(resolved.path),
+            "recipe": self.recipe,
+            "tokens": sha256(self.tokens.encode()).hexdigest()[:16],
+            **({} if self.config is None else {"config": self.config}),
+        }
+
+    def fill(self, folder: Path) -> None:
+        """Fill an empty folder with `model.bin` and what belongs to it. Raises `ModelUnavailable`."""
+        (folder / TOKENS).write_text(self.tokens, encoding="utf-8")
+        _run_converter(self.module, self.checkpoint.resolved.path, folder)
+        (folder / TOKENS).unlink()
+        if self.config is not None:
+            write_durably(folder / CONFIG, json.dumps(self.config))
 
 
 def dtype_of(info: ModelInfo) -> str:
@@ -45,22 +80,14 @@ def dtype_of(info: ModelInfo) -> str:
     return "float16" if info.dtype == "F16" else "float32"
 
 
-def _places(settings: Settings, job: Conversion) -> list[Path]:
+def _places(settings: Settings, checkpoint: Checkpoint) -> list[Path]:
     """Where the conversion may lie: beside the user's own model, else in the cache."""
-    path = job.resolved.path
+    resolved, path = checkpoint.resolved, checkpoint.resolved.path
     key = sha256(str(path).encode()).hexdigest()[:16]
     cache = settings.home / "cache" / "ct2" / key
-    beside = path / f"ct2-{dtype_of(job.info)}"
-    ours = job.resolved.kind in ("registry", "folder") or path.is_relative_to(settings.home)
+    beside = path / f"ct2-{dtype_of(checkpoint.info)}"
+    ours = resolved.kind in ("registry", "folder") or path.is_relative_to(settings.home)
     return [beside, cache] if ours and os.access(path, os.W_OK) else [cache]
-
-
-def _state(job: Conversion) -> dict[str, Any]:
-    import ctranslate2
-
-    version = ctranslate2.__version__.rsplit(".", 1)[0]
-    model = job.resolved.sha256 or fingerprint(job.resolved.path)
-    return {"ctranslate2": version, "model": model, **job.state}
 
 
 @contextmanager
@@ -69,8 +96,8 @@ def converted(settings: Settings, job: Conversion) -> Iterator[Path]:
 
     Raises `ModelUnavailable` when the conversion fails, with its last line.
     """
-    state = _state(job)
-    places = _places(settings, job)
+    state = job.state
+    places = _places(settings, job.checkpoint)
     for place in places:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -88,21 +115,21 @@ def converted(settings: Settings, job: Conversion) -> Iterator[Path]:
         return
 
 
-def _fresh(place: Path, state: dict[str, Any]) -> bool:
+def _fresh(place: Path, state: dict[str, object]) -> bool:
     try:
         return read_json(place / SOURCE) == state and (place / "model.bin").is_file()
     except ModelUnavailable:
         return False
 
 
-def _convert(job: Conversion, place: Path, state: dict[str, Any]) -> None:
+def _convert(job: Conversion, place: Path, state: dict[str, object]) -> None:
     """Convert into a temporary folder and rename it. The caller holds the lock."""
     for leftover in place.parent.glob(f".{place.name}.tmp-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     staging = place.with_name(f".{place.name}.tmp-{os.getpid()}")
     staging.mkdir()
     try:
-        job.make(staging)
+        job.fill(staging)
         write_durably(staging / SOURCE, json.dumps(state))
         if place.exists():
             place.rename(staging / "replaced")
@@ -113,7 +140,7 @@ def _convert(job: Conversion, place: Path, state: dict[str, Any]) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def run_converter(module: str, source: Path, target: Path) -> None:
+def _run_converter(module: str, source: Path, target: Path) -> None:
     """`python -m module source target`. Raises `ModelUnavailable` with its last line when it fails."""
     root = str(Path(__file__).parents[3])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))

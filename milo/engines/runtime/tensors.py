@@ -12,11 +12,12 @@ from milo.errors import ModelUnavailable
 from milo.models.files import safetensors_header, weight_files
 
 Floats = npt.NDArray[np.float32]
+Tensors = dict[str, npt.NDArray[Any]]
 
 
-def read_tensors(folder: Path, prefix: str, *, keep_half: bool = False) -> dict[str, Any]:
+def read_tensors(folder: Path, prefix: str, *, keep_half: bool = False) -> Tensors:
     """Tensors of a safetensors checkpoint whose names start with `prefix`, as float32 (or float16, if they are)."""
-    found: dict[str, Any] = {}
+    tensors: Tensors = {}
     for path in weight_files(folder):
         raw = np.memmap(path, np.uint8, "r")
         start = 8 + int(raw[:8].view("<u8")[0])
@@ -25,10 +26,9 @@ def read_tensors(folder: Path, prefix: str, *, keep_half: bool = False) -> dict[
                 begin, end = entry["data_offsets"]
                 half = keep_half and entry["dtype"] == "F16"
                 block = raw[start + begin : start + end]
-                found[name] = (block.view("<f2") if half else _as_float32(block, entry["dtype"])).reshape(
-                    entry["shape"]
-                )
-    return found
+                values = block.view("<f2") if half else _as_float32(block, entry["dtype"])
+                tensors[name] = values.reshape(entry["shape"])
+    return tensors
 
 
 def _as_float32(raw: npt.NDArray[np.uint8], dtype: str) -> Floats:

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from milo.engines.runtime.config import find_files, read_config
 from milo.errors import Invalid, ModelUnavailable
 from milo.models import registry
 from milo.models.files import read_json
@@ -42,7 +43,11 @@ class Checkpoint:
 
     resolved: registry.ResolvedModel
     info: registry.ModelInfo
-    config: dict[str, Any]
+    n_mels: int
+    max_positions: int
+    """Of the decoder: prompt and text together."""
+    median_filter_width: int
+    """Of the alignment's attention, in frames."""
     tokenizer: Tokenizer
     token_bytes: dict[int, bytes]
     """UTF-8 bytes of each text token; special tokens and timestamps are not in it."""
@@ -60,14 +65,6 @@ class Checkpoint:
     """(decoder layer, head) pairs whose cross-attention follows the audio."""
 
     @property
-    def n_mels(self) -> int:
-        return int(self.config["num_mel_bins"])
-
-    @property
-    def max_positions(self) -> int:
-        return int(self.config["max_target_positions"])
-
-    @property
     def max_tokens(self) -> int:
         return min(MAX_TOKENS, self.max_positions // 2)
 
@@ -75,10 +72,10 @@ class Checkpoint:
         """The model's own code of a language; `Invalid` with the list when it has none."""
         short = re.split(r"[-_]", code.strip().strip("<|>").lower())[0]
         short = ISO_639_3.get(short, short)
-        known = self.languages or {"en": 0}
-        if short not in known:
+        languages = self.languages or {"en": 0}
+        if short not in languages:
             raise Invalid(
-                f"{self.resolved.name} does not know the language {code!r}; it knows {', '.join(sorted(known))}",
+                f"{self.resolved.name} does not know the language {code!r}; it knows {', '.join(sorted(languages))}",
                 code="unknown_language",
             )
         return short
@@ -117,8 +114,8 @@ class Checkpoint:
 
 
 def _special(tokenizer: Tokenizer, *names: str) -> int | None:
-    found = (tokenizer.token_to_id(name) for name in names)
-    return next((token for token in found if token is not None), None)
+    tokens = (tokenizer.token_to_id(name) for name in names)
+    return next((token for token in tokens if token is not None), None)
 
 
 def _needed(tokenizer: Tokenizer, name: str, path: Path) -> int:
@@ -131,13 +128,13 @@ def _needed(tokenizer: Tokenizer, name: str, path: Path) -> int:
 def _token_bytes(tokenizer: Tokenizer, first_special: int) -> dict[int, bytes]:
     special = tokenizer.get_added_tokens_decoder()
     table = _byte_of()
-    found = {}
+    token_bytes = {}
     for name, token in tokenizer.get_vocab(with_added_tokens=True).items():
         if token in special or (first_special <= token and re.fullmatch(r"<\|.*\|>", name)):
             continue
         plain = all(character in table for character in name)
-        found[token] = bytes(table[character] for character in name) if plain else name.encode()
-    return found
+        token_bytes[token] = bytes(table[character] for character in name) if plain else name.encode()
+    return token_bytes
 
 
 def load_tokenizer(settings: Settings, resolved: registry.ResolvedModel) -> tuple[Tokenizer, Path]:
@@ -147,33 +144,22 @@ def load_tokenizer(settings: Settings, resolved: registry.ResolvedModel) -> tupl
     from tokenizers.models import BPE
     from tokenizers.pre_tokenizers import ByteLevel
 
-    try:
-        path = registry.find_file(settings, resolved, "tokenizer.json")
-    except ModelUnavailable as missing:
-        try:
-            vocab = registry.find_file(settings, resolved, "vocab.json")
-            merges = registry.find_file(settings, resolved, "merges.txt")
-        except ModelUnavailable:
-            raise missing from None
-        tokenizer = Tokenizer(BPE.from_file(str(vocab), str(merges)))
+    path, *merges = find_files(settings, resolved, ["tokenizer.json"], ["vocab.json", "merges.txt"])
+    if merges:
+        tokenizer = Tokenizer(BPE.from_file(str(path), str(merges[0])))
         tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
         tokenizer.decoder = ByteLevelDecoder()
-        added = vocab.parent / "added_tokens.json"
+        added = path.parent / "added_tokens.json"
         names = sorted(read_json(added).items(), key=lambda item: item[1]) if added.is_file() else []
         tokenizer.add_special_tokens([AddedToken(name, special=True) for name, _ in names])
-        return tokenizer, vocab
+        return tokenizer, path
     try:
         return Tokenizer.from_file(str(path)), path
     except Exception as error:  # tokenizers raises a bare Exception
         raise ModelUnavailable(f"{path} is no tokenizer: {error}") from None
 
 
-def _languages(
-    tokenizer: Tokenizer, generation: dict[str, Any], config: dict[str, Any], info: registry.ModelInfo
-) -> dict[str, int]:
-    if generation.get("is_multilingual") is False or config.get("vocab_size") == 51864:
-        return {}
-    listed = generation.get("lang_to_id")
+def _languages(tokenizer: Tokenizer, listed: object, info: registry.ModelInfo) -> dict[str, int]:
     if isinstance(listed, dict) and listed:
         return {name.strip("<|>"): int(token) for name, token in listed.items()}
     named = ((code, tokenizer.token_to_id(f"<|{code}|>")) for code in info.languages)
@@ -182,11 +168,7 @@ def _languages(
 
 def load_checkpoint(settings: Settings, resolved: registry.ResolvedModel) -> Checkpoint:
     """Read a checkpoint's small files. Raises `ModelUnavailable` with the file that is missing or wrong."""
-    config = read_json(resolved.path / "config.json")
-    if config.get("model_type") != "whisper":
-        raise ModelUnavailable(
-            f"{resolved.name} is a {config.get('model_type', 'nameless')} model; speech to text needs a whisper one"
-        )
+    config = read_config(resolved, "whisper", "speech to text needs a whisper one")
     tokenizer, path = load_tokenizer(settings, resolved)
     try:
         generation = read_json(registry.find_file(settings, resolved, "generation_config.json"))
@@ -195,7 +177,8 @@ def load_checkpoint(settings: Settings, resolved: registry.ResolvedModel) -> Che
     info = registry.describe(resolved, settings)
     eot = _needed(tokenizer, "<|endoftext|>", path)
     transcribe, translate = _special(tokenizer, "<|transcribe|>"), _special(tokenizer, "<|translate|>")
-    languages = _languages(tokenizer, generation, config, info)
+    english_only = generation.get("is_multilingual") is False or config.get("vocab_size") == 51864
+    languages = {} if english_only else _languages(tokenizer, generation.get("lang_to_id"), info)
     by_name = {"transcribe": transcribe, "translate": translate}
     listed = generation.get("task_to_id") or by_name
     tasks = {name: int(token) for name, token in listed.items() if token is not None} if languages else {}
@@ -205,7 +188,9 @@ def load_checkpoint(settings: Settings, resolved: registry.ResolvedModel) -> Che
     return Checkpoint(
         resolved=resolved,
         info=info,
-        config=config,
+        n_mels=int(config["num_mel_bins"]),
+        max_positions=int(config["max_target_positions"]),
+        median_filter_width=int(config.get("median_filter_width", 7)),
         tokenizer=tokenizer,
         token_bytes=_token_bytes(tokenizer, eot),
         languages=languages,

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from milo.engines.runtime.ct2_model import CT2Model, open_model
+from milo.engines.runtime.devices import cores, ct2_compute_type, ct2_device
+from milo.engines.whisper.backend import Hypothesis
 from milo.engines.whisper.checkpoint import Checkpoint, load_checkpoint
 from milo.engines.whisper.convert import converted
-from milo.engines.whisper.transcriber import Hypothesis, WhisperTranscriber, cores
+from milo.engines.whisper.transcriber import WhisperTranscriber
 from milo.engines.whisper.words import Alignment
-from milo.errors import Invalid, ModelUnavailable
 from milo.models.registry import ResolvedModel
 from milo.settings import Settings
 
@@ -19,16 +21,15 @@ SEED = 20
 """Of the sampling at temperatures above 0."""
 
 
-class CT2Backend:
+class CT2Backend(CT2Model):
     """See `Backend`. Calls may come from `parallel` threads at once; CTranslate2 runs them side by side."""
 
     def __init__(self, model: Any, checkpoint: Checkpoint, *, replicas: int, parallel: int, frame_budget: int) -> None:
-        self.model = model
+        super().__init__(model, checkpoint)
         self.checkpoint = checkpoint
         self.replicas = replicas
         self.parallel = parallel
         self.frame_budget = frame_budget
-        self.weights_bytes = checkpoint.info.weights_bytes
 
     def encode(self, features: npt.NDArray[np.float32]) -> Any:
         from ctranslate2 import StorageView
@@ -38,10 +39,10 @@ class CT2Backend:
     def select(self, encoded: Any, rows: list[int]) -> Any:
         from ctranslate2 import DataType, Device, StorageView
 
-        there = encoded if encoded.device == "cpu" else encoded.to_device(Device.cpu)
-        if there.dtype == DataType.bfloat16:  # numpy has none
-            there = there.to(DataType.float32)
-        chosen = StorageView.from_array(np.ascontiguousarray(np.asarray(there)[rows]))
+        on_cpu = encoded if encoded.device == "cpu" else encoded.to_device(Device.cpu)
+        if on_cpu.dtype == DataType.bfloat16:  # numpy has none
+            on_cpu = on_cpu.to(DataType.float32)
+        chosen = StorageView.from_array(np.ascontiguousarray(np.asarray(on_cpu)[rows]))
         return chosen if chosen.dtype == encoded.dtype else chosen.to(encoded.dtype)
 
     def language_probabilities(self, encoded: Any) -> npt.NDArray[np.float32]:
@@ -65,41 +66,20 @@ class CT2Backend:
             sampling_topk=1 if temperature == 0 else 0,
             sampling_temperature=temperature or 1.0,
         )
-        found = []
+        hypotheses = []
         for result in results:
             tokens = list(result.sequences_ids[0])
             logprob = result.scores[0] * max(1, len(tokens)) ** penalty
-            found.append(Hypothesis(tokens, logprob, float(result.no_speech_prob), len(tokens) < max_tokens))
-        return found
+            hypotheses.append(Hypothesis(tokens, logprob, float(result.no_speech_prob), len(tokens) < max_tokens))
+        return hypotheses
 
     def align(self, encoded: Any, start: list[int], texts: list[list[int]], frames: list[int]) -> list[Alignment]:
-        width = int(self.checkpoint.config.get("median_filter_width", 7))
-        found = []
+        width = self.checkpoint.median_filter_width
+        alignments = []
         for result in self.model.align(encoded, start, texts, frames, median_filter_width=width):
             path = np.array(result.alignments, np.int64).reshape(-1, 2)
-            found.append(Alignment(path[:, 0], path[:, 1], result.text_token_probs))
-        return found
-
-    def free(self) -> None:
-        """CTranslate2 reuses the blocks it holds."""
-
-    def close(self) -> None:
-        self.model.unload_model()
-
-
-def device_of(settings: Settings) -> str:
-    """`cuda` or `cpu`; `Invalid` when the settings ask for a GPU that is not there."""
-    import ctranslate2
-
-    if settings.device == "cpu":
-        return "cpu"
-    try:
-        found = ctranslate2.get_cuda_device_count() > 0
-    except RuntimeError:
-        found = False
-    if settings.device == "cuda" and not found:
-        raise Invalid("MILO_DEVICE=cuda, but CTranslate2 sees no CUDA device (driver missing, or a wheel without CUDA)")
-    return "cuda" if found else "cpu"
+            alignments.append(Alignment(path[:, 0], path[:, 1], result.text_token_probs))
+        return alignments
 
 
 def load(settings: Settings, resolved: ResolvedModel) -> WhisperTranscriber:
@@ -107,30 +87,22 @@ def load(settings: Settings, resolved: ResolvedModel) -> WhisperTranscriber:
     import ctranslate2
 
     checkpoint = load_checkpoint(settings, resolved)
-    device = device_of(settings)
-    kind = settings.stt_compute_type
-    if kind == "default":
-        kind = "float16" if device == "cuda" else "float32"
-    supported = sorted(ctranslate2.get_supported_compute_types(device))
-    if kind not in (*supported, "auto"):
-        raise Invalid(f"MILO_STT_COMPUTE_TYPE={kind} does not run on {device} here; it can {', '.join(supported)}")
+    device = ct2_device(settings)
+    compute_type = ct2_compute_type("MILO_STT_COMPUTE_TYPE", settings.stt_compute_type, device)
     threads = cores(settings.cpu_threads)
     replicas = 1 if device == "cuda" else min(threads, 4)
     ctranslate2.set_random_seed(SEED)
     with converted(settings, checkpoint) as folder:
-        try:
-            model = ctranslate2.models.Whisper(
-                str(folder),
-                device=device,
-                compute_type=kind,
-                inter_threads=replicas,
-                intra_threads=max(1, threads // replicas),
-                flash_attention=False,
-            )
-        except (RuntimeError, ValueError) as error:
-            if "memory" in str(error).lower():
-                raise
-            raise ModelUnavailable(f"CTranslate2 can't load {resolved.label}: {error}") from error
+        model = open_model(
+            ctranslate2.models.Whisper,
+            folder,
+            resolved.label,
+            device,
+            compute_type,
+            replicas,
+            threads,
+            flash_attention=False,
+        )
     budget = (settings.batch_windows if device == "cuda" else 8) * 3000
     parallel = max(2, replicas) if threads > 1 else 1
     backend = CT2Backend(model, checkpoint, replicas=replicas, parallel=parallel, frame_budget=budget)

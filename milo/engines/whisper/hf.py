@@ -7,27 +7,29 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from milo.engines.runtime.devices import default_dtype, torch_device
+from milo.engines.runtime.torch_model import TorchModel, load_pretrained
+from milo.engines.whisper.backend import Hypothesis
 from milo.engines.whisper.checkpoint import Checkpoint, load_checkpoint
-from milo.engines.whisper.transcriber import Hypothesis, WhisperTranscriber, cores
+from milo.engines.whisper.transcriber import WhisperTranscriber
 from milo.engines.whisper.words import Alignment, dtw
-from milo.errors import Invalid, ModelUnavailable
+from milo.errors import Invalid
 from milo.models.registry import ResolvedModel
 from milo.settings import Settings
 
-COMPUTE_TYPES = {"float32": "float32", "float16": "float16", "bfloat16": "bfloat16"}
+COMPUTE_TYPES = ("float32", "float16", "bfloat16")
 
 
-class HFBackend:
+class HFBackend(TorchModel):
     """See `Backend`. One batch at a time: torch threads within it."""
 
     parallel = 1
     replicas = 1
 
     def __init__(self, model: Any, checkpoint: Checkpoint, frame_budget: int) -> None:
-        self.model = model
+        super().__init__(model)
         self.checkpoint = checkpoint
         self.frame_budget = frame_budget
-        self.weights_bytes = sum(p.numel() * p.element_size() for p in model.parameters())
 
     def encode(self, features: npt.NDArray[np.float32]) -> Any:
         """Encoder output for any even number of frames up to 3000.
@@ -94,16 +96,16 @@ class HFBackend:
                 encoder_outputs=BaseModelOutput(last_hidden_state=encoded),
                 decoder_input_ids=start,
             )
-        made = out.sequences[:, start.shape[1] :]
+        new = out.sequences[:, start.shape[1] :]
         no_speech = self._no_speech(encoded, start)
-        logprobs = self._logprobs(encoded, start, made)
-        found = []
-        for row, tokens in enumerate(made.tolist()):
+        logprobs = self._logprobs(encoded, start, new)
+        hypotheses = []
+        for row, tokens in enumerate(new.tolist()):
             ended = self.checkpoint.eot in tokens
             length = tokens.index(self.checkpoint.eot) if ended else len(tokens)
             total = float(logprobs[row, : length + ended].sum())
-            found.append(Hypothesis(tokens[:length], total, float(no_speech[row]), ended))
-        return found
+            hypotheses.append(Hypothesis(tokens[:length], total, float(no_speech[row]), ended))
+        return hypotheses
 
     def _config(self, start: int, max_tokens: int, beam_size: int, temperature: float) -> Any:
         from transformers import GenerationConfig
@@ -122,15 +124,15 @@ class HFBackend:
             return_dict_in_generate=True,
         )
 
-    def _logprobs(self, encoded: Any, start: Any, made: Any) -> Any:
+    def _logprobs(self, encoded: Any, start: Any, new: Any) -> Any:
         """Log-probability of each new token, suppressed tokens left out of the sum, temperature 1."""
         import torch
 
-        logits, _ = self._logits(encoded, torch.cat([start, made], dim=1)[:, :-1])
+        logits, _ = self._logits(encoded, torch.cat([start, new], dim=1)[:, :-1])
         logits = logits[:, start.shape[1] - 1 :]
         logits[:, :, self.checkpoint.suppress] = -torch.inf
         logits[:, 0, self.checkpoint.suppress_begin] = -torch.inf
-        return logits.log_softmax(-1).gather(-1, made[..., None])[..., 0].cpu()
+        return logits.log_softmax(-1).gather(-1, new[..., None])[..., 0].cpu()
 
     def align(self, encoded: Any, start: list[int], texts: list[list[int]], frames: list[int]) -> list[Alignment]:
         import torch
@@ -141,7 +143,7 @@ class HFBackend:
         tokens = torch.tensor(rows, device=encoded.device)
         logits, attentions = self._logits(encoded, tokens, output_attentions=True)
         heads = torch.stack([attentions[layer][:, n] for layer, n in self.checkpoint.alignment_heads], dim=1)
-        found = []
+        alignments = []
         for row, text in enumerate(texts):
             last = len(start) + len(text) + 1
             columns = max(1, min(frames[row] // 2, heads.shape[-1]))
@@ -150,8 +152,8 @@ class HFBackend:
             text_indices, time_indices = dtw(-matrix)
             predicted = logits[row, len(start) : last - 1, : self.checkpoint.eot].softmax(-1)
             chosen = predicted[torch.arange(len(text)), torch.tensor(text)]
-            found.append(Alignment(text_indices, time_indices, chosen.tolist()))
-        return found
+            alignments.append(Alignment(text_indices, time_indices, chosen.tolist()))
+        return alignments
 
     def _attention_matrix(self, weights: Any) -> npt.NDArray[np.float32]:
         """(tokens, frames): mean over heads of attention, normalised over tokens, median-filtered in time."""
@@ -160,52 +162,24 @@ class HFBackend:
         weights = weights / weights.sum(-1, keepdim=True).clamp(min=1e-20)
         std, mean = torch.std_mean(weights, dim=-2, keepdim=True, correction=0)
         weights = (weights - mean) / std.clamp(min=1e-10)
-        width = int(self.checkpoint.config.get("median_filter_width", 7))
+        width = self.checkpoint.median_filter_width
         side = width // 2
         if weights.shape[-1] > side:
             padded = torch.nn.functional.pad(weights, (side, side), mode="reflect")
             weights = padded.unfold(-1, width, 1).median(-1).values
         return np.asarray(weights.mean(0).cpu().numpy(), np.float32)
 
-    def free(self) -> None:
-        import torch
-
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
-    def close(self) -> None:
-        self.model = None
-        self.free()
-
 
 def load(settings: Settings, resolved: ResolvedModel) -> WhisperTranscriber:
     """Load from safetensors. Raises `ModelUnavailable` for files that are missing, `Invalid` for bad settings."""
-    import torch
     from transformers import GenerationConfig, WhisperForConditionalGeneration
 
     checkpoint = load_checkpoint(settings, resolved)
-    cuda = settings.device != "cpu" and torch.cuda.is_available()
-    if settings.device == "cuda" and not cuda:
-        raise Invalid("MILO_DEVICE=cuda, but torch sees no CUDA device")
-    default = "float16" if cuda else "float32"
-    kind = COMPUTE_TYPES.get(default if settings.stt_compute_type == "default" else settings.stt_compute_type)
-    if kind is None:
-        raise Invalid(
-            f"the transformers engine computes in {', '.join(COMPUTE_TYPES)}; not {settings.stt_compute_type}"
-        )
-    if not cuda:
-        torch.set_num_threads(cores(settings.cpu_threads))
-    try:
-        model = WhisperForConditionalGeneration.from_pretrained(
-            str(resolved.path),
-            use_safetensors=True,
-            local_files_only=True,
-            dtype=getattr(torch, kind),
-            attn_implementation="eager",
-        )
-    except (OSError, ValueError) as error:
-        raise ModelUnavailable(f"transformers can't load {resolved.label}: {error}") from error
+    device = torch_device(settings)
+    dtype = default_dtype(device) if settings.stt_compute_type == "default" else settings.stt_compute_type
+    if dtype not in COMPUTE_TYPES:
+        raise Invalid(f"the transformers engine computes in {', '.join(COMPUTE_TYPES)}; not {dtype}")
+    model = load_pretrained(WhisperForConditionalGeneration, resolved, device, dtype, attn_implementation="eager")
     model.generation_config = GenerationConfig()  # ours says everything; the model's own would be merged into it
-    model = model.eval().to("cuda" if cuda else "cpu")
-    budget = settings.batch_windows * 3000 if cuda else 8 * 3000
+    budget = (settings.batch_windows if device == "cuda" else 8) * 3000
     return WhisperTranscriber(checkpoint, HFBackend(model, checkpoint, budget), settings.batch_windows)

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from milo.engines.runtime.loops import cut_loop, find_loop
 from milo.engines.whisper.features import log_mel
-from milo.engines.whisper.guards import compression_ratio, cut_loop, find_loop
+from milo.engines.whisper.guards import compression_ratio
 from milo.engines.whisper.words import Alignment, dtw, split_words, time_words
 
 

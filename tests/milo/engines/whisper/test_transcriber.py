@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from milo.engines.runtime.memory import is_out_of_memory
+from milo.engines.whisper.backend import Hypothesis
 from milo.engines.whisper.checkpoint import Checkpoint, load_checkpoint
-from milo.engines.whisper.transcriber import Hypothesis, WhisperTranscriber, is_out_of_memory
+from milo.engines.whisper.transcriber import WhisperTranscriber
 from milo.engines.whisper.words import Alignment
 from milo.errors import EngineError, Invalid, ModelUnavailable, OutOfMemory
 from milo.models import registry

@@ -1,0 +1,36 @@
+"""config.json of a checkpoint, and the other small files its family needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from milo.errors import ModelUnavailable
+from milo.models import registry
+from milo.models.files import read_json
+from milo.models.registry import ResolvedModel
+from milo.settings import Settings
+
+
+def read_config(resolved: ResolvedModel, model_type: str, needs: str) -> dict[str, Any]:
+    """config.json; `ModelUnavailable` for another `model_type`, in words that end with what `needs` this one."""
+    config = read_json(resolved.path / "config.json")
+    if config.get("model_type") != model_type:
+        raise ModelUnavailable(f"{resolved.name} is a {config.get('model_type', 'nameless')} model; {needs}")
+    return config
+
+
+def find_files(settings: Settings, resolved: ResolvedModel, *choices: Sequence[str]) -> list[Path]:
+    """The files of the first choice that is whole: in the model's folder, or where `registry.find_file` looks.
+
+    Raises `ModelUnavailable` for the first file of the first choice when none is.
+    """
+    missing: ModelUnavailable | None = None
+    for names in choices:
+        try:
+            return [registry.find_file(settings, resolved, name) for name in names]
+        except ModelUnavailable as error:
+            missing = missing or error
+    assert missing is not None
+    raise missing
