@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import redis
 
@@ -28,16 +28,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 STATUS_KEY = "milo:engines"
 """Redis hash, a field for each worker child: which models it has in memory."""
-
-
-def _load_transcriber(settings: Settings, model: ResolvedModel) -> Transcriber:
-    from milo.engines.stt import load_transcriber
-
-    return load_transcriber(settings, model)
-
-
-load_transcriber: Callable[[Settings, ResolvedModel], Transcriber] = _load_transcriber
-"""The seam: tests put a `FakeTranscriber` here."""
 
 
 @lru_cache(maxsize=1)
@@ -66,6 +56,8 @@ def _resident(model: str, key: str, load: Callable[[], T]) -> Iterator[T]:
 @contextmanager
 def transcriber(settings: Settings, name: str) -> Iterator[Transcriber]:
     """The STT engine for a model name, as its `current` pointer stands now: a deploy takes effect at the next job."""
+    from milo.engines.registry import load_transcriber
+
     model = registry.ensure(settings, name)
     with _resident(model.name, _stt_key(settings, model), lambda: load_transcriber(settings, model)) as engine:
         yield engine
@@ -87,17 +79,21 @@ def _stt_key(settings: Settings, model: ResolvedModel) -> str:
 @contextmanager
 def reference(settings: Settings, name: str) -> Iterator[WhisperTranscriber]:
     """The Whisper of transformers, whatever serves: it tells the loss of a text that is given."""
-    from milo.engines.whisper.hf import load
+    from milo.engines.registry import load_transcriber
+
+    def load() -> WhisperTranscriber:
+        return cast("WhisperTranscriber", load_transcriber(settings, model, engine="transformers"))
 
     model = registry.ensure(settings, name)
-    with _resident(model.name, f"reference:{model.name}@{model.version}", lambda: load(settings, model)) as engine:
+    with _resident(model.name, f"reference:{model.name}@{model.version}", load) as engine:
         yield engine
 
 
 @contextmanager
 def synthesizer(settings: Settings, name: str) -> Iterator[Synthesizer]:
     """The speech engine for a model name; `espeak` is the embedded one."""
-    from milo.engines.tts import EMBEDDED, find_voice_model, load_synthesizer
+    from milo.engines.registry import find_voice_model, load_synthesizer
+    from milo.synthesis.voices import EMBEDDED
 
     model = find_voice_model(settings, name)
     label, version = (model.name, model.version) if model else (EMBEDDED, "0")
@@ -108,28 +104,31 @@ def synthesizer(settings: Settings, name: str) -> Iterator[Synthesizer]:
 @contextmanager
 def translator(settings: Settings, name: str) -> Iterator[Translator]:
     """The translation engine for a model name."""
-    from milo.engines.nllb import ct2
+    from milo.engines.registry import load_translator
 
     model = registry.ensure(settings, name)
-    with _resident(model.name, f"nllb:{model.name}@{model.version}", lambda: ct2.load(settings, model)) as engine:
+    key = f"nllb:{model.name}@{model.version}"
+    with _resident(model.name, key, lambda: load_translator(settings, model)) as engine:
         yield engine
 
 
 def chat_sources(settings: Settings) -> dict[Mode, Source]:
     """A source of each chat model there may be; nothing is loaded until a source is entered."""
     from milo.engines.chat import select
+    from milo.engines.registry import load
 
     @contextmanager
     def local() -> Iterator[ChatModel]:
         file = select.find_model(settings)
-        with _resident(file.name, f"chat:{file.label}", lambda: select.load_local(settings, file)) as model:
+        key = f"chat:{file.label}"
+        with _resident(file.name, key, lambda: load(settings, "chat", "gguf", file, file.name)) as model:
             yield model
 
-    found: dict[Mode, Source] = {"local": local}
+    sources: dict[Mode, Source] = {"local": local}
     claude = select.cloud(settings)
     if claude is not None:
-        found["cloud"] = lambda: nullcontext(claude)
-    return found
+        sources["cloud"] = lambda: nullcontext(claude)
+    return sources
 
 
 def report(settings: Settings, worker: str) -> None:

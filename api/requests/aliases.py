@@ -19,8 +19,6 @@ ALIASES: dict[Use, re.Pattern[str]] = {
     "chat": re.compile(r"(gpt-|chatgpt-)[\w.:-]+"),
 }
 """Names of OpenAI's models, which stand for the configured ones."""
-USES: dict[str, Use] = {"whisper": "stt", "vits": "tts"}
-"""What a model of a type is for."""
 LISTED_ALIASES: dict[str, Use] = {"whisper-1": "stt", "tts-1": "tts", "gpt-4o-mini": "chat"}
 NOT_CHAT = re.compile(r"gpt-[\w.-]*(realtime|audio|image)[\w.-]*")
 
@@ -74,11 +72,11 @@ def known_models(context: Context) -> dict[str, tuple[Use, int]]:
     for entry in registry.list_models(settings):
         try:
             resolved = registry.resolve(settings, entry.name)
-            kind = registry.describe(resolved, settings).model_type
+            use = registry.describe(resolved, settings).use
         except (ModelUnavailable, Invalid):
             continue
-        if kind in USES:
-            found[entry.name] = (USES[kind], int(resolved.path.stat().st_mtime))
+        if use == "stt" or use == "tts":
+            found[entry.name] = (use, int(resolved.path.stat().st_mtime))
     for use in ALIASES:
         found.setdefault(default_of(settings, use), (use, 0))
     return found | {name: (use, found[default_of(settings, use)][1]) for name, use in LISTED_ALIASES.items()}

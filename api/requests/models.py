@@ -70,9 +70,9 @@ def choose_translator(context: Context, asked: str | None) -> tuple[str, dict[st
 
     def describe(name: str) -> tuple[str, dict[str, str]]:
         resolved = registry.resolve(settings, name)
-        kind = registry.describe(resolved, settings).model_type
-        if kind != "m2m_100":
-            raise Invalid(f"{name!r} is a {kind} model, not one that translates", code="unknown_model")
+        info = registry.describe(resolved, settings)
+        if info.use != "translate":
+            raise Invalid(f"{name!r} is a {info.model_type} model, not one that translates", code="unknown_model")
         return name, translate.languages_of(resolved)
 
     default = settings.translate_model.strip()

@@ -107,7 +107,7 @@ def choose_model(context: Context, asked: str | None) -> Choice:
 
     def describe(name: str) -> Choice:
         info = registry.describe(registry.resolve(settings, name), settings)
-        if info.model_type != "whisper":
+        if info.use != "stt":
             raise Invalid(f"{name!r} is a {info.model_type} model, not one for speech to text", code="unknown_model")
         return Choice(name, info.languages, info.tasks)
 

@@ -19,15 +19,13 @@ from milo.errors import MiloError
 from milo.jobs import Job
 from milo.ledger.keys import Key
 from milo.models import registry
+from milo.models.engines import Use
 from milo.models.registry import ResolvedModel
 from milo.settings import Settings
 from milo.synthesis.voices import EMBEDDED, describe_speech
 from milo.translation import translate
 
 router = APIRouter(tags=["models"])
-
-USES = {"whisper": "stt", "vits": "tts", "m2m_100": "translate", "gguf": "chat"}
-"""What a model of a type is for."""
 
 
 @router.get("/models", summary="Models on this machine", responses={**documented()})
@@ -89,13 +87,13 @@ def _abilities(settings: Settings, name: str) -> dict[str, Any]:
             return {"available": True, "label": name, "use": "tts", "type": "espeak-ng"} | _voices(settings, name)
         resolved = registry.resolve(settings, name)
         info = registry.describe(resolved, settings)
-        more = _languages(settings, name, resolved, info.model_type)
+        more = _languages(settings, name, resolved, info.use)
     except MiloError as error:
         return {"available": False, "problem": error.detail}
     return {
         "available": True,
         "label": resolved.label,
-        "use": USES.get(info.model_type),
+        "use": info.use,
         "type": info.model_type,
         "languages": list(info.languages),
         "tasks": list(info.tasks),
@@ -105,10 +103,10 @@ def _abilities(settings: Settings, name: str) -> dict[str, Any]:
     } | more
 
 
-def _languages(settings: Settings, name: str, resolved: ResolvedModel, kind: str) -> dict[str, Any]:
-    if kind == "vits":
+def _languages(settings: Settings, name: str, resolved: ResolvedModel, use: Use | None) -> dict[str, Any]:
+    if use == "tts":
         return _voices(settings, name)
-    return {"languages": sorted(translate.languages_of(resolved))} if kind == "m2m_100" else {}
+    return {"languages": sorted(translate.languages_of(resolved))} if use == "translate" else {}
 
 
 def _voices(settings: Settings, name: str) -> dict[str, Any]:

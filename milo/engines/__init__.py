@@ -1,1 +1,1 @@
-"""Engines: the models behind a job, one file each. `base.py` says what each must do."""
+"""Engines: the models behind a job. `registry` is the door; `milo.protocols` says what each engine promises."""

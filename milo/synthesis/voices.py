@@ -8,6 +8,7 @@ from pathlib import Path
 
 from milo.errors import Invalid, ModelUnavailable
 from milo.models import registry
+from milo.models.engines import model_type_of, use_of
 from milo.models.files import read_json
 from milo.models.registry import ResolvedModel
 from milo.settings import Settings
@@ -69,11 +70,11 @@ def describe_speech(settings: Settings, name: str) -> Speech:
         bases, variants = espeak_data()
         return Speech(name, espeak_languages(bases), tuple(voice for voice in ESPEAK_VOICES if voice in variants))
     resolved = registry.resolve(settings, name)
-    config = read_json(resolved.path / "config.json") if (resolved.path / "config.json").is_file() else {}
-    if config.get("model_type") != "vits":
-        kind = config.get("model_type") or "chat"
+    model_type = model_type_of(resolved.path)
+    if use_of(model_type) != "tts":
+        kind = "chat" if model_type in ("gguf", "") else model_type
         raise Invalid(f"{name!r} is a {kind} model, not one that speaks", code="unknown_model")
-    speakers = config.get("num_speakers", 1)
+    speakers = read_json(resolved.path / "config.json").get("num_speakers", 1)
     count = speakers if isinstance(speakers, int) and speakers > 0 else 1
     return Speech(name, (vits_language(resolved, _tokenizer_language(resolved)),), speaker_names(count))
 

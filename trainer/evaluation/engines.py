@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from milo.engines.registry import load_transcriber, load_translator
 from milo.engines.residency import Residency, budget_of
 from milo.models import registry
 from milo.protocols import Transcriber, Translator
@@ -43,20 +44,8 @@ def own_engines(settings: Settings) -> Engines:
 
         return open_engine
 
-    def load_transcriber(*args: Any) -> Any:
-        from milo.engines.stt import load_transcriber as load
-
-        return load(*args)
-
-    def load_reference(*args: Any) -> Any:
-        from milo.engines.whisper.hf import load
-
-        return load(*args)
-
-    def load_translator(*args: Any) -> Any:
-        from milo.engines.nllb.ct2 import load
-
-        return load(*args)
+    def load_reference(settings: Settings, model: registry.ResolvedModel) -> Transcriber:
+        return load_transcriber(settings, model, engine="transformers")
 
     return Engines(
         transcriber=opener("stt", load_transcriber),

@@ -14,6 +14,7 @@ from milo.audio.resample import change_tempo
 from milo.engines.speech import espeak
 from milo.errors import Invalid
 from milo.protocols import Samples
+from milo.settings import Settings
 from milo.synthesis.voices import ESPEAK_BASES, ESPEAK_VOICES, espeak_languages
 
 WORDS_PER_MINUTE = 160
@@ -28,8 +29,7 @@ class EspeakSynthesizer:
     """Resident memory that the library and one voice take, about."""
 
     def __init__(self) -> None:
-        known = espeak.voices()
-        self.languages: Sequence[str] = espeak_languages(frozenset(known))
+        self.languages: Sequence[str] = espeak_languages(frozenset(espeak.voices()))
         self._bases = {code: ESPEAK_BASES.get(code, code) for code in self.languages}
         self.voices: Sequence[str] = tuple(voice for voice in ESPEAK_VOICES if voice in espeak.variants())
         self.sample_rate_hz = espeak.synthesize("", voice=self._bases[self.languages[0]]).sample_rate
@@ -62,3 +62,8 @@ class EspeakSynthesizer:
 
     def close(self) -> None:
         """Nothing to free: eSpeak's data stays for the process."""
+
+
+def load(settings: Settings, model: object = None) -> EspeakSynthesizer:
+    """The embedded voice, which needs no model. Raises `ModelUnavailable` without eSpeak NG."""
+    return EspeakSynthesizer()

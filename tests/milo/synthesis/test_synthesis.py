@@ -12,8 +12,8 @@ import pytest
 
 from milo.audio.encode import FORMATS, encode
 from milo.audio.resample import resample
+from milo.engines.registry import load_transcriber
 from milo.engines.speech.espeak_synthesizer import EspeakSynthesizer
-from milo.engines.stt import load_transcriber
 from milo.errors import EngineError, Invalid
 from milo.language.malagasy import normalise_for_scoring
 from milo.models.registry import resolve

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from milo.engines.registry import find_voice_model, load_synthesizer
 from milo.engines.speech.espeak_synthesizer import EspeakSynthesizer
-from milo.engines.tts import find_voice_model, load_synthesizer
 from milo.errors import Invalid
 from milo.settings import Settings
 

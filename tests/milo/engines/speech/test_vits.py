@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from milo.engines.registry import find_voice_model, load_synthesizer
 from milo.engines.speech.vits import SEED, VitsSynthesizer, load
-from milo.engines.tts import find_voice_model, load_synthesizer
 from milo.errors import EngineError, Invalid, ModelUnavailable
 from milo.models.registry import resolve
 from milo.settings import Settings

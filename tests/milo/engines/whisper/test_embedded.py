@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from milo.audio.reading import stream
-from milo.engines.stt import load_transcriber
+from milo.engines.registry import load_transcriber
 from milo.models import registry
 from milo.models.store import embedded_path
 from milo.protocols import DecodeOptions, Samples

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from milo.engines.stt import load_transcriber
+from milo.engines.registry import load_transcriber
 from milo.engines.whisper import convert, ct2
 from milo.engines.whisper.checkpoint import load_checkpoint
 from milo.engines.whisper.features import batch_features
@@ -250,7 +250,7 @@ import numpy as np
 from pathlib import Path
 from milo.models import registry
 from milo.protocols import DecodeOptions
-from milo.engines.stt import load_transcriber
+from milo.engines.registry import load_transcriber
 from milo.settings import Settings
 settings = Settings(home=Path({str(folder.parent)!r}), cpu_threads=1, device="cpu", _env_file=None)
 engine = load_transcriber(settings, registry.resolve(settings, {str(folder)!r}))
