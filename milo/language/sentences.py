@@ -1,4 +1,5 @@
-"""Cut a text into sentences and what stands between them, so that nothing is lost: the parts joined give the text.
+"""Where the sentences of a text end. Translation and chat cut by `split`, whose parts joined give the text again;
+speech cuts by `sentence_ends` (`milo.synthesis.normalization`).
 
 Knows punctuation and common abbreviations of Malagasy, French and English, and the full stops of other scripts.
 """
@@ -6,14 +7,19 @@ Knows punctuation and common abbreviations of Malagasy, French and English, and 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 _ABBREVIATIONS = frozenset(
-    "m mm mme mmes mlle mr mrs ms dr pr prof st ste sr jr vs etc cf ex p pp no n° tel tél av bd art fig vol chap env "
-    "ing gal rtoa andriamatoa ra ny i.e e.g a.m p.m".split()
+    "m mm mme mmes mlle mr mrs ms dr pr prof st ste sr jr vs etc cf ex p pp n° tel tél av ap bd env md mb ing jly kol "
+    "gal atoa rtoa a/toa r/toa andriamatoa ra ny ohat jer pej tok tal taor p.ex i.e e.g i.h t.k j.k a.m p.m ltd "
+    "jan janv feb febr févr apr avr aog okt oct nov déc dec".split()
 )
-"""Words whose full stop ends no sentence, unless the next word could not follow otherwise."""
-_END = re.compile(r"[.!?…]+(?:[ \u00a0\u202f]?»)?[\"'”’)\]]*(?=\s|$)|[。！？।॥؟۔።]+[」』”’）]*")
+"""Words whose full stop ends no sentence."""
+_NUMBERED = frozenset("no art fig vol chap".split())
+"""Words whose full stop ends no sentence before a number."""
+_END = re.compile(r"[.!?…]+(?:[ \u00a0\u202f]?»)?[\"'»”’)\]]*(?=\s|$)|[。！？।॥؟۔።]+[」』”’）]*")
+_CLOSING = "\"'»”’)] \u00a0\u202f"
 _LINE_BREAK = re.compile(r"\s*(?:\r\n|[\r\n\u2028\u2029\x0b\x0c])\s*")
 _SOFT_BREAK = re.compile(r"(?<=[,;:—–)\]、，；])\s*|\s+(?=[(\[—–])")
 
@@ -34,32 +40,47 @@ def has_words(text: str) -> bool:
     return any(character.isalpha() for character in text)
 
 
-def _ends_sentence(line: str, match: re.Match[str]) -> bool:
-    """Whether the punctuation at `match` ends a sentence and not an abbreviation or an initial."""
-    rest = line[match.end() :].lstrip()
-    if not rest:
+def sentence_ends(line: str, *, cased: bool = True) -> Iterator[int]:
+    """Where the sentences of one line end, each position just after the final mark and what closes with it.
+
+    `cased`: a lower-case letter after the mark says that the sentence goes on. False for text made ready to be spoken:
+    its numbers are words and its acronyms may be in lower case.
+    """
+    start = 0
+    for mark in _END.finditer(line):
+        if _is_end(line, start, mark, cased):
+            start = mark.end()
+            yield start
+
+
+def _is_end(line: str, start: int, mark: re.Match[str], cased: bool) -> bool:
+    """Whether the marks end the sentence that begins at `start`, and belong to no abbreviation, initial or bullet."""
+    after = line[mark.end() :].lstrip()
+    if not after:
         return True
-    first = rest.lstrip("\"'«“‘([¿¡- ")[:1]
-    if match[0][0] not in ".…":
-        return not first.islower()
-    if first.islower():
+    goes_on = after.lstrip("\"'«“‘([¿¡- ")[:1].islower()
+    marks = mark[0].rstrip(_CLOSING)
+    if marks != ".":
+        return not (goes_on and (cased or set(marks) <= {".", "…"}))
+    if cased and goes_on:
         return False
-    if not match[0].startswith(".") or len(match[0].rstrip("\"'»”’)] \u00a0\u202f")) > 1:
-        return True
-    word = re.search(r"[\w°.]*$", line[: match.start()])
-    before = word[0].lower() if word else ""
-    return not (before in _ABBREVIATIONS or (len(before) == 1 and before.isalpha()))
+    before = line[start : mark.start()].split()
+    word = before[-1].lstrip("(«\"'") if before else ""
+    if word.isdecimal() and len(word) <= 3 and len(before) == 1:  # the number of a list
+        return False
+    if word.lower() in _NUMBERED:
+        return not after[:1].isdecimal()
+    initial = re.fullmatch(r"(?:\w\.)*[A-Z]", word) or (cased and len(word) == 1 and word.isalpha())
+    return not initial and word.lower() not in _ABBREVIATIONS
 
 
 def _sentences(line: str) -> list[Part]:
     """One line, which has no line break in it."""
     parts: list[Part] = []
     start = 0
-    for match in _END.finditer(line):
-        if not _ends_sentence(line, match):
-            continue
-        parts += _trimmed(line[start : match.end()])
-        start = match.end()
+    for end in sentence_ends(line):
+        parts += _trimmed(line[start:end])
+        start = end
     return parts + _trimmed(line[start:])
 
 

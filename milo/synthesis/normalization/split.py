@@ -1,18 +1,15 @@
 """Sentences of a text, none longer than a limit: what a voice says in one breath.
 
-Works on raw text too: it does not cut at abbreviations, initials, decimals or the number of a list.
+Where sentences end: `milo.language.sentences`.
 """
 
 from __future__ import annotations
 
 import re
 
+from milo.language.sentences import sentence_ends
+
 MAX_SENTENCE_CHARS = 200
-_END = re.compile(r"(?:[.!?…]+|[。！？؟।]+)[\"'»”’)\]]*(?=\s|$)|[。！？]+|\n+")
-_ABBREVIATIONS = frozenset(
-    "atoa rtoa a/toa r/toa mr mrs ms mme mlle dr pr prof ing jly kol md mb ohat jer tel tél pej tok tal taor cf vs "
-    "p pp av ap ex p.ex i.e e.g i.h t.k j.k jan janv feb febr févr apr avr aog okt oct nov déc dec ltd".split()
-)
 _CLAUSE = re.compile(r"[,;:](?=\s)| [-–—](?= )")
 _JOINTS = re.compile(
     r" (?=(?:sy|ary|fa|dia|ka|na|nefa|satria|izay|raha|et|ou|mais|que|qui|car|and|or|but|that|which) )"
@@ -26,22 +23,22 @@ def sentences(text: str, max_chars: int = MAX_SENTENCE_CHARS, first_max_chars: i
     first_max_chars: cut the first sentence earlier, but only at the end of a clause, so that a voice begins soon.
     """
     max_chars = max(1, max_chars)
-    found = [piece for sentence in _cut_at_ends(text) for piece in _cut_to(sentence, max_chars)]
-    if first_max_chars and found and len(found[0]) > first_max_chars:
-        ends = [m.end() for m in _CLAUSE.finditer(found[0]) if first_max_chars // 3 <= m.end() <= first_max_chars]
+    pieces = [piece for sentence in _cut_at_ends(text) for piece in _cut_to(sentence, max_chars)]
+    if first_max_chars and pieces and len(pieces[0]) > first_max_chars:
+        ends = [m.end() for m in _CLAUSE.finditer(pieces[0]) if first_max_chars // 3 <= m.end() <= first_max_chars]
         if ends:
-            found[:1] = [found[0][: ends[-1]].strip(), found[0][ends[-1] :].strip()]
-    return found
+            pieces[:1] = [pieces[0][: ends[-1]].strip(), pieces[0][ends[-1] :].strip()]
+    return pieces
 
 
 def _cut_at_ends(text: str) -> list[str]:
-    pieces, start = [], 0
-    for mark in _END.finditer(text):
-        if mark.start() < start or not _is_end(text, start, mark):
-            continue
-        pieces.append(text[start : mark.end()])
-        start = mark.end()
-    pieces.append(text[start:])
+    pieces = []
+    for line in text.splitlines():
+        start = 0
+        for end in sentence_ends(line, cased=False):
+            pieces.append(line[start:end])
+            start = end
+        pieces.append(line[start:])
     kept: list[str] = []
     for piece in (" ".join(piece.split()) for piece in pieces):
         if any(c.isalnum() for c in piece):
@@ -49,17 +46,6 @@ def _cut_at_ends(text: str) -> list[str]:
         elif piece and kept:
             kept[-1] += f" {piece}" if piece[0].isalnum() else piece
     return kept
-
-
-def _is_end(text: str, start: int, mark: re.Match[str]) -> bool:
-    if mark[0][0] == "\n" or mark[0].strip("\"'»”’)]") != ".":
-        follows = text[mark.end() :].lstrip()[:1]
-        return not (set(mark[0]) <= {".", "…"} and follows.islower())
-    before = text[max(start, mark.start() - 24) : mark.start()].split()
-    word = before[-1] if before else ""
-    if re.fullmatch(r"(?:\w\.)*[A-Z]", word) or word.lower().lstrip("(«\"'") in _ABBREVIATIONS:
-        return False
-    return not (re.fullmatch(r"\d{1,3}", word) and not text[start : mark.start()].strip()[: -len(word)].strip())
 
 
 def _cut_to(sentence: str, max_chars: int) -> list[str]:

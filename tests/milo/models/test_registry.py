@@ -267,17 +267,16 @@ def test_the_version_that_serves_can_not_be_deleted(settings: Settings, tmp_path
 KILLED_DEPLOY = """
 import os, sys
 from pathlib import Path
-from milo import models
+from milo.models import deployment, store
 from milo.settings import Settings
 def die(*_, **__): os._exit(9)
-import milo.model_store as store
 point = sys.argv[3]
-if point == "copy": store._copy_durably = die
+if point == "copy": deployment._copy_durably = die
 if point == "seal": store.make_manifest = die
 if point == "rename": store.fsync_folder = die
-if point == "point": store.point = die
+if point == "point": deployment.point = die
 if point == "pointer": Path.replace = die
-models.deploy(Settings(home=sys.argv[1], _env_file=None), "mine", Path(sys.argv[2]))
+deployment.deploy(Settings(home=sys.argv[1], _env_file=None), "mine", Path(sys.argv[2]))
 """
 
 
@@ -344,11 +343,11 @@ def test_a_server_without_ranges_sends_the_whole_file_again(online: Settings, hu
 
 PULL = """
 import sys
-from milo import models
+from milo.models import registry
 from milo.settings import Settings
 def progress(p):
     if p.file == "model.safetensors" and p.done_bytes > 200_000: __import__("os")._exit(9)
-models.pull(Settings(home=sys.argv[1], hf_endpoint=sys.argv[2], _env_file=None), "someone/small", None, progress)
+registry.pull(Settings(home=sys.argv[1], hf_endpoint=sys.argv[2], _env_file=None), "someone/small", None, progress)
 """
 
 
