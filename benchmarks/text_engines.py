@@ -27,7 +27,7 @@ from milo.engines.speech import espeak
 from milo.errors import MiloError
 from milo.models import registry
 from milo.settings import Settings
-from milo.synthesis.normalization import spoken
+from milo.synthesis.normalization import normalize
 
 TEXTS = (
     "Manao ahoana tompoko, tongasoa eto amin'ny tsena.",
@@ -82,7 +82,7 @@ def speech(client: httpx.Client) -> tuple[Work, Work]:
         return float(answer.headers["X-Audio-Duration-S"])
 
     def bare(number: int) -> float:
-        return espeak.synthesize_malagasy(spoken(numbered(TEXTS, number), "mg")).duration_s
+        return espeak.synthesize_malagasy(normalize(numbered(TEXTS, number), "mg")).duration_s
 
     return milo, bare
 

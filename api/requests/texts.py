@@ -13,7 +13,7 @@ from api.requests.stt import Closed, Name, Text
 from milo.audio.formats import AUDIO_FORMATS
 from milo.errors import Invalid, MiloError
 from milo.jobs import TranslatePayload, TtsPayload
-from milo.synthesis.normalization import check_text, is_spoken, spoken
+from milo.synthesis.normalization import can_be_spoken, check_text, normalize
 from milo.synthesis.voices import DEFAULT_LANGUAGE, Speech
 from milo.translation import translate
 
@@ -76,7 +76,7 @@ def tts_payload(context: Context, asked: TtsJobPayload, max_chars: int | None = 
     _at("text", check_text, asked.text, max_chars or settings.tts_max_chars)
     speech = choose_speech(context, asked.model)
     language = spoken_language(speech, asked.language)
-    if not _has_a_word(asked.text) and not is_spoken(spoken(asked.text, language, settings.number_order)):
+    if not _has_a_word(asked.text) and not can_be_spoken(normalize(asked.text, language, settings.number_order)):
         detail = "the text has no word that can be spoken: only signs, emoji or markup"
         raise pointed(detail, "nothing_to_speak", "text")
     return TtsPayload(

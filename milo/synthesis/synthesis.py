@@ -14,7 +14,7 @@ from milo.audio.resample import resample
 from milo.errors import EngineError, Invalid
 from milo.language.malagasy import NumberOrder
 from milo.protocols import Samples, Synthesizer
-from milo.synthesis.normalization import check_text, is_spoken, sentences, spoken
+from milo.synthesis.normalization import can_be_spoken, check_text, normalize, sentences
 
 SPEEDS = (0.25, 4.0)
 SAMPLE_RATES_HZ = (8000, 48000)
@@ -52,8 +52,8 @@ def synthesize(
     check_text(text, max_chars)
     rate_hz = sample_rate_hz or synth.sample_rate_hz
     _check(synth, language, voice, speed, rate_hz)
-    ready = spoken(text, language, order)
-    if not is_spoken(ready):
+    ready = normalize(text, language, order)
+    if not can_be_spoken(ready):
         raise Invalid("the text has no word that can be spoken: only signs, emoji or markup", code="nothing_to_speak")
     pieces = sentences(ready, SENTENCE_CHARS, FIRST_SENTENCE_CHARS)
     return _speak_pieces(synth, pieces, language, voice, speed, rate_hz)

@@ -22,7 +22,7 @@ from milo.errors import ModelUnavailable
 from milo.models.files import read_json
 from milo.models.registry import ResolvedModel
 from milo.settings import Settings
-from milo.synthesis.normalization import fit, spoken
+from milo.synthesis.normalization import fit, normalize
 from trainer.vits.audio import Framing, framing_of
 
 TOKENIZER_FILES = ("vocab.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
@@ -41,7 +41,7 @@ class Voice:
 
     def readable(self, text: str, language: str) -> str:
         """`text` as the serving engine would have it spoken, in this model's alphabet."""
-        return fit(spoken(text, language), self.tokens.alphabet)
+        return fit(normalize(text, language), self.tokens.alphabet)
 
 
 def load_voice(settings: Settings, resolved: ResolvedModel) -> Voice:

@@ -26,7 +26,7 @@ from milo.models import registry
 from milo.models.files import read_json, write_durably
 from milo.recipes import Data
 from milo.settings import Settings
-from milo.synthesis.normalization import ALPHABETS, fit, spoken
+from milo.synthesis.normalization import ALPHABETS, fit, normalize
 from trainer.data.load import Item, load
 from trainer.vits.recordings import Recording, levelled, trimmed
 from trainer.vits.speakers import CANDIDATES, SAMPLED, Speaker, choose, describe, named, speakers_of, usable
@@ -146,7 +146,7 @@ def _listen(items: Sequence[Item], language: str, alphabet: frozenset[str], opti
     found.dropped["too short or too long"] = len(items) - len(fits)
     for number, item in enumerate(fits[: HEARD_MOST * options.clips[1]]):
         say("clips", number + 1, min(len(fits), HEARD_MOST * options.clips[1]))
-        text = spoken(item.text, language, options.number_order).replace("\n", " ")
+        text = normalize(item.text, language, options.number_order).replace("\n", " ")
         strange = {char for char in text.lower() if char not in alphabet and (char.isalnum() or char in ".,;:!?")}
         if not any(char.isalnum() for char in fit(text, alphabet)):
             found.dropped["without a letter that the model knows"] += 1

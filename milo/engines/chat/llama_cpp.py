@@ -12,14 +12,14 @@ import ctypes
 import logging
 import os
 import threading
-from collections import deque
 from collections.abc import Generator, Sequence
-from functools import lru_cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from milo.engines.chat import llama_library
 from milo.engines.chat.gguf import check_loads, read_header
+from milo.engines.chat.llama_library import load_library, new_sampler
 from milo.engines.chat.prompt import Prompts
 from milo.errors import EngineError, MiloError, ModelUnavailable, OutOfMemory
 from milo.protocols import ChatEnd, Message
@@ -29,42 +29,6 @@ log = logging.getLogger(__name__)
 READ_AHEAD = 512
 """Prompt tokens decoded at once on a GPU; between two such steps the reader may stop."""
 READ_AHEAD_CPU = 128
-TOP_K, TOP_P, MIN_P = 40, 0.95, 0.05
-"""llama.cpp's own defaults."""
-_LOG_ERROR = 4
-
-_complaints: deque[str] = deque(maxlen=20)
-"""The last errors that llama.cpp logged: it returns none."""
-
-
-@lru_cache(maxsize=1)
-def _library() -> Any:
-    # By default the threads of llama.cpp spin while they wait for each other. On a machine whose cores are busy (a
-    # decode, a training) the one that is waited for then never runs: measured, 40 s to the first token against 0.7 s.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    try:
-        import llama_cpp
-    except (ImportError, OSError, RuntimeError) as error:  # the wheel may not fit this machine
-        raise ModelUnavailable(
-            f"llama-cpp-python is not installed or does not start ({error}): pip install 'milo-voice[chat]'",
-            code="no_model",
-        ) from error
-    llama_cpp.llama_log_set(_log_callback(llama_cpp), ctypes.c_void_p(0))
-    return llama_cpp
-
-
-@lru_cache(maxsize=1)
-def _log_callback(library: Any) -> Any:
-    """Kept for ever: llama.cpp goes on calling it."""
-
-    @library.llama_log_callback  # type: ignore[untyped-decorator]
-    def listen(level: int, text: bytes, _: Any) -> None:
-        line = text.decode("utf-8", "replace").strip()
-        log.debug("llama.cpp: %s", line)
-        if level == _LOG_ERROR and line:
-            _complaints.append(line)
-
-    return listen
 
 
 class LlamaCpp:
@@ -90,7 +54,7 @@ class LlamaCpp:
         self.name = name or path.stem
         self.size_bytes = path.stat().st_size
         self.n_ctx = min(n_ctx or header.context_tokens, header.context_tokens)
-        self._library = _library()
+        self._library = load_library()
         if not trusted:
             check_loads(path)
         self._read_ahead = READ_AHEAD if n_gpu_layers and self._library.llama_supports_gpu_offload() else READ_AHEAD_CPU
@@ -107,7 +71,7 @@ class LlamaCpp:
             raise
 
     def _load(self, path: Path, n_gpu_layers: int, threads: int) -> Any:
-        _complaints.clear()
+        llama_library.errors.clear()
         try:
             return self._library.Llama(
                 model_path=str(path),
@@ -119,13 +83,13 @@ class LlamaCpp:
                 verbose=False,
             )
         except Exception as error:  # the library raises ValueError, RuntimeError and AssertionError alike
-            said = "; ".join(dict.fromkeys(_complaints)) or str(error)
-            if any(word in said.lower() for word in ("alloc", "out of memory", "failed to create llama_context")):
+            reason = "; ".join(dict.fromkeys(llama_library.errors)) or str(error)
+            if any(word in reason.lower() for word in ("alloc", "out of memory", "failed to create llama_context")):
                 raise OutOfMemory(
-                    f"no room for {path.name} with a context of {self.n_ctx} tokens ({said}): lower "
+                    f"no room for {path.name} with a context of {self.n_ctx} tokens ({reason}): lower "
                     "MILO_CHAT_CONTEXT_TOKENS or MILO_N_GPU_LAYERS"
                 ) from error
-            raise ModelUnavailable(f"{path} can't be loaded: {said}", code="bad_gguf") from error
+            raise ModelUnavailable(f"{path} can't be loaded: {reason}", code="bad_gguf") from error
 
     def _prompts(self, template: str | None) -> Prompts:
         library, vocab = self._library, self._vocab
@@ -154,7 +118,7 @@ class LlamaCpp:
             self._alive()
             room = min(max(1, max_tokens), max(1, self.n_ctx // 2))
             tokens = self.prompts.fit(messages, self.n_ctx - room)
-            reply = _Reply(self, tokens, self._sampler(temperature, seed))
+            reply = _Reply(self, tokens, new_sampler(temperature, seed))
         try:
             return (yield from reply.run(min(max(1, max_tokens), self.n_ctx - len(tokens))))
         finally:
@@ -205,23 +169,6 @@ class LlamaCpp:
         llama.n_tokens = common
         return common
 
-    def _sampler(self, temperature: float, seed: int | None) -> Any:
-        library = self._library
-        chain = library.llama_sampler_chain_init(library.llama_sampler_chain_default_params())
-        if temperature <= 0:
-            library.llama_sampler_chain_add(chain, library.llama_sampler_init_greedy())
-            return chain
-        number = int.from_bytes(os.urandom(4), "little") if seed is None else seed & 0xFFFFFFFF
-        for part in (
-            library.llama_sampler_init_top_k(TOP_K),
-            library.llama_sampler_init_top_p(TOP_P, 1),
-            library.llama_sampler_init_min_p(MIN_P, 1),
-            library.llama_sampler_init_temp(temperature),
-            library.llama_sampler_init_dist(number),
-        ):
-            library.llama_sampler_chain_add(chain, part)
-        return chain
-
     def _tokenize(self, text: str, *, special: bool, first: bool) -> list[int]:
         tokens: list[int] = self._alive().tokenize(text.encode("utf-8", "replace"), add_bos=first, special=special)
         return tokens
@@ -248,7 +195,7 @@ class LlamaCpp:
 
 
 class _Reply:
-    """One answer in the making: its tokens so far and its sampler."""
+    """One answer while it is generated: its tokens so far and its sampler."""
 
     def __init__(self, model: LlamaCpp, prompt: list[int], sampler: Any) -> None:
         self._model = model
@@ -258,7 +205,7 @@ class _Reply:
         self._sampler = sampler
 
     def run(self, most: int) -> Generator[str, None, ChatEnd]:
-        model, decoder, spoken = self._model, codecs.getincrementaldecoder("utf-8")("ignore"), False
+        model, decoder, begun = self._model, codecs.getincrementaldecoder("utf-8")("ignore"), False
         finish = "length"
         for _ in range(most):
             while (token := self._advance()) is None:
@@ -268,11 +215,11 @@ class _Reply:
                 break
             self._tokens.append(token)
             text = decoder.decode(model.piece(token))
-            if text := text if spoken else text.lstrip():  # many vocabularies begin each word with a blank
-                spoken = True
+            if text := text if begun else text.lstrip():  # many vocabularies begin each word with a blank
+                begun = True
                 yield text
-        made = len(self._tokens) - self._prompt_tokens
-        return ChatEnd(finish, self._prompt_tokens, made, self._cached_tokens)
+        reply_tokens = len(self._tokens) - self._prompt_tokens
+        return ChatEnd(finish, self._prompt_tokens, reply_tokens, self._cached_tokens)
 
     def _advance(self) -> int | None:
         """Decode what the KV cache lacks: the prompt, the last token, or all that another reply has displaced.

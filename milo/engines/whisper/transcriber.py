@@ -99,8 +99,9 @@ class WhisperTranscriber:
     def _plan(self, lengths: list[tuple[int, int]]) -> list[_Batch]:
         """Batches of (index, samples), each of one padded length, the longest first.
 
-        Whisper pads every window to 30 s; here a window is padded to the next of `STEPS_S`, so a batch costs about
-        what its speech is long. All windows of a batch have the same padded length, and which windows share a batch
+        Stock Whisper was trained on windows padded to 30 s and gets them. A model that takes shorter ones
+        (`min_window_s`) gets each window padded to the next of `STEPS_S`, so that a batch costs about what its speech
+        is long. All windows of a batch have the same padded length, and which windows share a batch
         never changes a text: padding depends on the window alone, and no attention crosses rows. A batch is bounded
         by the setting, by the frames that fit the memory, and by the share of one replica, so that a small call is
         spread over all of them. The longest come first: a call ends when its last batch does, and a short last

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 from milo.errors import Invalid
 from milo.language.malagasy import NumberOrder
-from milo.synthesis.normalization.letters import ALPHABETS, fit, is_spoken, transliterate
+from milo.synthesis.normalization.letters import ALPHABETS, can_be_spoken, fit, transliterate
 from milo.synthesis.normalization.markup import plain, unwrap
 from milo.synthesis.normalization.rules import verbalise
 from milo.synthesis.normalization.split import MAX_SENTENCE_CHARS, sentences
@@ -25,7 +25,16 @@ from milo.synthesis.normalization.wording_en import EN
 from milo.synthesis.normalization.wording_fr import FR
 from milo.synthesis.normalization.wording_mg import MG
 
-__all__ = ["ALPHABETS", "MAX_SENTENCE_CHARS", "WORDINGS", "check_text", "fit", "is_spoken", "sentences", "spoken"]
+__all__ = [
+    "ALPHABETS",
+    "MAX_SENTENCE_CHARS",
+    "WORDINGS",
+    "check_text",
+    "fit",
+    "can_be_spoken",
+    "sentences",
+    "normalize",
+]
 
 WORDINGS: Mapping[str, Wording] = {"mg": MG, "fr": FR, "en": EN}
 
@@ -62,7 +71,7 @@ def check_text(text: str, max_chars: int) -> None:
         )
 
 
-def spoken(text: str, language: str = "mg", order: NumberOrder = "modern") -> str:
+def normalize(text: str, language: str = "mg", order: NumberOrder = "modern") -> str:
     """What a voice of `language` (ISO 639-1) should say for `text`, in the language's own letters.
 
     For mg, fr and en every character of the result is in `ALPHABETS[language]`; numbers, dates, amounts, units,
@@ -89,7 +98,7 @@ def _finish(text: str) -> str:
     for pattern, replacement in _AFTER:
         text = pattern.sub(replacement, text)
     text = text.strip(" \n,;:")
-    return text if is_spoken(text) else ""
+    return text if can_be_spoken(text) else ""
 
 
 def _shouts(text: str) -> bool:

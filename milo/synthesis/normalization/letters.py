@@ -15,7 +15,7 @@ PUNCTUATION = ".,;:!?'-"
 ALPHABETS = {
     language: frozenset(letters + letters.upper() + PUNCTUATION + " \n") for language, letters in _LETTERS.items()
 }
-"""Every character that `milo.synthesis.normalization.spoken` may return in a language."""
+"""Every character that `milo.synthesis.normalization.normalize` may return in a language."""
 
 _NEAREST = {
     "c": "k",
@@ -40,7 +40,7 @@ _NEAREST = {
 _SOFT = frozenset("eiyéèêëîï")
 
 
-def is_spoken(text: str) -> bool:
+def can_be_spoken(text: str) -> bool:
     """Whether anything in `text` can be said: a letter or a digit."""
     return any(char.isalnum() for char in text)
 
