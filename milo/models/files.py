@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from milo.errors import Invalid, ModelUnavailable
 
@@ -79,11 +79,11 @@ def near(name: str, candidates: Iterable[str]) -> str:
 def check_folder(folder: Path) -> None:
     """Raise `ModelUnavailable` with what is wrong, unless the folder holds weights that Milo can load."""
     if not folder.exists():
-        known = folder
-        while not known.parent.is_dir():
-            known = known.parent
-        hint = near(known.name, (item.name for item in known.parent.iterdir()))
-        raise ModelUnavailable(f"no folder {folder}: {known.parent} has no {known.name}.{hint}")
+        nearest = folder
+        while not nearest.parent.is_dir():
+            nearest = nearest.parent
+        hint = near(nearest.name, (item.name for item in nearest.parent.iterdir()))
+        raise ModelUnavailable(f"no folder {folder}: {nearest.parent} has no {nearest.name}.{hint}")
     if not folder.is_dir():
         raise ModelUnavailable(f"{folder} is a file; a model is a folder with config.json and model.safetensors")
     names = sorted(item.name for item in folder.iterdir())
@@ -132,7 +132,15 @@ def make_manifest(folder: Path, **extra: Any) -> dict[str, Any]:
     return {"sha256": digest, "files": files, **extra}
 
 
-def safetensors_header(path: Path) -> dict[str, Any]:
+class TensorHeader(TypedDict):
+    """One tensor, as a safetensors file lists it."""
+
+    dtype: str
+    shape: list[int]
+    data_offsets: tuple[int, int]
+
+
+def safetensors_header(path: Path) -> dict[str, TensorHeader]:
     """The JSON header of a safetensors file: tensor name -> {dtype, shape, data_offsets}."""
     try:
         with path.open("rb") as stream:

@@ -39,13 +39,13 @@ def resolve(settings: Settings, name: str) -> ResolvedModel:
         return _folder(named_path(name))
     base, _, version = name.partition("@")
     try:
-        found = _registered(settings, base, version) or _hub_cache(base, version)
+        resolved = _registered(settings, base, version) or _hub_cache(base, version)
     except Invalid:
         if len(name) > 200 or not Path(name).is_dir():
             raise
-        found = None  # a folder here with a space in its name, say
-    if found:
-        return found
+        resolved = None  # a folder here with a space in its name, say
+    if resolved:
+        return resolved
     if Path(name).is_dir():
         return _folder(Path(name))
     raise ModelUnavailable(_absent(settings, name, base, version))
@@ -65,10 +65,12 @@ def _registered(settings: Settings, name: str, version: str) -> ResolvedModel | 
     home, embedded = home_of(settings, name), embedded_path(name)
     current = next(iter(history_of(settings, name)), "")
     if version:
-        known = [item for item in versions_of(home) if item == version or (len(version) > 6 and version[:12] == item)]
-        if not known and not (embedded and version in (EMBEDDED, _embedded_sha256(embedded)[:8])):
+        matching = [
+            item for item in versions_of(home) if item == version or (len(version) > 6 and version[:12] == item)
+        ]
+        if not matching and not (embedded and version in (EMBEDDED, _embedded_sha256(embedded)[:8])):
             return None
-        current = known[0] if known else EMBEDDED
+        current = matching[0] if matching else EMBEDDED
     if current and current != EMBEDDED:
         folder = home / current
         try:
@@ -127,10 +129,10 @@ def _absent(settings: Settings, name: str, base: str, version: str) -> str:
             return f"{base} has no version {version} here; it has {', '.join(versions[0])}"
     if "/" in base:
         return f"{name} is not on this machine. `milo models pull {name}` fetches it"
-    known = [item.name for item in list_models(settings)]
+    registered = [item.name for item in list_models(settings)]
     here = [item.name for item in Path().iterdir() if item.is_dir()]
-    listing = f"the registry has {', '.join(known)}" if known else "the registry is empty"
-    return f"no model named {name}: {listing}.{near(name, [*known, *here])}"
+    listing = f"the registry has {', '.join(registered)}" if registered else "the registry is empty"
+    return f"no model named {name}: {listing}.{near(name, [*registered, *here])}"
 
 
 def ensure(settings: Settings, name: str, progress: Progress | None = None) -> ResolvedModel:

@@ -136,16 +136,16 @@ def problems(folder: Path) -> list[str]:
         manifest = read_json(folder / MANIFEST)
     except ModelUnavailable as error:
         return [error.detail]
-    found = []
+    differences = []
     for name, entry in manifest.get("files", {}).items():
         path = folder / Path(name).name
         if not path.is_file():
-            found.append(f"{name} is missing")
+            differences.append(f"{name} is missing")
         elif path.stat().st_size != entry["bytes"]:
-            found.append(f"{name} has {path.stat().st_size} bytes instead of {entry['bytes']}")
+            differences.append(f"{name} has {path.stat().st_size} bytes instead of {entry['bytes']}")
         elif sha256_file(path) != entry["sha256"]:
-            found.append(f"{name} has another sha256 than its manifest")
-    return found
+            differences.append(f"{name} has another sha256 than its manifest")
+    return differences
 
 
 def verify(resolved: ResolvedModel) -> list[str]:

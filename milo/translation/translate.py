@@ -110,14 +110,14 @@ class Cache:
         if self._client is None or not keys:
             return [None] * len(keys)
         try:
-            found = [value.decode() if value is not None else None for value in self._client.mget(list(keys))]  # type: ignore[union-attr]
+            values = [value.decode() if value is not None else None for value in self._client.mget(list(keys))]  # type: ignore[union-attr]
         except (redis.RedisError, UnicodeDecodeError) as error:
             log.warning("the translation cache can't be read: %s", error)
-            found = [None] * len(keys)
-        hits = sum(value is not None for value in found)
+            values = [None] * len(keys)
+        hits = sum(value is not None for value in values)
         metrics.TRANSLATION_CACHE.labels("hit").inc(hits)
-        metrics.TRANSLATION_CACHE.labels("miss").inc(len(found) - hits)
-        return found
+        metrics.TRANSLATION_CACHE.labels("miss").inc(len(values) - hits)
+        return values
 
     def put(self, values: dict[str, str]) -> None:
         if self._client is None or not values:
@@ -172,5 +172,5 @@ def _by_model(engine: Engine, words: Glossary, texts: Sequence[str], source: str
     """Texts with the glossary's sentences put in, the rest from the engine in one call."""
     plans = [words.cut(text, source, target) for text in texts]
     free = [piece.text for plan in plans for piece in plan if not piece.fixed]
-    made = iter(engine.translate(free, source, target) if free else [])
-    return ["".join(piece.text if piece.fixed else next(made) for piece in plan) for plan in plans]
+    translated = iter(engine.translate(free, source, target) if free else [])
+    return ["".join(piece.text if piece.fixed else next(translated) for piece in plan) for plan in plans]

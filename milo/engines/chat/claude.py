@@ -105,7 +105,7 @@ class Claude:
         self._client.close()
 
 
-def _request(model: str, messages: Sequence[Message], max_tokens: int) -> dict[str, Any]:
+def _request(model: str, messages: Sequence[Message], max_tokens: int) -> dict[str, object]:
     """The body of a request. System turns move to `system`; blank turns are left out, the API refuses them."""
     system = "\n\n".join(
         message.content for message in messages if message.role == "system" and message.content.strip()
@@ -113,7 +113,7 @@ def _request(model: str, messages: Sequence[Message], max_tokens: int) -> dict[s
     turns = [message for message in messages if message.role != "system" and message.content.strip()]
     while turns and turns[0].role != "user":
         turns = turns[1:]
-    body: dict[str, Any] = {
+    body: dict[str, object] = {
         "model": model,
         "max_tokens": max_tokens,
         "messages": [{"role": turn.role, "content": _utf8(turn.content)} for turn in turns],
@@ -150,7 +150,7 @@ class _End:
 class _Call:
     """One request, read by a thread of its own: no single time-out of a socket bounds the time to the first token."""
 
-    def __init__(self, client: Any, body: dict[str, Any]) -> None:
+    def __init__(self, client: Any, body: dict[str, object]) -> None:
         self._client = client
         self._body = body
         self._arrived: queue.SimpleQueue[str | _End | Exception] = queue.SimpleQueue()

@@ -77,10 +77,10 @@ def _check_loads(path: Path, _state: tuple[int, int]) -> None:
     if done.returncode == 0:
         return
     lines = [line.strip() for line in done.stderr.decode("utf-8", "replace").splitlines()]
-    said = [line for line in lines if "error" in line.lower() or "GGML_ASSERT" in line]
-    why = said[-1].rpartition("/src/")[2] if said else f"the loader ended with {done.returncode}"
-    if said and any("error loading model" in line for line in said):
-        why = next(line for line in said if "error loading model" in line)
+    reasons = [line for line in lines if "error" in line.lower() or "GGML_ASSERT" in line]
+    why = reasons[-1].rpartition("/src/")[2] if reasons else f"the loader ended with {done.returncode}"
+    if reasons and any("error loading model" in line for line in reasons):
+        why = next(line for line in reasons if "error loading model" in line)
     raise ModelUnavailable(f"{path} can't be loaded by llama.cpp: {why}; download it again", code="bad_gguf")
 
 

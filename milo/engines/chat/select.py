@@ -46,8 +46,8 @@ def find_model(settings: Settings) -> ChatFile:
     files = sorted(resolved.path.glob("*.gguf"))
     files = [file for file in files if "-of-" not in file.name or "-00001-of-" in file.name]
     if len(files) != 1:
-        found = ", ".join(file.name for file in files) or "none"
-        detail = f"{resolved.path} should hold one GGUF, and holds {found}: set MILO_CHAT_MODEL to the file itself"
+        names = ", ".join(file.name for file in files) or "none"
+        detail = f"{resolved.path} should hold one GGUF, and holds {names}: set MILO_CHAT_MODEL to the file itself"
         raise ModelUnavailable(detail, code="no_model")
     return ChatFile(resolved.name, resolved.version, files[0])
 

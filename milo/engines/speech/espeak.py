@@ -171,14 +171,14 @@ def _data() -> Path:
 @lru_cache(maxsize=1)
 def voices() -> dict[str, str]:
     """Base voice -> the name of its phoneme table: the one its file names, else that of its first language."""
-    found = {}
+    phoneme_tables = {}
     for file in sorted((_data() / "lang").rglob("*")):
         if file.is_file():
             lines = [line.split() for line in file.read_text(encoding="utf-8", errors="replace").splitlines()]
             tables = [words[1] for words in lines if len(words) > 1 and words[0] == "phonemes"]
             languages = [words[1] for words in lines if len(words) > 1 and words[0] == "language"]
-            found[file.name] = tables[0] if tables else (languages or [file.name])[0].split("-")[0]
-    return found
+            phoneme_tables[file.name] = tables[0] if tables else (languages or [file.name])[0].split("-")[0]
+    return phoneme_tables
 
 
 @lru_cache(maxsize=1)

@@ -50,15 +50,15 @@ class EspeakSynthesizer:
         low, high = SPEEDS
         if not low <= speed <= high:
             raise Invalid(f"the speed is {speed}; it must be {low} to {high}", code="bad_speed")
-        wished = WORDS_PER_MINUTE * speed
-        rate_wpm = round(min(max(wished, espeak.RATE_WPM[0]), espeak.RATE_WPM[1]))
+        wanted_wpm = WORDS_PER_MINUTE * speed
+        rate_wpm = round(min(max(wanted_wpm, espeak.RATE_WPM[0]), espeak.RATE_WPM[1]))
         base = self._bases[language]
         if language == "mg":
             speech = espeak.synthesize_malagasy(text, voice=base, variant=voice, rate_wpm=rate_wpm, fresh=True)
         else:
             speech = espeak.synthesize(text, voice=base, variant=voice, rate_wpm=rate_wpm, fresh=True)
         samples = speech.samples.astype(np.float32) / np.float32(32768)
-        return change_tempo(samples, speech.sample_rate, wished / rate_wpm)
+        return change_tempo(samples, speech.sample_rate, wanted_wpm / rate_wpm)
 
     def close(self) -> None:
         """Nothing to free: eSpeak's data stays for the process."""

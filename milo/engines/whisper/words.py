@@ -82,7 +82,10 @@ def _join_punctuation(words: list[tuple[str, list[int]]]) -> list[tuple[str, lis
 def time_words(words: list[tuple[str, list[int]]], alignment: Alignment, window_s: float) -> list[WordTiming]:
     """Times of the words: inside the window, in order, none empty.
 
-    A first or last word that swallowed the silence beside it is shortened to twice the median word.
+    The path visits every text token once or more; the frame in which it first visits a token (`jumps`) is that
+    token's beginning, so a word begins with its first token and ends where the next word's first token begins. The
+    last word ends at the row that the path has for the end of the text. Attention says little about silence, so a
+    first or last word tends to take the silence beside it: it is shortened to twice the median word, at its outer end.
     """
     if not words:
         return []
@@ -124,7 +127,13 @@ def _untangle(begin_s: Any, end_s: Any, window_s: float) -> None:
 
 
 def dtw(cost: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The cheapest monotone path through a (rows, columns) matrix, computed along its anti-diagonals."""
+    """The cheapest monotone path through a (rows, columns) matrix, from corner to corner: (rows, columns) of its steps.
+
+    `total[i, j]` is the cost of the cheapest path to (i, j), from its three neighbours up, left and diagonal. Cells of
+    one anti-diagonal (i + j constant) depend on earlier anti-diagonals only, so each is one numpy operation. `step`
+    keeps which neighbour it was (0 diagonal, 1 up, 2 left; ties go left, as in Whisper), and the path is read back
+    from the end.
+    """
     rows, columns = cost.shape
     total = np.full((rows + 1, columns + 1), np.inf)
     total[0, 0] = 0

@@ -83,9 +83,9 @@ def fit(text: str, alphabet: Collection[str]) -> str:
     return (" " if " " in known else "").join(kept.split())
 
 
-def _fit_letter(char: str, following: str, known: frozenset[str]) -> str:
+def _fit_letter(char: str, following: str, letters: frozenset[str]) -> str:
     for same in (char, char.lower(), char.upper()):
-        if same in known:
+        if same in letters:
             return same
     lower = char.lower()
     if not lower.isalpha():
@@ -94,6 +94,6 @@ def _fit_letter(char: str, following: str, known: frozenset[str]) -> str:
     base = unicodedata.normalize("NFD", lower)[0]
     latin = base if base != lower else _latin(lower, ALPHABETS["en"])
     for candidate in (base if base != lower else "", nearest, latin):
-        if candidate and all(c in known for c in candidate):
+        if candidate and all(c in letters for c in candidate):
             return candidate
-    return "".join(c if c in known else _NEAREST.get(c, "") for c in nearest or latin if c != lower and c.isalpha())
+    return "".join(c if c in letters else _NEAREST.get(c, "") for c in nearest or latin if c != lower and c.isalpha())
