@@ -143,7 +143,7 @@ def _verdict_lines(found: dict[str, Any]) -> str:
 @json_option
 @server_options
 def pipeline(client: Milo, recipe: Path, changes: tuple[str, ...], follow: bool, as_json: bool) -> int:
-    """Train by a recipe, judge the outcome, deploy it if it is not worse.
+    """Train by a recipe, judge it, deploy it if it is not worse.
 
     Baseline, training, evaluation, comparison, gated deploy and summary are one job. It can be cancelled, and goes on
     after any crash.
