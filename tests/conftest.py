@@ -1,22 +1,25 @@
-"""What most tests need: settings with a home of their own, and one real Redis for each test process."""
+"""What most tests need: settings with a home of their own, and one real Redis for each test process.
+
+What is slow to import is imported by the fixture that needs it, so that a file of small tests starts at once.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-import redis
-from sqlalchemy import text
 
-from milo.ledger.database import connect
-from milo.queue.celery import app
-from milo.settings import Settings
+from tests.support.guard import guard_this_process
 from tests.support.no_secrets import no_log_file_holds_a_secret, pytest_runtest_makereport
-from tests.support.postgres import postgres
-from tests.support.servers import redis_server
+
+if TYPE_CHECKING:
+    import redis
+
+    from milo.settings import Settings
 
 __all__ = ["no_log_file_holds_a_secret", "pytest_runtest_makereport"]
 
@@ -25,9 +28,17 @@ for _name in [name for name in os.environ if name.startswith("MILO_")]:
         del os.environ[_name]  # a test must not see the developer's settings
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # xdist's workers are guarded by the run that starts them
+        guard_this_process()
+
+
 @pytest.fixture(scope="session")
 def redis_url() -> Iterator[str]:
     """A Redis that this test process shares; `settings` empties it for each test."""
+    from milo.queue.celery import app
+    from tests.support.servers import redis_server
+
     with redis_server() as url:
         app.conf.broker_url = url
         yield url
@@ -35,18 +46,24 @@ def redis_url() -> Iterator[str]:
 
 @pytest.fixture
 def redis_client(redis_url: str) -> redis.Redis:
+    import redis
+
     return redis.Redis.from_url(redis_url)
 
 
 @pytest.fixture
 def settings(tmp_path: Path, redis_url: str, redis_client: redis.Redis) -> Settings:
     """Settings of this test alone: own home, empty Redis."""
+    from milo.settings import Settings
+
     redis_client.flushall()
     return Settings(home=tmp_path / "home", redis_url=redis_url, _env_file=None)
 
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str | None]:
+    from tests.support.postgres import postgres
+
     with postgres() as url:
         yield url
 
@@ -54,6 +71,8 @@ def postgres_url() -> Iterator[str | None]:
 @pytest.fixture(params=["sqlite", "postgresql"])
 def each_database(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     """Settings of an empty ledger: the test runs once on each database."""
+    from milo.settings import Settings
+
     settings = Settings(home=tmp_path, _env_file=None)
     if request.param == "sqlite":
         return settings
@@ -61,8 +80,16 @@ def each_database(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     if url is None:
         pytest.skip("no PostgreSQL here: apt-get install postgresql, or set MILO_TEST_DATABASE_URL")
     name = f"t{uuid4().hex}"
+    _create_database(url, name)
+    return settings.model_copy(update={"database_url": url.replace("/postgres?", f"/{name}?")})
+
+
+def _create_database(url: str, name: str) -> None:
+    from sqlalchemy import text
+
+    from milo.ledger.database import connect
+
     admin = connect(url)
     with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
     admin.dispose()
-    return settings.model_copy(update={"database_url": url.replace("/postgres?", f"/{name}?")})

@@ -57,6 +57,9 @@ def as_milo(error: Exception) -> MiloError:
     log.exception("a job's work raised %s", type(error).__name__, exc_info=error)
     if isinstance(error, MemoryError):
         return OutOfMemory("this machine has too little memory for the job")
+    if isinstance(error, ModuleNotFoundError):  # the environment of `make demo`, or a plain `pip install`
+        detail = f"the package {error.name} is not installed on the worker's machine: run `make env`"
+        return MiloError(detail, code="not_installed")
     if is_out_of_room(error):
         return Unavailable(f"there is no room left on the disk: {error}", code="storage", retry_after_s=30)
     return EngineError(f"{type(error).__name__}: {error}", code="internal_error")

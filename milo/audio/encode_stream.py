@@ -64,7 +64,7 @@ class _Compressed:
     def __init__(self, sample_rate_hz: int, format: str) -> None:
         import av
 
-        from milo.audio.encode import codec_of
+        from milo.audio.encode import codec_of  # here: it loads PyAV, and wav and pcm need none
 
         codec, rate_hz = codec_of(format, sample_rate_hz)
         options = {"flush_packets": "1", "write_xing": "0", "id3v2_version": "0", "page_duration": "100000"}

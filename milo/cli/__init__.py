@@ -1,6 +1,7 @@
 """The command `milo`: thin commands over `milo.client`, `milo.stack.up` and the registries.
 
 This module imports nothing heavy: a command's module is loaded when that command runs, so `milo --help` is instant.
+The commands import what is heavy (pydantic, httpx, SQLAlchemy) inside their functions, so `milo NAME --help` is, too.
 Exit codes: 0 done, 1 something failed, 2 wrong usage, 130 stopped by Ctrl-C.
 """
 
@@ -9,11 +10,15 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from milo import __version__
 from milo.errors import MiloError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("milo.cli.up:up", "Start everything on this machine and keep it running."),
@@ -29,7 +34,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "milo.cli.evaluations:pipeline",
         "Train by a recipe, judge it, deploy it if it is not worse.",
     ),
-    "tts-data": ("trainer.vits.prepare_cli:tts_data", "Prepare recordings of one speaker for fine-tuning a voice."),
     "models": ("milo.cli.models:models", "List, fetch, verify, deploy and roll back models."),
     "keys": ("milo.cli.keys:keys", "Make and revoke API keys."),
     "doctor": ("milo.cli.doctor:doctor", "Check this machine and the running server."),
@@ -37,22 +41,61 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Name -> where the command is, and its line in `milo --help`. A test keeps the lines in step with the commands."""
 
 
+PLUGINS = "milo.commands"
+"""The entry point group of commands that live outside of `milo`. They are looked up only for a name that is not in
+`COMMANDS` and for `milo --help`: reading what is installed takes longer than the rest of the start."""
+
+
 class LazyGroup(click.Group):
     """A group that loads a command's module only when the command is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*COMMANDS, *plugins()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, name = COMMANDS[cmd_name][0].split(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
-        return command
+        if cmd_name in COMMANDS:
+            module, name = COMMANDS[cmd_name][0].split(":")
+            command: click.Command = getattr(importlib.import_module(module), name)
+            return command
+        plugin = plugins().get(cmd_name)
+        return _load(plugin) if plugin else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if plugins():
+                raise
+            raise click.UsageError(
+                f"{error.message} Commands of other packages ({PLUGINS}) are not known, because Milo is not installed "
+                "here: run `make env`, or `pip install -e .` in its folder."
+            ) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        lines = [(name, line) for name, (_, line) in COMMANDS.items()]
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+            formatter.write_dl(lines)
+        if installed := sorted(plugins()):
+            formatter.write(f"\n  Also installed: {', '.join(installed)} (milo NAME --help)\n")
+
+
+def plugins() -> dict[str, EntryPoint]:
+    """Commands of other packages, by name; empty when Milo itself is not installed but only on the path."""
+    from importlib.metadata import entry_points
+
+    return {entry.name: entry for entry in entry_points(group=PLUGINS)}
+
+
+def _load(plugin: EntryPoint) -> click.Command:
+    try:
+        command: click.Command = plugin.load()
+    except ImportError as error:
+        raise click.ClickException(
+            f"the command {plugin.name} ({plugin.value}) can't be loaded: {error}. Install what it needs: `make env`."
+        ) from error
+    return command
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from milo.cli.common import colours, find_url, json_option, load_settings, make_client, print_json
+from milo.errors import MiloError, Unavailable
 
 if TYPE_CHECKING:
     from milo.settings import Settings
@@ -45,7 +46,6 @@ def doctor(as_json: bool) -> int:
 
 
 def _safely(check: Callable[[Settings], Iterator[Finding]], settings: Settings) -> Iterator[Finding]:
-    from milo.errors import MiloError
 
     try:
         yield from check(settings)
@@ -137,7 +137,6 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:
-    from milo.errors import Unavailable
     from milo.stack.ports import check_ports
     from milo.stack.services import all_services
     from milo.stack.up import is_up
@@ -163,7 +162,6 @@ CHECKS = (_python, _redis, _media, _gpu, _model, _disk, _ports)
 
 
 def _server(settings: Settings) -> Iterator[Finding]:
-    from milo.errors import MiloError, Unavailable
 
     url = find_url(settings)
     with make_client(settings, url) as client:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from milo.cli.common import json_option, print_json, server_options
+from milo.cli.train import absolute, load, put
+from milo.errors import Conflict
 
 if TYPE_CHECKING:
     from milo.client import Milo
@@ -113,8 +115,6 @@ def compare(client: Milo, before: str, after: str, as_json: bool) -> int:
 def _evaluation(client: Milo, name: str) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     document = client.http.get(f"/evaluations/{name}")
     if "key" not in document:
-        from milo.errors import Conflict
-
         if not document.get("result"):
             raise Conflict(f"{name} is {document.get('state')}; there is nothing to compare yet")
         document = document["result"]
@@ -143,13 +143,12 @@ def _verdict_lines(found: dict[str, Any]) -> str:
 @json_option
 @server_options
 def pipeline(client: Milo, recipe: Path, changes: tuple[str, ...], follow: bool, as_json: bool) -> int:
-    """Train by a recipe, judge the outcome, deploy it if it is not worse.
+    """Train by a recipe, judge it, deploy it if it is not worse.
 
     Baseline, training, evaluation, comparison, gated deploy and summary are one job. It can be cancelled, and goes on
     after any crash.
     """
     from milo import recipes
-    from milo.cli.train import absolute, load, put
 
     document = load(recipe)
     for change in changes:

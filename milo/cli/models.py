@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from milo.cli.common import json_option, load_settings, print_json, print_table, server_options
+from milo.errors import MiloError
 
 if TYPE_CHECKING:
     from milo.client import Milo
@@ -117,7 +118,6 @@ def rollback(name: str) -> None:
 @click.argument("names", nargs=-1)
 def verify(names: tuple[str, ...]) -> int:
     """Compare models with the hashes they came with. Default: all."""
-    from milo.errors import MiloError
     from milo.models import registry
 
     settings = load_settings()

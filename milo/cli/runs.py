@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from milo.cli.common import json_option, load_settings, print_json, print_table, seconds
+from milo.errors import NotFound
 
 if TYPE_CHECKING:
     from milo.training.runs import Run
@@ -53,7 +54,6 @@ def _best(best: dict[str, Any]) -> str | None:
 
 
 def _find(name: str) -> Run:
-    from milo.errors import NotFound
     from milo.models.files import near
     from milo.training import runs as folders
 

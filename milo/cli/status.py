@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from milo.cli.common import colours, json_option, load_settings, make_client, print_json, seconds
+from milo.errors import Unavailable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,7 +47,6 @@ def _watch(settings: Settings, url: str | None, api_key: str | None) -> int:
 
 def fetch(settings: Settings, url: str | None, api_key: str | None) -> tuple[dict[str, Any], str]:
     """The document and where it is from. Raises `Unavailable` when neither the API nor a file has one."""
-    from milo.errors import Unavailable
     from milo.monitoring import store
 
     try:

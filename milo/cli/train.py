@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from milo.cli.common import json_option, load_settings, print_json, seconds, server_options
+from milo.errors import Invalid
 
 if TYPE_CHECKING:
     from milo.client import Milo
@@ -54,8 +55,6 @@ def train(client: Milo, recipe: Path, resume: str | None, changes: tuple[str, ..
 def load(path: Path) -> dict[str, Any]:
     """A recipe's file as a mapping. Raises `Invalid`."""
     import yaml
-
-    from milo.errors import Invalid
 
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from milo.cli.common import json_option, load_settings, print_json, seconds
+from milo.cli.common import find_url, json_option, load_settings, make_client, print_json, seconds
+from milo.errors import Conflict, MiloError
 
 if TYPE_CHECKING:
     from milo.client import Milo
@@ -99,7 +100,6 @@ def _server(
     settings: Settings, url: str | None, api_key: str | None, inputs: list[Input], view: View
 ) -> Iterator[tuple[Milo, list[Path]]]:
     """A client of a server that answers, and the folders that this server reads by itself."""
-    from milo.cli.common import find_url, make_client
     from milo.stack.temporary import own_stack
 
     target = url or find_url(settings)
@@ -123,7 +123,6 @@ def _server(
 
 def _health(client: Milo, view: View) -> Exception | None:
     """None when a Milo answers; otherwise why not."""
-    from milo.errors import MiloError
 
     try:
         health = client.health(patience_s=0)
@@ -137,7 +136,6 @@ def _health(client: Milo, view: View) -> Exception | None:
 
 def _starting(settings: Settings) -> str | None:
     """The URL of a stack that holds this home and answers on other ports; waits for one that is starting."""
-    from milo.errors import Conflict
     from milo.stack.services import wait_until
     from milo.stack.up import is_up, note_of
 

@@ -39,7 +39,7 @@ class Milo:
         self, url: str | None = None, api_key: str | None = None, timeout: float = 60, *, patience_s: float = 30
     ) -> None:
         if url is None or api_key is None:
-            from milo.settings import get_settings
+            from milo.settings import get_settings  # here: who names the server needs no settings
 
             url, api_key = url or get_settings().url, api_key or get_settings().api_key
         self.http = Http(url, api_key, timeout, patience_s)

@@ -23,6 +23,7 @@ from typing import IO
 from milo.errors import Unavailable
 from milo.settings import Settings
 from milo.stack.reaper import Reaper
+from milo.stack.redis_server import find_redis_server
 from milo.stack.services import Running, Service
 
 BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
@@ -220,7 +221,5 @@ def _culprit(child: Child, what: str) -> str:
 def program(name: str) -> tuple[str, ...]:
     """How to start a program of a service on this machine. Raises `Unavailable` when there is no Redis."""
     if name == "redis-server":
-        from milo.stack.redis_server import find_redis_server
-
         return (find_redis_server(),)
     return (sys.executable, "-m", name)

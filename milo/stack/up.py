@@ -115,7 +115,7 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 def _migrate(settings: Settings) -> None:
     """Bring the ledger's schema up to date once, before several processes ask for it."""
-    from milo.ledger import Ledger
+    from milo.ledger import Ledger  # here, because every command imports this module to find the running stack
 
     Ledger.open(settings)
 

@@ -20,6 +20,7 @@ import uvicorn
 from milo.settings import Settings
 from milo.stack.ports import free_port
 from milo.stack.redis_server import find_redis_server
+from tests.support.guard import run_folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 @contextmanager
 def redis_server(*options: str) -> Iterator[str]:
     """The URL of an empty Redis of the test's own."""
-    folder = tempfile.mkdtemp(prefix="milo-redis-")
+    folder = tempfile.mkdtemp(prefix="redis-", dir=run_folder())
     port = free_port()
     command = [find_redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder, *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)

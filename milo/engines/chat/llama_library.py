@@ -31,7 +31,8 @@ def load_library() -> Any:
         import llama_cpp
     except (ImportError, OSError, RuntimeError) as error:  # the wheel may not fit this machine
         raise ModelUnavailable(
-            f"llama-cpp-python is not installed or does not start ({error}): pip install 'milo-voice[chat]'",
+            f"llama-cpp-python is not installed or does not start ({error}): run `make env`, or "
+            "pip install 'milo-voice[chat]'",
             code="no_model",
         ) from error
     llama_cpp.llama_log_set(_log_callback(llama_cpp), ctypes.c_void_p(0))

@@ -11,7 +11,6 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from milo.cli import cli
 from milo.errors import Conflict, Invalid
 from milo.recipes import Data
 from milo.settings import Settings
@@ -19,6 +18,7 @@ from tests.milo.engines.speech.vits_models import write_vits
 from tests.trainer.vits.voices import Speaker, write_voices
 from trainer.data import load as training_data
 from trainer.vits.prepare import Options, prepare
+from trainer.vits.prepare_cli import tts_data
 
 SENTENCES = (
     "Manao ahoana tompoko, tonga soa.",
@@ -112,9 +112,9 @@ def test_the_command_says_it_in_json_and_fails_softly_when_there_are_too_few(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MILO_HOME", str(place / "home"))
-    words = ["tts-data", str(place / "set"), "--out", str(tmp_path / "v"), "--length", "1-8", "--json"]
+    words = [str(place / "set"), "--out", str(tmp_path / "v"), "--length", "1-8", "--json"]
     done = CliRunner().invoke(
-        cli, [*words, "--clips", "80-150", "--model", str(place / "model")], standalone_mode=False
+        tts_data, [*words, "--clips", "80-150", "--model", str(place / "model")], standalone_mode=False
     )
     assert done.return_value == 1, done.output
     document = json.loads(done.stdout)
