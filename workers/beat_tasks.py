@@ -1,74 +1,25 @@
-"""The tasks of beat, thin: each takes its slot and calls the function that does the work."""
+"""The tasks of beat: a table of what is done, and a Celery task for each row, which first takes its slot."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from milo.queue.celery import app
+from workers import engines
 from workers.beat_slots import take_slot
+from workers.maintenance import clean, deliver_webhooks, reconcile
 from workers.runner import Runner
 from workers.tasks import get_runner
+from workers.watching import check_health, evaluate_checkpoints, watch
 
-
-def _reconcile(runner: Runner) -> int:
-    """Compare rows with messages: re-queue what its worker lost, publish again what no message will wake."""
-    from workers.maintenance import reconcile
-
-    return reconcile(runner.settings, runner.ledger)
-
-
-def _webhooks(runner: Runner) -> int:
-    """Send the webhooks that are due."""
-    from workers.maintenance import deliver_webhooks
-
-    return deliver_webhooks(runner.settings, runner.ledger)
-
-
-def _clean(runner: Runner) -> int:
-    """Remove what is older than the retention time."""
-    from workers.maintenance import clean
-
-    return clean(runner.settings, runner.ledger, runner.files)
-
-
-def _unload(runner: Runner) -> int:
-    """On the GPU worker: give back the memory of models that nobody has used for a while."""
-    from workers import engines
-
-    engines.residency().sweep()
-    engines.report(runner.settings, runner.worker)
-    return 0
-
-
-def _watch(runner: Runner) -> int:
-    """The watchdog looks, and the status file is written."""
-    from workers.watching import watch
-
-    return watch(runner.settings, runner.ledger)
-
-
-def _health(runner: Runner) -> int:
-    """Check every part, and keep what was found."""
-    from workers.watching import check_health
-
-    return check_health(runner.settings, runner.ledger, runner.files)
-
-
-def _checkpoints(runner: Runner) -> int:
-    """Queue an evaluation of each new checkpoint."""
-    from workers.watching import evaluate_checkpoints
-
-    return evaluate_checkpoints(runner.settings, runner.ledger)
-
-
-TICKS: dict[str, Callable[[Runner], int]] = {
-    "reconcile": _reconcile,
-    "webhooks": _webhooks,
-    "clean": _clean,
-    "unload": _unload,
-    "watch": _watch,
-    "health": _health,
-    "checkpoints": _checkpoints,
+BEAT_TASKS: dict[str, Callable[[Runner], int]] = {
+    "reconcile": lambda runner: reconcile(runner.settings, runner.ledger),
+    "webhooks": lambda runner: deliver_webhooks(runner.settings, runner.ledger),
+    "clean": lambda runner: clean(runner.settings, runner.ledger, runner.files),
+    "unload": lambda runner: engines.unload_idle(runner.settings, runner.worker),
+    "watch": lambda runner: watch(runner.settings, runner.ledger),
+    "health": lambda runner: check_health(runner.settings, runner.ledger, runner.files),
+    "checkpoints": lambda runner: evaluate_checkpoints(runner.settings, runner.ledger),
 }
 """Name -> what it does; `celery_config.beat_schedule` says how often. A test keeps the two in step."""
 
@@ -76,9 +27,9 @@ TICKS: dict[str, Callable[[Runner], int]] = {
 def _register(name: str, work: Callable[[Runner], int]) -> None:
     @app.task(name=f"milo.tick.{name}")
     def run(every_s: float | None = None) -> int | None:
-        """Returns how much was done; None when another beat's tick was first."""
+        """Returns how much was done; None when another beat has done it for this slot."""
         return work(get_runner()) if take_slot(get_runner().settings, name, every_s) else None
 
 
-for _name, _work in TICKS.items():
+for _name, _work in BEAT_TASKS.items():
     _register(_name, _work)

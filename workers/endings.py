@@ -1,46 +1,55 @@
-"""How work ends: what an exception of it means for the job, and patience with a ledger that can't be written."""
+"""How a job leaves a worker: finished, failed, cancelled, handed to its next stage, or given back to its queue.
+
+The work behind an ending is done and must not be lost, so a ledger that can't be written is waited for. Every change
+carries the fence of its claim; when another attempt owns the job by now, this one's ending counts for nothing.
+"""
 
 from __future__ import annotations
 
-import errno
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
-import redis
-
-from milo.errors import EngineError, LeaseLost, MiloError, OutOfMemory, Unavailable
+from milo import metrics
+from milo.chat.sessions import give_back
+from milo.errors import Cancelled, LeaseLost, MiloError, Unavailable
+from milo.jobs import State
+from milo.ledger import Ledger
+from milo.queue import wakeups
+from milo.settings import Settings
+from milo.storage.files import Files
+from workers.faults import is_redis_away
+from workers.work import Finished, NextStage, RunningJob
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S = 60.0
+WRITE_WAIT_S = 60.0
 """How long finished work waits for a ledger that is locked or whose disk is full."""
-
-FULL_DISK = ("(os error 28)", "(os error 122)", "inline_container.cc", "basic_ios::clear: iostream error")
-"""safetensors: ENOSPC and EDQUOT; torch.save: any write that failed."""
+RETRY_AFTER_S = (1.0, 10.0, 60.0)
+"""Pause before the second attempt, the third, and each further one."""
+REDIS_RETRY_S = 2.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 @contextmanager
-def lost_is_fine() -> Iterator[None]:
-    """Another attempt owns the job by now; what this one has to say counts for nothing."""
+def ignoring_lost_lease() -> Iterator[None]:
+    """Another attempt owns the job by now: log it and go on."""
     try:
         yield
     except LeaseLost as error:
         log.warning("%s", error)
 
 
-def patiently(change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Make a change of the ledger, again and again while it can't be written: the work behind it is done.
+def write_when_possible(change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Make a change of the ledger, again and again while it can't be written, for at most `WRITE_WAIT_S`.
 
     The fence makes that safe: one that was written although the database said no is `LeaseLost` the second time.
     """
-    until = time.monotonic() + PATIENCE_S
+    until = time.monotonic() + WRITE_WAIT_S
     while True:
         try:
             return change(*args, **kwargs)
@@ -51,35 +60,93 @@ def patiently(change: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
             time.sleep(0.5)
 
 
-def as_milo(error: Exception) -> MiloError:
-    if isinstance(error, MiloError):
-        return error
-    log.exception("a job's work raised %s", type(error).__name__, exc_info=error)
-    if isinstance(error, MemoryError):
-        return OutOfMemory("this machine has too little memory for the job")
-    if isinstance(error, ModuleNotFoundError):  # the environment of `make demo`, or a plain `pip install`
-        detail = f"the package {error.name} is not installed on the worker's machine: run `make env`"
-        return MiloError(detail, code="not_installed")
-    if is_out_of_room(error):
-        return Unavailable(f"there is no room left on the disk: {error}", code="storage", retry_after_s=30)
-    return EngineError(f"{type(error).__name__}: {error}", code="internal_error")
+def retry_after_s(attempt: int) -> float:
+    """How long a job waits after its attempt of this number has failed."""
+    return RETRY_AFTER_S[min(attempt, len(RETRY_AFTER_S)) - 1]
 
 
-def is_out_of_room(error: BaseException) -> bool:
-    """Whether a disk is full: what OSError says by number, safetensors and torch (whose writer is C++) say in words."""
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return not isinstance(error, MiloError) and any(words in str(error) for words in FULL_DISK)
+class Endings:
+    """The endings of the jobs of one worker child."""
 
+    def __init__(self, settings: Settings, ledger: Ledger, files: Files) -> None:
+        self._settings, self._ledger, self._files = settings, ledger, files
 
-def is_redis_away(error: MiloError) -> bool:
-    """Whether Redis can't be reached. That is no fault of the job: it comes back as often as it takes, and no storm,
-    for while Redis is away no messages are brought."""
-    return isinstance(error.__cause__, (redis.ConnectionError, redis.TimeoutError))
+    def finish(self, running: RunningJob, outcome: Finished) -> None:
+        """The job succeeded."""
+        with ignoring_lost_lease():
+            write_when_possible(
+                self._ledger.finish,
+                running.claim,
+                outcome.result,
+                result_file=outcome.file,
+                audio_s=outcome.audio_s,
+                compute_s=running.spent_s(),
+                models=outcome.models,
+                progress=running.progress,
+            )
+            self._settle(running, "succeeded")
+            if outcome.audio_s:
+                metrics.AUDIO_S.labels(running.job.kind).inc(outcome.audio_s)
 
+    def cancel(self, running: RunningJob) -> None:
+        """Somebody cancelled the job, and its work has stopped."""
+        with ignoring_lost_lease():
+            write_when_possible(self._ledger.cancelled, running.claim)
+            self._settle(running, "cancelled")
 
-def end_child_if_gpu_is_broken(error: Exception) -> None:
-    """After a CUDA fault every further call in this process fails: Celery starts a new child."""
-    if "CUDA error" in str(error):
-        log.critical("the CUDA context is unusable, this child ends: %s", error)
-        os._exit(1)
+    def fail(self, running: RunningJob, error: MiloError) -> None:
+        """The work raised: another attempt later if the fault may pass and attempts are left, else the job failed."""
+        if isinstance(error, Cancelled):
+            return self.cancel(running)
+        job = running.job
+        with ignoring_lost_lease():
+            if is_redis_away(error):
+                log.warning("job %s: %s", job.id, error)
+                due_in_s = error.retry_after_s or REDIS_RETRY_S
+                write_when_possible(self._ledger.release, running.claim, due_in_s=due_in_s)
+            elif error.retryable and job.attempt < job.max_attempts:
+                log.warning("job %s: %s (attempt %d of %d)", job.id, error, job.attempt, job.max_attempts)
+                due_in_s = error.retry_after_s or retry_after_s(job.attempt)
+                write_when_possible(self._ledger.release, running.claim, due_in_s=due_in_s, retry=True)
+            else:
+                log.error("job %s failed: %s", job.id, error)
+                write_when_possible(self._ledger.fail, running.claim, error)
+                self._settle(running, "failed")
+
+    def next_stage(self, running: RunningJob, following: NextStage) -> None:
+        """The stage is done: the job goes to the queue of the next one."""
+        self._files.share_work(running.id)
+        with ignoring_lost_lease():
+            stage, audio_s = following.stage, following.audio_s
+            wakeups.submit(write_when_possible(self._ledger.release, running.claim, stage=stage, audio_s=audio_s))
+
+    def back_to(self, running: RunningJob, stage: str) -> None:
+        """What an earlier stage left is gone: the job goes back to it, and that counts as an attempt."""
+        job = running.job
+        if job.attempt >= job.max_attempts:
+            lost = f"what was done before the stage {job.stage!r} was lost {job.attempt} times"
+            return self.fail(running, MiloError(f"{lost}; do all workers share MILO_HOME?", code="work_lost"))
+        with ignoring_lost_lease():
+            wakeups.submit(write_when_possible(self._ledger.release, running.claim, stage=stage, retry=True))
+
+    def release(self, running: RunningJob, due_in_s: float | None = None) -> None:
+        """Unfinished: back to its queue, with what it has done so far. `due_in_s`: not before; None: at once."""
+        with ignoring_lost_lease():
+            released = write_when_possible(
+                self._ledger.release,
+                running.claim,
+                compute_s=running.spent_s(),
+                progress=running.progress,
+                due_in_s=due_in_s,
+            )
+            if due_in_s is None:
+                wakeups.submit(released)
+
+    def _settle(self, running: RunningJob, state: State) -> None:
+        job = running.job
+        metrics.JOBS.labels(job.kind, state).inc()
+        metrics.JOB_DURATION_S.labels(job.kind, job.priority).observe(time.monotonic() - running.started)
+        self._files.drop_work(job.id)
+        give_back(self._settings, job)
+        if job.callback_url or job.batch_id:
+            wakeups.run_beat_task("webhooks")

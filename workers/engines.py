@@ -43,13 +43,13 @@ def residency() -> Residency:
 def _resident(model: str, key: str, load: Callable[[], T]) -> Iterator[T]:
     """The engine under `key`, loaded when it is not in memory; the time of loading is counted."""
 
-    def timed() -> T:
+    def load_timed() -> T:
         started = time.monotonic()
         engine = load()
         metrics.MODEL_LOAD_S.labels(model).observe(time.monotonic() - started)
         return engine
 
-    with residency().use(key, timed) as engine:
+    with residency().use(key, load_timed) as engine:
         yield engine
 
 
@@ -129,6 +129,14 @@ def chat_sources(settings: Settings) -> dict[Mode, Source]:
     if claude is not None:
         sources["cloud"] = lambda: nullcontext(claude)
     return sources
+
+
+def unload_idle(settings: Settings, worker: str) -> int:
+    """Give back the memory of models that nobody has used for a while. Returns how many were unloaded."""
+    before = len(residency().loaded())
+    residency().sweep()
+    report(settings, worker)
+    return before - len(residency().loaded())
 
 
 def report(settings: Settings, worker: str) -> None:

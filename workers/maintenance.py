@@ -42,12 +42,12 @@ def reconcile(settings: Settings, ledger: Ledger) -> int:
 
 def deliver_webhooks(settings: Settings, ledger: Ledger) -> int:
     """Send what is due. One sender at a time, so that slow receivers never take every slot of the CPU worker."""
-    # short, and renewed by the sender: one that was killed must not keep the others waiting
+    # short, and renewed by the sender: one that was killed must not block the others
     lock = redis_client(settings.redis_url).lock("milo:webhook-sender", timeout=SENDER_LOCK_S, thread_local=False)
     if not lock.acquire(blocking=False):
         return 0
     try:
-        return asyncio.run(delivery.deliver_due(settings, ledger.engine, keep=lock.reacquire))
+        return asyncio.run(delivery.deliver_due(settings, ledger.engine, renew_lock=lock.reacquire))
     finally:
         with contextlib.suppress(redis.RedisError):
             lock.release()
@@ -58,7 +58,7 @@ def clean(settings: Settings, ledger: Ledger, files: Files) -> int:
     now = time.time()
     with writing(ledger.engine) as tx:
         tx.execute(delete(idempotency).where(idempotency.c.created_at < now - settings.idempotency_ttl_s))
-    _drop_left_work(ledger, files)
+    _drop_leftover_work(ledger, files)
     if settings.retention_days <= 0:
         return 0
     before = now - settings.retention_days * 86_400
@@ -106,8 +106,8 @@ def _drop_unused_blobs(ledger: Ledger, files: Files, before: float) -> None:
             files.drop_blob(blob_id)
 
 
-def _drop_left_work(ledger: Ledger, files: Files) -> None:
-    """Work folders of jobs that ended without their worker, as dead letters do."""
+def _drop_leftover_work(ledger: Ledger, files: Files) -> None:
+    """Work folders of jobs that ended without their worker, as those that ran out of attempts do."""
     for job_id in files.work_in_progress():
         with reading(ledger.engine) as connection:
             state = connection.execute(select(jobs.c.state).where(jobs.c.id == job_id)).scalar()

@@ -1,4 +1,4 @@
-"""The Celery side: one task a kind of job, and what happens when a worker starts and stops. Beat: `ticks.py`."""
+"""The Celery side: one task a kind of job, and what happens when a worker starts and stops. Beat: `beat_tasks.py`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from workers.runner import Runner
 log = logging.getLogger(__name__)
 
 ALIVE_TTL_S = 20
-TWIN_S = 5.0
+OLD_WORKER_WAIT_S = 5.0
 """How long a worker waits for the one before it to end."""
 _locks: list[FileLock] = []
 """Held until the process ends, however it ends."""
@@ -73,28 +73,28 @@ def _stop_note(pid: int) -> Path:
 
 
 @celeryd_init.connect
-def _one_of_a_kind(sender: str, options: dict[str, Any], **_: Any) -> None:
+def _refuse_second_worker(sender: str, options: dict[str, Any], **_: Any) -> None:
     """Refuse to start beside a worker of the same name, which would lose its jobs to this one, or on a card that
     another GPU worker has: neither would know how much of its memory is free."""
     settings = get_settings()
     node = os.environ.get("MILO_WORKER_NODE") or sender
-    _hold(f"{node}.lock", f"a worker named {node} runs already on {settings.home}; stop it first")
+    _lock_or_exit(f"{node}.lock", f"a worker named {node} runs already on {settings.home}; stop it first")
     queues = options.get("queues") or ()
     queues = queues.split(",") if isinstance(queues, str) else queues
     if set(GPU_QUEUES) & set(queues) and not settings.share_card:
         device = "cpu" if settings.device == "cpu" else (os.environ.get("CUDA_VISIBLE_DEVICES") or "0").split(",")[0]
         advice = "stop it, give each worker a card of its own (CUDA_VISIBLE_DEVICES), or set MILO_SHARE_CARD=1"
         sentence = f"another GPU worker runs already on device {device} of this machine, for {settings.home}; {advice}"
-        _hold(f"card-{socket.gethostname()}-{device}.lock", sentence)
+        _lock_or_exit(f"card-{socket.gethostname()}-{device}.lock", sentence)
 
 
-def _hold(name: str, sentence: str) -> None:
-    """Hold a lock until this process ends; end it with the sentence when another holds it."""
+def _lock_or_exit(name: str, sentence: str) -> None:
+    """Keep a lock until this process ends; end it with the sentence when another process has the lock."""
     folder = get_settings().home / "run"
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / name)
     try:
-        lock.acquire(timeout=TWIN_S)
+        lock.acquire(timeout=OLD_WORKER_WAIT_S)
     except Timeout:
         raise SystemExit(f"milo: {sentence}") from None
     _locks.append(lock)
@@ -102,7 +102,7 @@ def _hold(name: str, sentence: str) -> None:
 
 @worker_process_init.connect
 def _child_starts(**_: Any) -> None:
-    """The slot's last child is dead if there was one: take back what it held, without waiting for its leases."""
+    """The slot's last child is dead if there was one: take back its jobs at once, without waiting for the leases."""
     configure_logging(get_settings())
     metrics.forget_dead()
     runner = get_runner()
@@ -124,36 +124,36 @@ def _ready(sender: Any, **_: Any) -> None:
     note.parent.mkdir(parents=True, exist_ok=True)
     note.unlink(missing_ok=True)
     for number in (signal.SIGTERM, signal.SIGQUIT):
-        _leave_a_note_at(number, note)
+        _leave_stop_note_at(number, note)
 
 
-def _leave_a_note_at(number: signal.Signals, note: Path) -> None:
+def _leave_stop_note_at(number: signal.Signals, note: Path) -> None:
     """Tell the children, which don't see the signal, to give way at their next yield point; then do as Celery does.
 
     Its own `worker_shutting_down` comes too late: after the time that a soft shutdown gives them.
     """
-    celerys = signal.getsignal(number)
+    celery_handler = signal.getsignal(number)
 
-    def told(*arguments: Any) -> None:
+    def handle(*arguments: Any) -> None:
         with contextlib.suppress(OSError):
             note.touch()
-        if callable(celerys):
-            celerys(*arguments)
+        if callable(celery_handler):
+            celery_handler(*arguments)
 
-    signal.signal(number, told)
+    signal.signal(number, handle)
 
 
 def _show_alive(settings: Settings, node: str, queues: list[str], pool: Any) -> None:
-    about = {"node": node, "queues": queues, "pid": os.getpid()}
+    constants = {"node": node, "queues": queues, "pid": os.getpid()}
     has_gpu = any(name in GPU_QUEUES for name in queues)
     while True:
-        document = about | {"at": time.time()}
+        document: dict[str, object] = constants | {"at": time.time()}
         if has_gpu:
             document["gpu"] = asdict(gpu.read())  # NVML is no CUDA: the parent may ask it
         with contextlib.suppress(redis.RedisError):
             redis_client(settings.redis_url).set(f"milo:worker:{node}", json.dumps(document), ex=ALIVE_TTL_S)
         try:
             end_children(settings, node, pool)
-        except Exception as error:  # this thread is the sign of life, and goes on
-            log.warning("children that hang are not looked after: %s", error)
+        except Exception as error:  # this thread shows that the worker is alive, and goes on
+            log.warning("hung children could not be ended: %s", error)
         time.sleep(ALIVE_TTL_S / 4)

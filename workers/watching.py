@@ -27,11 +27,11 @@ from milo.training.runs import Run
 
 log = logging.getLogger(__name__)
 
-FORGOTTEN_S = 86_400
+ABANDONED_AFTER_S = 86_400
 """A run that nobody wrote to for this long gets no more evaluations."""
-NOT_JUDGED = ("vits",)
+NOT_EVALUATED = ("vits",)
 """Tasks without an error rate."""
-_KEY = "evaluate:"
+_KEY_PREFIX = "evaluate:"
 """How the idempotency keys of these evaluations begin."""
 
 
@@ -42,11 +42,11 @@ def watch(settings: Settings, ledger: Ledger) -> int:
         log.warning("watchdog: %s, %s: %s; %s", fix.rule, fix.about, fix.seen, fix.done)
     document = status.build(settings, ledger, store.read(settings, "status"))
     store.write(settings, "status", document)
-    store.append(settings, "history", _row(document))
+    store.append(settings, "history", _history_row(document))
     return len(fixes)
 
 
-def _row(document: dict[str, Any]) -> dict[str, Any]:
+def _history_row(document: dict[str, Any]) -> dict[str, Any]:
     training, gpu = document["training"], document["gpu"]
     return {
         "phase": document["phase"],
@@ -75,25 +75,25 @@ def check_health(settings: Settings, ledger: Ledger, files: Files) -> int:
 def evaluate_checkpoints(settings: Settings, ledger: Ledger) -> int:
     """Queue an evaluation of each new checkpoint that its recipe's own evaluations leave out. Returns how many.
 
-    One that its training has removed meanwhile, before its turn came, is not judged any more.
+    One that its training has removed meanwhile, before its turn came, is not evaluated any more.
     """
     if not settings.evaluate_checkpoints:
         return 0
-    _drop_pruned(ledger)
+    _cancel_for_removed(ledger)
     queued = 0
     for run in runs.all_runs(settings):
         recipe = _recipe_of(run)
-        if recipe is None or recipe.task in NOT_JUDGED or not _is_recent(run):
+        if recipe is None or recipe.task in NOT_EVALUATED or not _is_recent(run):
             continue
         for step, path in run.checkpoints().items():
-            if not _own_evaluation(recipe, run, step):
+            if not _has_own_evaluation(recipe, run, step):
                 queued += _queue(settings, ledger, recipe, run, path)
     return queued
 
 
-def _drop_pruned(ledger: Ledger) -> None:
+def _cancel_for_removed(ledger: Ledger) -> None:
     for job in ledger.jobs(owner=OPERATOR, kind="evaluation", state="queued", limit=500):
-        if (job.idempotency_key or "").startswith(_KEY) and not Path(job.payload["model"]).exists():
+        if (job.idempotency_key or "").startswith(_KEY_PREFIX) and not Path(job.payload["model"]).exists():
             ledger.cancel(job.id)
 
 
@@ -106,22 +106,22 @@ def _recipe_of(run: Run) -> Recipe | None:
 
 def _is_recent(run: Run) -> bool:
     try:
-        return time.time() - (run.path / "summary.json").stat().st_mtime < FORGOTTEN_S
+        return time.time() - (run.path / "summary.json").stat().st_mtime < ABANDONED_AFTER_S
     except OSError:
         return False
 
 
-def _own_evaluation(recipe: Recipe, run: Run, step: int) -> bool:
+def _has_own_evaluation(recipe: Recipe, run: Run, step: int) -> bool:
     if step % recipe.training.eval_steps == 0:
         return True
     return any(row.get("step") == step and "eval/wer" in row for row in store.tail(run.path / "metrics.jsonl"))
 
 
 def _queue(settings: Settings, ledger: Ledger, recipe: Recipe, run: Run, checkpoint: Path) -> int:
-    key = f"{_KEY}{run.id}:{checkpoint.name}"
+    key = f"{_KEY_PREFIX}{run.id}:{checkpoint.name}"
     with reading(ledger.engine) as connection:  # for longer than the ledger remembers idempotency keys
-        known = connection.execute(select(jobs.c.id).where(jobs.c.owner == OPERATOR, jobs.c.idempotency_key == key))
-        if known.first() is not None:
+        earlier = connection.execute(select(jobs.c.id).where(jobs.c.owner == OPERATOR, jobs.c.idempotency_key == key))
+        if earlier.first() is not None:
             return 0
     payload = EvaluationPayload(
         model=str(checkpoint),

@@ -5,27 +5,23 @@ gives way to work of a higher priority. There are two shapes:
 
 - `single`: `run(job: RunningJob) -> Generator[Progress, None, Finished | NextStage | RetryLater]`. Its generator stays
   alive in the worker when the job gives way, so going on costs a queue round trip and not a reload.
-- `grouped`: `run(group: Group) -> Iterator[None]`: several jobs in one engine batch. It finishes each by
-  `group.finish(...)`; when it gives way, unfinished jobs go on from what they have saved.
+- `grouped`: `run(group: Group) -> Iterator[None]` (`workers.group`): several jobs in one engine batch. It finishes
+  each by `group.finish(...)`; when it gives way, unfinished jobs go on from what they have saved.
 """
 
 from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from milo.errors import MiloError
 from milo.jobs import KINDS, Job, Progress
 from milo.ledger import Claim, Ledger
 from milo.settings import Settings
 from milo.storage.files import Files
-
-if TYPE_CHECKING:
-    from workers.runner import Runner
 
 
 @dataclass(frozen=True)
@@ -53,9 +49,14 @@ class RetryLater:
     in_s: float
 
 
+Outcome = Finished | NextStage | RetryLater
+Steps = Generator[Progress, None, Outcome]
+"""The work of one job: it stands at a yield between two steps."""
+
+
 @dataclass
 class RunningJob:
-    """A job that this worker holds: what its work needs, and nothing of Celery."""
+    """A job that this worker has claimed: what its work needs, and nothing of Celery."""
 
     claim: Claim
     settings: Settings
@@ -64,13 +65,17 @@ class RunningJob:
     progress: Progress | None = None
     cancelled: bool = False
     compute_s: float = 0
-    """Engine time spent on this job, its share of shared batches; 0: the time it was held counts."""
+    """Engine time spent on this job, its share of shared batches; 0: the time since the claim counts."""
     started: float = field(default_factory=time.monotonic)
 
     def saved(self) -> None:
         """What was done so far is durable: attempts count from here. A job of days may lose more workers than
         `max_attempts`, as long as each of them gets it further."""
         self.claim = self.ledger.saved(self.claim)
+
+    def resume(self, claimed: RunningJob) -> None:
+        """Go on under a new claim of the same job: a new slice begins."""
+        self.claim, self.started, self.cancelled, self.compute_s = claimed.claim, claimed.started, False, 0.0
 
     def spent_s(self) -> float:
         return self.compute_s or time.monotonic() - self.started
@@ -93,39 +98,6 @@ class RunningJob:
         return self.files.fetch_work(self.id)
 
 
-class Group:
-    """The jobs that share the engine now. Jobs join by `more` and leave by finishing, failing or being cancelled."""
-
-    def __init__(self, runner: Runner, first: RunningJob) -> None:
-        self._runner = runner
-        self.first = first
-        self.held: dict[str, RunningJob] = {first.id: first}
-
-    def more(self, most: int) -> list[RunningJob]:
-        """Claim up to `most` further jobs like the first one. Never beside a job on its second attempt."""
-        if self.first.job.attempt > 1 or most <= 0:
-            return []
-        joined = self._runner.claim_like(self.first.job, most)
-        self.held.update({held.id: held for held in joined})
-        return joined
-
-    def active(self, job_id: str) -> bool:
-        return job_id in self.held and not self.held[job_id].cancelled
-
-    def finish(self, held: RunningJob, done: Finished) -> None:
-        self.held.pop(held.id, None)
-        self._runner.finish(held, done)
-
-    def fail(self, held: RunningJob, error: MiloError) -> None:
-        self.held.pop(held.id, None)
-        self._runner.fail(held, error)
-
-    def again(self, held: RunningJob, stage: str) -> None:
-        """Send a job back to an earlier stage, whose work is gone; that counts as an attempt."""
-        self.held.pop(held.id, None)
-        self._runner.again(held, stage)
-
-
 @dataclass(frozen=True)
 class Work:
     """How one stage of a kind runs. `target` is `module:function`, imported in the worker child on first use."""
@@ -135,9 +107,9 @@ class Work:
     sliced: bool = True
     """False for work that is bounded and gains nothing from being cut up (decoding one file)."""
 
-    def load(self) -> Callable[..., Iterator[Any]]:
+    def load(self) -> Callable[..., Generator[Any, None, Any]]:
         module, name = self.target.split(":")
-        function: Callable[..., Iterator[Any]] = getattr(importlib.import_module(module), name)
+        function: Callable[..., Generator[Any, None, Any]] = getattr(importlib.import_module(module), name)
         return function
 
 

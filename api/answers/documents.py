@@ -192,7 +192,7 @@ def webhook_documents(context: Context, **which: str) -> list[dict[str, Any]]:
     return [webhook_document(row) for row in outbox.log_of(context.ledger.engine, **which)]
 
 
-def webhook_document(row: dict[str, Any]) -> dict[str, Any]:
+def webhook_document(row: outbox.WebhookRow | outbox.WebhookLog) -> dict[str, Any]:
     return {
         "id": row["id"],
         "job_id": row["job_id"],

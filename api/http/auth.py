@@ -66,7 +66,7 @@ class Authentication:
         secret = self._secret(scope)
         keys: Keys = scope["app"].state.context.keys
         await self.wrong_keys.check(scope, secret)
-        key = keys.known(secret) or await in_thread(keys.verify, secret)
+        key = keys.verify_cached(secret) or await in_thread(keys.verify, secret)
         await self.wrong_keys.note(scope, secret, right=key is not None)
         if key is None:
             raise Unauthorized("this API key is wrong, expired or revoked", code="wrong_key")

@@ -134,7 +134,7 @@ def submit_message(
 ) -> Job:
     """Take a place in the line of the session, and queue. The same Idempotency-Key again: the job of the first time."""
     new = new_job(request, key, "chat", payload, callback_url, asked, default)
-    if new.idempotency_key and (known := context.ledger.known(key.name, new.idempotency_key, new.fingerprint or "")):
+    if new.idempotency_key and (known := context.ledger.earlier(key.name, new.idempotency_key, new.fingerprint or "")):
         return known
     try:
         with (

@@ -244,7 +244,7 @@ def submit(context: Context, new: NewJob) -> Job:
     ping_redis(context.settings)
     job = context.ledger.create(new.model_copy(update={"max_attempts": context.settings.max_attempts}))
     if job.state == "queued":
-        wakeups.soon(wakeups.submit, job)
+        wakeups.in_background(wakeups.submit, job)
     return job
 
 

@@ -38,5 +38,5 @@ def _replay(context: Context, key: Key, webhook_id: str) -> object:
         raise unknown
     outbox.get(engine, webhook_id)
     outbox.replay(engine, webhook_id, time.time())
-    wakeups.soon(wakeups.tick, "webhooks")
+    wakeups.in_background(wakeups.run_beat_task, "webhooks")
     return webhook_document(outbox.get(engine, webhook_id))

@@ -1,8 +1,8 @@
 """Tells when somebody has set the clock: leases are unix seconds, and a step of it makes them end early or never.
 
 Elapsed time (`time.monotonic`) does not step, so the difference of the two only changes when the clock does, or when
-the machine was asleep, which to a lease is the same. All processes of a machine share both clocks, and a note of what
-they have seen: one that slept through a step and its correction would take living leases for dead.
+the machine was asleep, which to a lease is the same. All processes of a machine share both clocks, and a file with
+what they have seen: one that slept through a step and its correction would think that valid leases had ended.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DRIFT_S = 0.2
 NEVER = float("-inf")
 
 
-class Steps:
+class ClockSteps:
     """Remembers the last step of the clock. `note` is the file that the processes of this machine share."""
 
     def __init__(
@@ -36,8 +36,8 @@ class Steps:
         """Whether a step was seen in the last `seconds` of elapsed time; looks for a new one first."""
         now = self._elapsed()
         offset = self._wall() - now
-        known, stepped_at = self._recall()
-        moved = abs(offset - known)
+        last_offset, stepped_at = self._recall()
+        moved = abs(offset - last_offset)
         if moved > STEP_S:
             stepped_at = now
         if moved > DRIFT_S:

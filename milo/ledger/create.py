@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import Connection, func, insert, select
 from sqlalchemy.exc import IntegrityError
@@ -27,40 +26,40 @@ class Creating(Reading):
 
     def create_batch(self, batch: Batch, items: Sequence[NewJob], fingerprint: str | None = None) -> Batch:
         """Write a batch and its jobs in one transaction; idempotent as `create`."""
-        made = self._create(items, batch, fingerprint)
-        return self.batch(made[0].batch_id or batch.id)
+        created = self._create(items, batch, fingerprint)
+        return self.batch(created[0].batch_id or batch.id)
 
     def _create(self, items: Sequence[NewJob], batch: Batch | None, fingerprint: str | None = None) -> list[Job]:
         first = items[0]
         key = batch.idempotency_key if batch else first.idempotency_key
-        print_ = fingerprint if batch else first.fingerprint
+        digest = fingerprint if batch else first.fingerprint
         rows = [self._row(item) for item in items]
         try:
             with writing(self.engine) as tx:
-                if key and (known := self._known(tx, first.owner, key, print_)):
-                    return known
+                if key and (earlier := self._earlier(tx, first.owner, key, digest)):
+                    return earlier
                 self._check_quota(tx, first.owner, len(items))
                 if batch:
                     fields = batch.model_dump(include=set(batches.c.keys()))
                     tx.execute(insert(batches), fields)
                 tx.execute(insert(jobs), rows)
                 if key:
-                    entry = {"owner": first.owner, "key": key, "fingerprint": print_ or "", "created_at": self.clock()}
+                    entry = {"owner": first.owner, "key": key, "fingerprint": digest or "", "created_at": self.clock()}
                     where = {"batch_id": batch.id} if batch else {"job_id": rows[0]["id"]}
                     tx.execute(insert(idempotency), entry | where)
         except IntegrityError:
             if not key:
                 raise
             with reading(self.engine) as connection:  # two first requests at once: the other one won
-                known = self._known(connection, first.owner, key, print_)
-            if not known:
+                earlier = self._earlier(connection, first.owner, key, digest)
+            if not earlier:
                 raise
-            return known
-        ids = [row["id"] for row in rows]
+            return earlier
+        ids = [str(row["id"]) for row in rows]
         self.notify(ids if not batch else [batch.id])
         return [job_of(row) for row in (rows[:1] if batch else rows)]
 
-    def _row(self, new: NewJob) -> dict[str, Any]:
+    def _row(self, new: NewJob) -> dict[str, object]:
         kind = KINDS[new.kind]
         stage = new.stage or kind.stages[0][0]
         now = self.clock()
@@ -89,26 +88,26 @@ class Creating(Reading):
             }
         )
 
-    def _known(self, tx: Connection, owner: str, key: str, fingerprint: str | None) -> list[Job]:
+    def _earlier(self, tx: Connection, owner: str, key: str, fingerprint: str | None) -> list[Job]:
         row = tx.execute(
             select(idempotency).where(idempotency.c.owner == owner, idempotency.c.key == key)
         ).one_or_none()
         if row is None:
             return []
         where = jobs.c.id == row.job_id if row.job_id else jobs.c.batch_id == row.batch_id
-        found = [job_from(job) for job in tx.execute(select(jobs).where(where).limit(1))]
-        if found and row.fingerprint != (fingerprint or ""):
+        created = [job_from(job) for job in tx.execute(select(jobs).where(where).limit(1))]
+        if created and row.fingerprint != (fingerprint or ""):
             raise Invalid(
                 f"the Idempotency-Key {key!r} was used for a different request; use a new key for a new request",
                 code="idempotency_mismatch",
             )
-        return found
+        return created
 
-    def known(self, owner: str, key: str, fingerprint: str) -> Job | None:
-        """The job (or the first of the batch) that this idempotency key made; `Invalid` if the request differs."""
+    def earlier(self, owner: str, key: str, fingerprint: str) -> Job | None:
+        """The job (or the first of the batch) created by this idempotency key; `Invalid` if the request differs."""
         with reading(self.engine) as connection:
-            found = self._known(connection, owner, key, fingerprint)
-        return found[0] if found else None
+            created = self._earlier(connection, owner, key, fingerprint)
+        return created[0] if created else None
 
     def _check_quota(self, tx: Connection, owner: str, more: int) -> None:
         """Count the owner's queue at most once in `QUOTA_CACHE_S`: the cost of a create stays flat under a backlog."""

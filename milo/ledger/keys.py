@@ -16,7 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 from sqlalchemy import Engine, insert, select, update
 
@@ -36,6 +36,17 @@ CACHE_S = 3.0
 CACHE_KEYS = 1024
 YEAR_10000_S = 253_402_300_800
 """The first unix second that no date can be written for; milliseconds taken for seconds lie beyond it."""
+
+
+class KeyDocument(TypedDict):
+    """A key as it is shown: without its secret."""
+
+    id: str
+    name: str
+    scopes: list[str]
+    created_at: str | None
+    expires_at: str | None
+    revoked_at: str | None
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,7 @@ class Key:
     def valid(self, now: float) -> bool:
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> KeyDocument:
         return {
             "id": self.id,
             "name": self.name,
@@ -106,11 +117,11 @@ class Keys:
         if expires_at is not None and expires_at <= now:
             raise Invalid(f"the key would have expired before it was made (at {expires_at:.15g}, in unix seconds)")
         key = Key(new_id("key"), name, wanted, now, expires_at)
-        made = NewKey(key, PREFIX + secrets.token_urlsafe(32), new_webhook_secret())
+        new = NewKey(key, PREFIX + secrets.token_urlsafe(32), new_webhook_secret())
         row = {"id": key.id, "name": name, "scopes": sorted(wanted), "created_at": now, "expires_at": expires_at}
         with writing(self._engine) as tx:
-            tx.execute(insert(api_keys), row | {"digest": digest(made.secret), "webhook_secret": made.webhook_secret})
-        return made
+            tx.execute(insert(api_keys), row | {"digest": digest(new.secret), "webhook_secret": new.webhook_secret})
+        return new
 
     def list(self) -> list[Key]:
         """Every key, revoked and expired ones too, oldest first."""
@@ -120,19 +131,19 @@ class Keys:
     def revoke(self, which: str) -> Key:
         """Revoke a key by its id, or by its name if only one valid key has it. Other processes follow in `CACHE_S`."""
         now = self._clock()
-        found = [key for key in self.list() if which in (key.id, key.name) and key.revoked_at is None]
-        if not found:
+        matching = [key for key in self.list() if which in (key.id, key.name) and key.revoked_at is None]
+        if not matching:
             raise NotFound(f"there is no valid key {which!r}; `milo keys list` shows them", code="unknown_key")
-        if len(found) > 1:
-            ids = ", ".join(key.id for key in found)
-            raise Conflict(f"{len(found)} keys are named {which!r}; say which by its id: {ids}")
+        if len(matching) > 1:
+            ids = ", ".join(key.id for key in matching)
+            raise Conflict(f"{len(matching)} keys are named {which!r}; say which by its id: {ids}")
         with writing(self._engine) as tx:
-            tx.execute(update(api_keys).where(api_keys.c.id == found[0].id).values(revoked_at=now))
+            tx.execute(update(api_keys).where(api_keys.c.id == matching[0].id).values(revoked_at=now))
         with self._lock:
             self._cache.clear()
-        return Key(**{**found[0].__dict__, "revoked_at": now})
+        return Key(**{**matching[0].__dict__, "revoked_at": now})
 
-    def known(self, secret: str) -> Key | None:
+    def verify_cached(self, secret: str) -> Key | None:
         """`verify` without the database: the operator's key and those seen in the last `CACHE_S`."""
         if not 0 < len(secret) <= MAX_SECRET:
             return None
@@ -145,8 +156,8 @@ class Keys:
 
     def verify(self, secret: str) -> Key | None:
         """Whose secret this is; None for a wrong, revoked or expired one."""
-        if known := self.known(secret):
-            return known
+        if cached := self.verify_cached(secret):
+            return cached
         if not 0 < len(secret) <= MAX_SECRET:
             return None
         given, now = digest(secret), self._clock()

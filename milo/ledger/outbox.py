@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict, cast
 
-from sqlalchemy import Connection, Engine, and_, insert, or_, select, update
+from sqlalchemy import Connection, Engine, Row, and_, func, insert, or_, select, update
 
 from milo.errors import Conflict, NotFound
 from milo.jobs import iso, new_id
@@ -17,12 +17,46 @@ BACKOFF_S = (0.0, 5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 36000.0)
 """Standard Webhooks 1.0: seconds before each try; then the webhook has failed."""
 
 
+class WebhookRow(TypedDict):
+    """A row of `webhooks`. Times are unix seconds; `body` is the JSON text that is sent and signed."""
+
+    id: str
+    owner: str
+    job_id: str | None
+    batch_id: str | None
+    url: str
+    body: str
+    state: Literal["pending", "delivered", "failed"]
+    attempts: int
+    created_at: float
+    due_at: float
+    lease_expires_at: float | None
+    finished_at: float | None
+
+
+class DeliveryTry(TypedDict):
+    """A row of `webhook_attempts`. `error` None: delivered."""
+
+    id: int
+    webhook_id: str
+    at: float
+    duration_ms: float
+    status: int | None
+    error: str | None
+
+
+class WebhookLog(WebhookRow):
+    """A webhook with its delivery tries, the first one first."""
+
+    tries: list[DeliveryTry]
+
+
 def add(
     tx: Connection,
     owner: str,
     url: str,
     event: str,
-    data: dict[str, Any],
+    data: Mapping[str, object],
     now: float,
     *,
     job_id: str | None = None,
@@ -34,7 +68,7 @@ def add(
     tx.execute(insert(webhooks), row | {"created_at": now, "due_at": now, "job_id": job_id, "batch_id": batch_id})
 
 
-def take_due(engine: Engine, now: float, lease_s: float, limit: int) -> list[dict[str, Any]]:
+def take_due(engine: Engine, now: float, lease_s: float, limit: int) -> list[WebhookRow]:
     """Claim pending webhooks that are due; another sender leaves them alone until the lease ends."""
     lease = webhooks.c.lease_expires_at
     free = or_(lease.is_(None), lease < now, lease > now + 2 * lease_s)  # the last: the clock was set back
@@ -45,7 +79,7 @@ def take_due(engine: Engine, now: float, lease_s: float, limit: int) -> list[dic
             return []
     take = update(webhooks).where(webhooks.c.id.in_(which), due).values(lease_expires_at=now + lease_s)
     with writing(engine) as tx:
-        return [dict(row._mapping) for row in tx.execute(take.returning(webhooks))]
+        return [_webhook(row) for row in tx.execute(take.returning(webhooks))]
 
 
 def record(
@@ -60,7 +94,7 @@ def record(
 ) -> None:
     """Log one delivery try: delivered when `error` is None, tried again at `retry_at`, or failed for good."""
     state = "delivered" if error is None else "pending" if retry_at is not None else "failed"
-    values: dict[str, Any] = {"state": state, "attempts": webhooks.c.attempts + 1, "lease_expires_at": None}
+    values: dict[str, object] = {"state": state, "attempts": webhooks.c.attempts + 1, "lease_expires_at": None}
     values |= {"due_at": retry_at} if state == "pending" else {"finished_at": now}
     log = {"webhook_id": webhook_id, "at": now, "duration_ms": duration_ms, "status": status, "error": error}
     with writing(engine) as tx:
@@ -77,30 +111,34 @@ def replay(engine: Engine, webhook_id: str, now: float) -> None:
             raise Conflict(f"webhook {webhook_id} is still being delivered")
 
 
-def log_of(engine: Engine, *, job_id: str | None = None, batch_id: str | None = None) -> list[dict[str, Any]]:
+def log_of(engine: Engine, *, job_id: str | None = None, batch_id: str | None = None) -> list[WebhookLog]:
     """The webhooks of a job or batch, each with its delivery tries."""
     where = webhooks.c.job_id == job_id if job_id else webhooks.c.batch_id == batch_id
     with reading(engine) as connection:
-        found = [dict(r._mapping) for r in connection.execute(select(webhooks).where(where).order_by(webhooks.c.id))]
-        for webhook in found:
-            tries = select(webhook_attempts).where(webhook_attempts.c.webhook_id == webhook["id"])
-            webhook["tries"] = [dict(r._mapping) for r in connection.execute(tries.order_by(webhook_attempts.c.id))]
-    return found
+        rows = connection.execute(select(webhooks).where(where).order_by(webhooks.c.id)).all()
+        return [{**_webhook(row), "tries": _tries_of(connection, row.id)} for row in rows]
 
 
-def get(engine: Engine, webhook_id: str) -> dict[str, Any]:
+def _tries_of(connection: Connection, webhook_id: str) -> list[DeliveryTry]:
+    tries = select(webhook_attempts).where(webhook_attempts.c.webhook_id == webhook_id).order_by(webhook_attempts.c.id)
+    return [cast(DeliveryTry, row._asdict()) for row in connection.execute(tries)]
+
+
+def _webhook(row: Row[Any]) -> WebhookRow:
+    return cast(WebhookRow, row._asdict())
+
+
+def get(engine: Engine, webhook_id: str) -> WebhookRow:
     """One webhook. `NotFound` if there is none."""
     with reading(engine) as connection:
         row = connection.execute(select(webhooks).where(webhooks.c.id == webhook_id)).one_or_none()
     if row is None:
         raise NotFound(f"there is no webhook {webhook_id!r}", code="unknown_webhook")
-    return dict(row._mapping)
+    return _webhook(row)
 
 
 def backlog(engine: Engine) -> Sequence[tuple[str, int]]:
     """Webhooks by state, for health and metrics."""
-    from sqlalchemy import func
-
     query = select(webhooks.c.state, func.count()).group_by(webhooks.c.state)
     with reading(engine) as connection:
         return [(state, count) for state, count in connection.execute(query)]

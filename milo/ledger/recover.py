@@ -12,7 +12,7 @@ from milo.jobs import KINDS, Batch, Job, queue_for
 from milo.ledger.database import reading, writing
 from milo.ledger.read import Reading
 from milo.ledger.schema import batches, jobs
-from milo.ledger.store import AT_ONCE, READABLE, is_due, job_from
+from milo.ledger.store import AT_ONCE, READABLE, Changes, is_due, job_from
 
 
 class Recovering(Reading):
@@ -37,8 +37,8 @@ class Recovering(Reading):
         """Cancel every job of the batch that has not ended."""
         queued = and_(jobs.c.batch_id == batch_id, jobs.c.state == "queued")
         some = select(jobs.c.id).where(queued).limit(AT_ONCE)  # jobs of a batch have no callback of their own
-        changes: dict[str, Any] = {"cancel_requested": True, "version": jobs.c.version + 1}
-        ended: dict[str, Any] = {"state": "cancelled", "worker": None, "lease_expires_at": None, "due_at": None}
+        changes: Changes = {"cancel_requested": True, "version": jobs.c.version + 1}
+        ended: Changes = {"state": "cancelled", "worker": None, "lease_expires_at": None, "due_at": None}
         while True:
             with writing(self.engine) as tx:
                 values = changes | ended | {"finished_at": self.clock()}
@@ -80,9 +80,9 @@ class Recovering(Reading):
                 tx.execute(update(batches).where(batches.c.id == row.batch_id).values(more))
         if row is None:
             raise Conflict(f"job {job_id} is {job.state}; only a failed or cancelled job can be tried again")
-        again = job_from(row)
-        self.changed([again])
-        return again
+        queued = job_from(row)
+        self.changed([queued])
+        return queued
 
     def put_off(self, queue: str, until: float) -> int:
         """Nobody may claim what waits in a queue before `until` (unix seconds). Returns how many jobs wait there."""
@@ -93,20 +93,20 @@ class Recovering(Reading):
             return int(tx.execute(put_off).rowcount)
 
     def reap(self, worker: str | None = None) -> list[Job]:
-        """Take back jobs whose lease ran out (or, when `worker` starts anew, those that its last life still holds).
+        """Take back jobs whose lease ran out (or, when `worker` starts anew, those of the process before it).
 
         Returns those that are queued again; the others were out of attempts and failed as `worker_lost`, or were
         cancelled.
         """
         now = self.clock()
-        gone = jobs.c.worker == worker if worker else self.lease_ended(now)
+        lost = jobs.c.worker == worker if worker else self.lease_ended(now)
         with reading(self.engine) as connection:
             rows = connection.execute(
-                select(jobs).where(jobs.c.state == "running", gone, READABLE).limit(AT_ONCE)
+                select(jobs).where(jobs.c.state == "running", lost, READABLE).limit(AT_ONCE)
             ).all()
         queued = []
         for row in rows:
-            where = [jobs.c.id == row.id, jobs.c.state == "running", jobs.c.fence == row.fence, gone]
+            where = [jobs.c.id == row.id, jobs.c.state == "running", jobs.c.fence == row.fence, lost]
             where.append(jobs.c.cancel_requested.is_(row.cancel_requested))  # else: the next time
             values = self._after_loss(job_from(row))
             with writing(self.engine) as tx:
@@ -117,7 +117,7 @@ class Recovering(Reading):
                     queued.append(moved)
         return queued
 
-    def _after_loss(self, job: Job) -> dict[str, Any]:
+    def _after_loss(self, job: Job) -> Changes:
         if job.cancel_requested:
             return {"state": "cancelled"}
         if job.attempt >= job.max_attempts:
@@ -127,7 +127,7 @@ class Recovering(Reading):
                 code="worker_lost",
             )
             return {"state": "failed", "error": error.problem(f"/api/v1/jobs/{job.id}")}
-        again = {"state": "queued", "worker": None, "lease_expires_at": None, "published_at": self.clock()}
+        again: Changes = {"state": "queued", "worker": None, "lease_expires_at": None, "published_at": self.clock()}
         return again | {"attempt": jobs.c.attempt + 1}
 
     def unpublished(self, depths: Mapping[str, int]) -> list[Job]:
@@ -137,20 +137,20 @@ class Recovering(Reading):
         lost when more rows have waited for longer than the grace than the queue has messages (`depths`). While there
         are many messages, none is missed yet; so no more than `AT_ONCE` rows are ever counted.
         """
-        found: list[Job] = []
+        rows: list[Job] = []
         for queue, depth in depths.items():
             now = self.clock()
-            found += self._due(queue, now)
-            self._bring_back(queue, now)
+            rows += self._due(queue, now)
+            self._correct_future(queue, now)
             if depth < AT_ONCE:
-                found += self._without_message(queue, depth, now)
-        return found
+                rows += self._without_message(queue, depth, now)
+        return rows
 
     def _due(self, queue: str, now: float) -> list[Job]:
         """Retries whose time has come; marks them published."""
         return self._publish(queue, now, jobs.c.published_at.is_(None), is_due(now))
 
-    def _bring_back(self, queue: str, now: float) -> None:
+    def _correct_future(self, queue: str, now: float) -> None:
         """Rows "published" in the future, before the clock was set back: they must not wait for that time."""
         grace = self.settings.lost_after_s
         self._publish(queue, now - grace - 1, jobs.c.published_at > now + grace)

@@ -1,10 +1,9 @@
-"""A worker's way with a job that it holds: renew, release, finish, fail. Each change carries the fence of its claim."""
+"""What a worker does with a job that it has claimed: renew, release, finish, fail. Each change carries the fence."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlalchemy import select, update
 
@@ -13,12 +12,12 @@ from milo.jobs import Job, Progress, queue_for
 from milo.ledger.claim import Claiming
 from milo.ledger.database import reading, writing
 from milo.ledger.schema import jobs
-from milo.ledger.store import LONGEST_WAIT_S, Claim, held, job_from
+from milo.ledger.store import LONGEST_WAIT_S, Changes, Claim, job_from, owned_by
 
 
 @dataclass
 class Renewal:
-    """What a renewal found out."""
+    """What a renewal has learned."""
 
     cancelled: list[str] = field(default_factory=list)
     """Ids of jobs that somebody wants cancelled."""
@@ -32,31 +31,31 @@ class Running(Claiming):
     def renew(self, claims: Iterable[Claim], progress: Mapping[str, Progress] | None = None) -> Renewal:
         """Extend the leases, publish progress, and learn which jobs were cancelled or lost."""
         result = Renewal()
-        known: list[Job] = []
-        moved = progress or {}
+        moved: list[Job] = []
+        steps = progress or {}
         with writing(self.engine, durable=False) as tx:
             for claim in claims:
-                values: dict[str, Any] = {"lease_expires_at": self.clock() + self.settings.lease_s}
-                if step := moved.get(claim.job.id):
-                    values |= {"progress_done": step.done, "progress_total": step.total, "progress_unit": step.unit}
+                values: Changes = {"lease_expires_at": self.clock() + self.settings.lease_s}
+                if step := steps.get(claim.job.id):
+                    values |= _columns_of(step)
                     values["version"] = jobs.c.version + 1
-                row = tx.execute(update(jobs).where(*held(claim)).values(values).returning(jobs)).one_or_none()
+                row = tx.execute(update(jobs).where(*owned_by(claim)).values(values).returning(jobs)).one_or_none()
                 if row is None:
                     result.lost.append(claim.job.id)
                     continue
                 if step:
-                    known.append(job_from(row))
+                    moved.append(job_from(row))
                 if row.cancel_requested:
                     result.cancelled.append(claim.job.id)
-        self.changed(known)
+        self.changed(moved)
         return result
 
     def to_be_cancelled(self, claims: Iterable[Claim]) -> bool:
         """Whether somebody wants one of these jobs cancelled. Only reads, so it may be asked often."""
         ids = [claim.job.id for claim in claims]
         with reading(self.engine) as connection:
-            asked = select(jobs.c.id).where(jobs.c.id.in_(ids), jobs.c.cancel_requested.is_(True)).limit(1)
-            return connection.execute(asked).first() is not None
+            wanted = select(jobs.c.id).where(jobs.c.id.in_(ids), jobs.c.cancel_requested.is_(True)).limit(1)
+            return connection.execute(wanted).first() is not None
 
     def release(
         self,
@@ -75,7 +74,7 @@ class Running(Claiming):
         """
         now = self.clock()
         job = claim.job
-        values: dict[str, Any] = {
+        values: Changes = {
             "state": "queued",
             "worker": None,
             "lease_expires_at": None,
@@ -91,10 +90,10 @@ class Running(Claiming):
         if audio_s is not None:
             values["audio_s"] = audio_s
         if progress:
-            values |= {"progress_done": progress.done, "progress_total": progress.total, "progress_unit": progress.unit}
+            values |= _columns_of(progress)
         with writing(self.engine) as tx:
-            wanted = jobs.c.cancel_requested.is_(False)
-            released = self.move(tx, [*held(claim), wanted], values)
+            not_cancelled = jobs.c.cancel_requested.is_(False)
+            released = self.move(tx, [*owned_by(claim), not_cancelled], values)
         if released is None:
             return self._end(claim, {"state": "cancelled"})
         self.changed([released])
@@ -103,15 +102,15 @@ class Running(Claiming):
     def saved(self, claim: Claim) -> Claim:
         """The job has saved durable progress: lost workers are counted anew from here. Raises `LeaseLost`."""
         with writing(self.engine) as tx:
-            row = tx.execute(update(jobs).where(*held(claim)).values(attempt=1).returning(jobs)).one_or_none()
+            row = tx.execute(update(jobs).where(*owned_by(claim)).values(attempt=1).returning(jobs)).one_or_none()
         if row is None:
-            raise LeaseLost(f"job {claim.job.id}: fence {claim.fence} is outdated, another attempt owns it")
+            raise _lease_lost(claim)
         return Claim(job_from(row), claim.fence, claim.worker)
 
     def finish(
         self,
         claim: Claim,
-        result: dict[str, Any] | None = None,
+        result: Mapping[str, object] | None = None,
         *,
         result_file: str | None = None,
         audio_s: float | None = None,
@@ -120,7 +119,7 @@ class Running(Claiming):
         progress: Progress | None = None,
     ) -> Job:
         """The job is done: state, result and webhook in one transaction."""
-        values: dict[str, Any] = {
+        values: Changes = {
             "state": "succeeded",
             "result": result,
             "result_file": result_file,
@@ -131,21 +130,29 @@ class Running(Claiming):
         if audio_s is not None:
             values["audio_s"] = audio_s
         if progress:
-            values |= {"progress_done": progress.done, "progress_total": progress.total, "progress_unit": progress.unit}
+            values |= _columns_of(progress)
         return self._end(claim, values)
 
     def fail(self, claim: Claim, error: MiloError) -> Job:
-        """The job is done for: it failed, with the problem document that says why."""
+        """The job has ended: it failed, with the problem document that says why."""
         return self._end(claim, {"state": "failed", "error": error.problem(f"/api/v1/jobs/{claim.job.id}")})
 
     def cancelled(self, claim: Claim) -> Job:
         """The worker has stopped the job that somebody cancelled."""
         return self._end(claim, {"state": "cancelled"})
 
-    def _end(self, claim: Claim, values: dict[str, Any]) -> Job:
+    def _end(self, claim: Claim, values: Changes) -> Job:
         with writing(self.engine) as tx:
-            job = self.move(tx, held(claim), values)
+            job = self.move(tx, owned_by(claim), values)
             if job is None:
-                raise LeaseLost(f"job {claim.job.id}: fence {claim.fence} is outdated, another attempt owns it")
+                raise _lease_lost(claim)
         self.changed([job])
         return job
+
+
+def _columns_of(progress: Progress) -> Changes:
+    return {"progress_done": progress.done, "progress_total": progress.total, "progress_unit": progress.unit}
+
+
+def _lease_lost(claim: Claim) -> LeaseLost:
+    return LeaseLost(f"job {claim.job.id}: fence {claim.fence} is outdated, another attempt owns it")

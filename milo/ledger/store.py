@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, case, false, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, case, false, func, or_, select, update
 
 from milo.errors import Conflict, NotFound
 from milo.jobs import FINAL, KINDS, Batch, Job, Progress, iso
 from milo.ledger import outbox
-from milo.ledger.clock import Steps
+from milo.ledger.clock import ClockSteps
 from milo.ledger.schema import batches, jobs
 from milo.settings import Settings
 
@@ -26,6 +26,10 @@ LONGEST_WAIT_S = 600.0
 """No retry is planned further ahead: a due time beyond it was written before the clock was set back."""
 CLOCK_SLACK_S = 60.0
 """A lease that ends this much later than one given now was written before the clock was set back."""
+
+
+Changes = dict[str, object]
+"""Column -> its new value, or the SQL expression for it."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,10 @@ class Store:
         self.settings = settings
         self.notify = notify or (lambda ids: None)
         self.clock = clock
-        self.steps = Steps(settings.home / "run" / f"clock-{socket.gethostname()}.note")
+        self.steps = ClockSteps(settings.home / "run" / f"clock-{socket.gethostname()}.note")
         self._queued: dict[str, tuple[float, int]] = {}
 
-    def move(self, tx: Connection, where: Sequence[Any], values: dict[str, Any]) -> Job | None:
+    def move(self, tx: Connection, where: Sequence[ColumnElement[bool]], values: Changes) -> Job | None:
         """Change one row; on a final state also its batch's count and the outbox."""
         values = values | {"version": jobs.c.version + 1}
         final = values["state"] in FINAL
@@ -115,12 +119,13 @@ class Store:
             version=sum(s.version for s in states),
         )
 
-    def lease_ended(self, now: float) -> Any:
-        """Running rows that nobody renews. None of them in the lease after a step of the clock: the living renew."""
+    def lease_ended(self, now: float) -> ColumnElement[bool]:
+        """Running rows that nobody renews. After a step of the clock none of them, for one lease: in that time every
+        worker that is alive has renewed by the new clock."""
         if self.steps.within(self.settings.lease_s):
             return false()
-        immortal = jobs.c.lease_expires_at > now + self.settings.lease_s + CLOCK_SLACK_S
-        return or_(jobs.c.lease_expires_at < now, immortal)
+        never_ends = jobs.c.lease_expires_at > now + self.settings.lease_s + CLOCK_SLACK_S
+        return or_(jobs.c.lease_expires_at < now, never_ends)
 
     def changed(self, changed: Iterable[Job]) -> None:
         ids = {name for job in changed for name in (job.id, job.batch_id) if name}
@@ -128,7 +133,7 @@ class Store:
             self.notify(sorted(ids))
 
 
-def is_due(now: float) -> Any:
+def is_due(now: float) -> ColumnElement[bool]:
     """Rows whose time has come."""
     return or_(jobs.c.due_at.is_(None), jobs.c.due_at <= now, jobs.c.due_at > now + LONGEST_WAIT_S)
 
@@ -137,7 +142,8 @@ READABLE = jobs.c.schema_version <= SCHEMA_VERSION
 """Rows of a newer Milo are left to it: claiming or sweeping them would only fail, and hold up the others."""
 
 
-def held(claim: Claim) -> list[Any]:
+def owned_by(claim: Claim) -> list[ColumnElement[bool]]:
+    """The fenced condition of every change by a worker: the row runs, and by this very claim."""
     return [jobs.c.id == claim.job.id, jobs.c.state == "running", jobs.c.fence == claim.fence]
 
 
@@ -162,7 +168,7 @@ def group_key(kind: str, payload: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps([kind, options], sort_keys=True).encode()).hexdigest()
 
 
-def webhook_data(job: Job) -> dict[str, Any]:
+def webhook_data(job: Job) -> dict[str, object]:
     """The `data` of a job's webhook: small, with a link to the result."""
     link = f"/api/v1/jobs/{job.id}"
     return {
@@ -179,7 +185,7 @@ def webhook_data(job: Job) -> dict[str, Any]:
     }
 
 
-def batch_data(batch: Batch) -> dict[str, Any]:
+def batch_data(batch: Batch) -> dict[str, object]:
     """The `data` of a batch's webhook."""
     link = f"/api/v1/batches/{batch.id}"
     return {

@@ -111,7 +111,7 @@ def _room(settings: Settings, active: list[Job], seen: RedisState) -> Iterator[F
     paused = any(one.rule == "disk_full" for one in seen.pauses)
     if free < need and may_act(settings, "disk_low", home, _gigabytes(free, need), seen.at):
         removed = space.prune(settings, going_on, need - free)
-        wakeups.tick("clean")
+        wakeups.run_beat_task("clean")
         names = ", ".join(name for name, _ in removed) or "no checkpoint, for none is to spare"
         yield note(settings, "disk_low", home, _gigabytes(free, need), f"removed {names}; cleaning up", now=seen.at)
         free = document.free_bytes(settings)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import redis
 
-from milo.errors import Unavailable
 from milo.jobs import GPU_QUEUES, QUEUES
-from milo.queue.connection import redis_client
+from milo.queue.connection import redis_client, redis_down
 from milo.settings import Settings
 
 
@@ -18,7 +17,7 @@ def depths(settings: Settings) -> dict[str, int]:
             pipe.llen(queue)
         return dict(zip(QUEUES, pipe.execute(), strict=True))
     except redis.RedisError as error:
-        raise Unavailable(f"Redis does not answer: {error}", code="redis_down", retry_after_s=2) from error
+        raise redis_down(error) from error
 
 
 def higher_work_waits(settings: Settings, queue: str) -> bool:

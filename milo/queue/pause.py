@@ -1,7 +1,7 @@
-"""Background work held back: training and evaluation give way at their next step, and nobody claims them meanwhile.
+"""Background work paused: training and evaluation give way at their next step, and nobody claims them meanwhile.
 
 The watchdog says it (a card too hot, a disk too full) and says it again at each look; a pause that nobody repeats ends
-by itself, so that a watchdog that died holds nothing back. Kept in Redis: without Redis nothing runs anyway.
+by itself, so that a watchdog that died pauses nothing for ever. Kept in Redis: without Redis nothing runs anyway.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from milo.settings import Settings
 
 KEY = "milo:pause"
 QUEUE = "gpu.background"
-"""The queue that a pause holds back."""
+"""The queue that a pause stops."""
 
 
 @dataclass(frozen=True)
 class Pause:
-    """Why background work rests. Times are unix seconds."""
+    """Why background work is paused. Times are unix seconds."""
 
     rule: str
     seen: str
@@ -45,7 +45,7 @@ def lift(settings: Settings, rule: str) -> bool:
 
 
 def active(settings: Settings) -> list[Pause]:
-    """The pauses that hold now; none when Redis does not answer."""
+    """The pauses in force now; none when Redis does not answer."""
     try:
         return parse(redis_client(settings.redis_url).hgetall(KEY))  # type: ignore[arg-type]
     except redis.RedisError:

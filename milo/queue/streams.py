@@ -1,7 +1,7 @@
-"""What a running job says while it works: pieces of a reply, chunks of audio. One Redis stream a job, short-lived.
+"""Events of a running job: pieces of a reply, chunks of audio. One Redis stream a job, short-lived.
 
-The ledger has the truth of a job; this carries what is heard before the job ends. An attempt that starts writes a
-`start` entry first: a reader that sees a second one knows that what came before it is said again.
+The ledger has the truth of a job; this carries what clients get before the job ends. An attempt that starts writes a
+`start` entry first: a reader that sees a second one knows that what came before it comes again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,19 +40,19 @@ class JobEvent:
 
 
 class EventWriter:
-    """The worker's end. A Redis that is away costs the listeners, not the job."""
+    """The worker's side. While Redis is away events are lost, and the job goes on."""
 
     def __init__(self, settings: Settings, job_id: str, *, begin: bool = True) -> None:
-        """`begin`: an attempt starts; without, something is told of a job that still waits."""
+        """`begin`: an attempt starts; False: the events are about a job that still waits."""
         self._client = redis_client(settings.redis_url)
         self._key = _key(job_id)
         self._started = time.monotonic()
         if begin:
             self.say("start")
 
-    def say(self, event: str, data: dict[str, Any] | None = None, blob: bytes = b"") -> None:
+    def say(self, event: str, data: Mapping[str, object] | None = None, blob: bytes = b"") -> None:
         """Add an entry; `ms` since the start of this attempt is added to its data."""
-        stamped = {"ms": round((time.monotonic() - self._started) * 1000)} | (data or {})
+        stamped = {"ms": round((time.monotonic() - self._started) * 1000)} | dict(data or {})
         fields = {"event": event, "data": json.dumps(stamped, ensure_ascii=False), "blob": blob}
         with contextlib.suppress(redis.RedisError):
             pipe = self._client.pipeline(transaction=False)
@@ -62,7 +62,7 @@ class EventWriter:
 
 
 class EventReader:
-    """The front's end: one connection pool for all who listen in this process."""
+    """The API's side: one connection pool for all readers of this process."""
 
     def __init__(self, settings: Settings) -> None:
         self._client = redis.asyncio.Redis.from_url(settings.redis_url, socket_connect_timeout=2, max_connections=1000)

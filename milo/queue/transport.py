@@ -1,4 +1,4 @@
-"""kombu's Redis transport, deaf to nonsense: what is no message in a queue is logged and dropped.
+"""kombu's Redis transport that survives malformed messages: what is no message in a queue is logged and dropped.
 
 With the stock transport a list element that is not JSON, or not an envelope, ends the whole worker.
 """

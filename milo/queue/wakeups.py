@@ -53,11 +53,11 @@ def submit_many(jobs: Sequence[Job]) -> int:
         with app.connection_for_write(transport_options=no_retry) as connection:
             producer = app.amqp.Producer(connection, auto_declare=False)
             for start in range(0, len(jobs), PIPELINE):
-                some = jobs[start : start + PIPELINE]
+                chunk = jobs[start : start + PIPELINE]
                 with producer.batch(PIPELINE):
-                    for job in some:
+                    for job in chunk:
                         _send(job, producer)
-                sent += len(some)
+                sent += len(chunk)
     except (OperationalError, redis.RedisError, OSError):
         return sent
     return sent
@@ -74,18 +74,18 @@ def _send(job: Job, producer: Any) -> None:
     )
 
 
-def tick(name: str) -> None:
-    """Run a maintenance task soon, without waiting for beat. Silent when the broker is away: beat will come."""
+def run_beat_task(name: str) -> None:
+    """Run a task of beat now, before its period. Does nothing when the broker is away: beat runs it in time."""
     try:
         app.send_task(f"milo.tick.{name}", queue="cpu", ignore_result=True, expires=5)
     except (OperationalError, redis.RedisError, OSError):
         return
 
 
-def soon(publish: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-    """`publish(...)` for somebody who must not wait for a Redis that hangs: kombu gives it up after 10 to 20 s.
+def in_background(publish: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+    """Call `publish(...)` in a thread, for a caller who must not wait for a Redis that hangs (kombu waits 10 to 20 s).
 
-    None when it is not done in `PUBLISH_WAIT_S`: it goes on by itself, and if it fails the reconciler stands in.
+    None when it is not done in `PUBLISH_WAIT_S`: the thread goes on, and if it fails the reconciler publishes.
     """
     publishing = _publishers().submit(publish, *args, **kwargs)
     try:

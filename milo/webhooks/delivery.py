@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 
 from milo import metrics
 from milo.ledger import outbox
+from milo.ledger.outbox import WebhookRow
 from milo.settings import Settings
 from milo.webhooks.signing import secrets_of, sign
 from milo.webhooks.targets import Refused, check_url, resolve
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 SENDER_S = 20.0
 """How long one sender takes up new deliveries before it lets the next tick go on."""
-KEEP_S = 2.0
+RENEW_LOCK_S = 2.0
 AT_ONCE = 64
 
 
@@ -39,8 +40,8 @@ async def post(settings: Settings, url: str, body: str, headers: dict[str, str])
     host = parts.raw_host.decode()
     address = await resolve(settings, host, parts.port or (443 if parts.scheme == "https" else 80))
     target = parts.copy_with(host=address)
-    own = {"host": parts.netloc.decode(), "content-type": "application/json", "user-agent": "milo-webhooks/1"}
-    sent = headers | own
+    fixed = {"host": parts.netloc.decode(), "content-type": "application/json", "user-agent": "milo-webhooks/1"}
+    sent = headers | fixed
     timeout = httpx.Timeout(settings.webhook_timeout_s)
     async with httpx.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=False) as client:
         extensions = {"sni_hostname": host}
@@ -48,7 +49,7 @@ async def post(settings: Settings, url: str, body: str, headers: dict[str, str])
             return response.status_code, response.headers.get("retry-after")
 
 
-async def deliver(settings: Settings, engine: Engine, webhook: dict[str, Any]) -> None:
+async def deliver(settings: Settings, engine: Engine, webhook: WebhookRow) -> None:
     """One try of one webhook, written to its log."""
     started = time.monotonic()
     status: int | None = None
@@ -56,12 +57,12 @@ async def deliver(settings: Settings, engine: Engine, webhook: dict[str, Any]) -
     retry_after: str | None = None
     final = False
     try:
-        known = secrets_of(settings, engine, webhook["owner"])
-        if not known:
-            raise Refused(f"the key {webhook['owner']!r} has been revoked: nothing signs for it any more")
-        headers = sign(webhook["id"], webhook["body"], known, int(time.time()))
-        sending = post(settings, webhook["url"], webhook["body"], headers)
-        answer, retry_after = await asyncio.wait_for(sending, settings.webhook_timeout_s)
+        secrets = secrets_of(settings, engine, webhook["owner"])
+        if not secrets:
+            raise Refused(f"the key {webhook['owner']!r} has been revoked: no secret is left to sign with")
+        headers = sign(webhook["id"], webhook["body"], secrets, int(time.time()))
+        sent = post(settings, webhook["url"], webhook["body"], headers)
+        answer, retry_after = await asyncio.wait_for(sent, settings.webhook_timeout_s)
         status = answer
         if not 200 <= answer < 300:
             error = f"the receiver answered {answer}" + (": redirects are not followed" if 300 <= answer < 400 else "")
@@ -109,20 +110,20 @@ def _retry_after_s(header: str | None, now: float) -> float:
     return min(max(wait_s, 0.0), 86_400.0)
 
 
-async def deliver_due(settings: Settings, engine: Engine, keep: Callable[[], object] = lambda: None) -> int:
+async def deliver_due(settings: Settings, engine: Engine, renew_lock: Callable[[], object] = lambda: None) -> int:
     """Send what is due, many at once, so that a slow receiver holds up nobody. Returns the number of tries.
 
-    `keep` is called every `KEEP_S` to stay the one sender; when it raises, what is on its way is the last.
+    `renew_lock` is called every `RENEW_LOCK_S` to stay the only sender; when it raises, nothing further is sent.
     """
     running: set[asyncio.Task[None]] = set()
     count = 0
     until = time.monotonic() + SENDER_S
-    kept = time.monotonic()
+    renewed = time.monotonic()
     while True:
-        if time.monotonic() - kept > KEEP_S:
-            kept = time.monotonic()
+        if time.monotonic() - renewed > RENEW_LOCK_S:
+            renewed = time.monotonic()
             try:
-                await asyncio.to_thread(keep)
+                await asyncio.to_thread(renew_lock)
             except redis.RedisError as error:
                 log.warning("this sender of webhooks stops: %s", error)
                 until = 0.0
@@ -138,7 +139,7 @@ async def deliver_due(settings: Settings, engine: Engine, keep: Callable[[], obj
             task.result()
 
 
-def body_of(webhook: dict[str, Any]) -> dict[str, Any]:
+def body_of(webhook: WebhookRow) -> dict[str, Any]:
     """The JSON that was, or will be, sent."""
     parsed: dict[str, Any] = json.loads(webhook["body"])
     return parsed

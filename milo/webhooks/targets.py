@@ -64,10 +64,10 @@ def _check_address(settings: Settings, host: str, address: ipaddress.IPv4Address
 async def resolve(settings: Settings, host: str, port: int) -> str:
     """One address of the host, checked. If any of its addresses is refused, the host is."""
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise httpx.ConnectError(f"the name {host} can't be resolved: {error}") from error
-    addresses = [str(entry[4][0]) for entry in found]
+    addresses = [str(entry[4][0]) for entry in infos]
     for address in addresses:
         _check_address(settings, host, ipaddress.ip_address(address.split("%")[0]))
     return addresses[0]

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 from milo.errors import EngineError
 from workers import work
+from workers.group import Group
 from workers.kinds import ping
-from workers.work import Group, Work
+from workers.work import Work
 
 DIES, HANGS, RAISES, NO_MEMORY = 51.0, 52.0, 53.0, 54.0
 NORMAL_S = 50.0

@@ -25,8 +25,9 @@ from milo.settings import Settings
 from milo.stack.ports import free_port
 from milo.storage.files import Files
 from workers import work
+from workers.group import Group
 from workers.runner import Runner
-from workers.work import Finished, Group, NextStage, RetryLater, RunningJob, Work
+from workers.work import Finished, NextStage, RetryLater, RunningJob, Work
 
 
 @pytest.fixture
@@ -42,9 +43,9 @@ def new_job(ledger: Ledger, **fields: Any) -> Job:
 def test_a_single_generator_runs_to_its_end_and_its_return_value_is_the_result(
     runner: Runner, ledger: Ledger, runs: Any
 ) -> None:
-    def run(held: RunningJob) -> Iterator[Progress]:
+    def run(running: RunningJob) -> Iterator[Progress]:
         yield Progress(done=1, total=2)
-        return Finished({"answer": held.id}, audio_s=3.0, models={"stt": "m@1"})
+        return Finished({"answer": running.id}, audio_s=3.0, models={"stt": "m@1"})
 
     runs(run)
     job = new_job(ledger)
@@ -54,14 +55,14 @@ def test_a_single_generator_runs_to_its_end_and_its_return_value_is_the_result(
     assert runner.run(job.id) == "nothing to do"
 
 
-def test_at_the_end_of_a_slice_the_job_goes_back_and_then_on_from_its_warm_generator(
+def test_at_the_end_of_a_slice_the_job_goes_back_and_then_on_from_its_parked_generator(
     runner: Runner, ledger: Ledger, runs: Any
 ) -> None:
     starts: list[str] = []
     seen: list[int] = []
 
-    def run(held: RunningJob) -> Iterator[Progress]:
-        starts.append(held.id)
+    def run(running: RunningJob) -> Iterator[Progress]:
+        starts.append(running.id)
         for step in range(6):
             seen.append(step)
             yield Progress(done=step + 1, total=6)
@@ -81,8 +82,8 @@ def test_at_the_end_of_a_slice_the_job_goes_back_and_then_on_from_its_warm_gener
 def test_another_worker_starts_the_job_anew(runner: Runner, ledger: Ledger, settings: Settings, runs: Any) -> None:
     starts: list[str] = []
 
-    def run(held: RunningJob) -> Iterator[Progress]:
-        starts.append(held.claim.worker)
+    def run(running: RunningJob) -> Iterator[Progress]:
+        starts.append(running.claim.worker)
         yield Progress()
         return Finished({})
 
@@ -97,7 +98,7 @@ def test_another_worker_starts_the_job_anew(runner: Runner, ledger: Ledger, sett
 def test_a_job_gives_way_when_a_person_waits(
     runner: Runner, ledger: Ledger, settings: Settings, runs: Any, redis_client: redis.Redis
 ) -> None:
-    def run(held: RunningJob) -> Iterator[Progress]:
+    def run(running: RunningJob) -> Iterator[Progress]:
         for step in range(10_000):
             if step == 3:
                 redis_client.lpush("gpu.realtime", "somebody waits")
@@ -119,9 +120,9 @@ def test_work_that_waits_for_too_long_gets_a_short_turn_before_a_person(
 ) -> None:
     began = []
 
-    def run(held: RunningJob) -> Iterator[Progress]:
-        began.append(held.job.priority)
-        for _ in range(1000 if held.job.priority == "background" else 1):
+    def run(running: RunningJob) -> Iterator[Progress]:
+        began.append(running.job.priority)
+        for _ in range(1000 if running.job.priority == "background" else 1):
             time.sleep(0.002)
             yield Progress()
         return Finished({})
@@ -142,7 +143,7 @@ def test_work_that_waits_for_too_long_gets_a_short_turn_before_a_person(
 def test_nobody_gives_way_to_work_of_equal_or_lower_priority(
     runner: Runner, ledger: Ledger, runs: Any, redis_client: redis.Redis
 ) -> None:
-    def run(held: RunningJob) -> Iterator[Progress]:
+    def run(running: RunningJob) -> Iterator[Progress]:
         for _ in range(20):
             time.sleep(0.005)
             yield Progress()
@@ -158,9 +159,9 @@ def test_a_cancelled_job_stops_within_a_few_yields(runner: Runner, ledger: Ledge
     closed = threading.Event()
     steps = []
 
-    def run(held: RunningJob) -> Iterator[Progress]:
+    def run(running: RunningJob) -> Iterator[Progress]:
         try:
-            ledger.cancel(held.id)
+            ledger.cancel(running.id)
             for step in range(1000):
                 time.sleep(0.01)
                 steps.append(step)
@@ -178,7 +179,7 @@ def test_a_cancelled_job_stops_within_a_few_yields(runner: Runner, ledger: Ledge
 
 
 def test_a_refusal_fails_the_job_with_its_problem_at_once(runner: Runner, ledger: Ledger, runs: Any) -> None:
-    def run(held: RunningJob) -> Iterator[Progress]:
+    def run(running: RunningJob) -> Iterator[Progress]:
         raise BadMedia("not a recording", code="not_audio")
         yield
 
@@ -193,7 +194,7 @@ def test_a_refusal_fails_the_job_with_its_problem_at_once(runner: Runner, ledger
 def test_a_fault_that_may_pass_is_tried_again_later_up_to_the_limit(
     runner: Runner, ledger: Ledger, runs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(held: RunningJob) -> Iterator[Progress]:
+    def run(running: RunningJob) -> Iterator[Progress]:
         raise ZeroDivisionError("engine bug")
         yield
 
@@ -213,7 +214,7 @@ def test_a_redis_that_is_away_costs_no_attempt(
 ) -> None:
     away = settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{free_port()}/0"})
 
-    def run(held: RunningJob) -> Iterator[Progress]:
+    def run(running: RunningJob) -> Iterator[Progress]:
         Sessions(away).open("ana")
         yield Progress()
 
@@ -228,7 +229,7 @@ def test_a_redis_that_is_away_costs_no_attempt(
 
 
 def test_running_out_of_memory_fails_the_job_and_not_the_worker(runner: Runner, ledger: Ledger, runs: Any) -> None:
-    def run(held: RunningJob) -> Iterator[Progress]:
+    def run(running: RunningJob) -> Iterator[Progress]:
         raise MemoryError
         yield
 
@@ -239,9 +240,9 @@ def test_running_out_of_memory_fails_the_job_and_not_the_worker(runner: Runner, 
 
 
 def test_a_worker_that_lost_its_lease_publishes_nothing(runner: Runner, ledger: Ledger, runs: Any) -> None:
-    def run(held: RunningJob) -> Iterator[Progress]:
+    def run(running: RunningJob) -> Iterator[Progress]:
         ledger.reap(worker="gpu/0")
-        assert ledger.claim(held.id, "heir")
+        assert ledger.claim(running.id, "heir")
         yield Progress()
         return Finished({"from": "zombie"})
 
@@ -257,7 +258,7 @@ def test_the_lease_is_renewed_while_one_step_takes_long(settings: Settings, ledg
     ledger.settings = short
     reaped: list[Job] = []
 
-    def run(held: RunningJob) -> Iterator[Progress]:
+    def run(running: RunningJob) -> Iterator[Progress]:
         until = time.monotonic() + 1.0
         while time.monotonic() < until:
             reaped.extend(ledger.reap())
@@ -274,7 +275,7 @@ def test_the_lease_is_renewed_while_one_step_takes_long(settings: Settings, ledg
 def test_the_next_stage_gets_the_job_and_a_wake_up(
     runner: Runner, ledger: Ledger, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(held: RunningJob) -> Iterator[Progress]:
+    def run(running: RunningJob) -> Iterator[Progress]:
         yield Progress()
         return NextStage("transcribe", audio_s=7.0)
 
@@ -295,9 +296,9 @@ def test_a_group_takes_in_equal_jobs_and_finishes_each(runner: Runner, ledger: L
 
     def run(group: Group) -> Iterator[None]:
         group.more(10)
-        sizes.append(len(group.held))
-        for held in list(group.held.values()):
-            group.finish(held, Finished({"id": held.id}))
+        sizes.append(len(group.jobs))
+        for running in list(group.jobs.values()):
+            group.finish(running, Finished({"id": running.id}))
             yield
 
     runs(run, grouped=True)
@@ -312,8 +313,8 @@ def test_a_fault_in_a_group_sends_each_job_on_alone(runner: Runner, ledger: Ledg
 
     def run(group: Group) -> Iterator[None]:
         group.more(10)
-        sizes.append(len(group.held))
-        if len(group.held) > 1:
+        sizes.append(len(group.jobs))
+        if len(group.jobs) > 1:
             raise EngineError("one of you is poison")
         group.finish(group.first, Finished({}))
         yield
@@ -336,7 +337,7 @@ def test_a_worker_that_is_told_to_stop_gives_way(runner: Runner, ledger: Ledger,
     note = settings.home / "run" / f"stop-{os.getppid()}"
     note.parent.mkdir(parents=True)
 
-    def run(held: RunningJob) -> Iterator[Progress]:
+    def run(running: RunningJob) -> Iterator[Progress]:
         note.touch()
         yield Progress()
         yield Progress()
@@ -358,7 +359,7 @@ def test_every_stage_of_every_kind_has_its_work() -> None:
 def test_a_broker_that_is_away_costs_a_wake_up_and_no_job(
     runner: Runner, ledger: Ledger, runs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(held: RunningJob) -> Iterator[Progress]:
+    def run(running: RunningJob) -> Iterator[Progress]:
         yield Progress()
         return Finished({})
 
@@ -380,7 +381,7 @@ def test_finished_work_waits_for_a_ledger_that_is_locked(
     other = sqlite3.connect(settings.home / "ledger.sqlite3", isolation_level=None, check_same_thread=False)
     refused = threading.Event()
 
-    def run(held: RunningJob) -> Iterator[Progress]:
+    def run(running: RunningJob) -> Iterator[Progress]:
         yield Progress()
         other.execute("BEGIN IMMEDIATE")
         return Finished({"made": "once"})
@@ -406,7 +407,7 @@ def test_finished_work_waits_for_a_ledger_that_is_locked(
 
 
 def test_a_full_disk_is_a_fault_that_may_pass(runner: Runner, ledger: Ledger, runs: Any) -> None:
-    def run(held: RunningJob) -> Iterator[Progress]:
+    def run(running: RunningJob) -> Iterator[Progress]:
         raise OSError(errno.ENOSPC, "No space left on device")
         yield
 
@@ -422,9 +423,9 @@ def test_work_folders_are_gone_when_the_job_has_ended(
 ) -> None:
     folders: list[Path] = []
 
-    def run(held: RunningJob) -> Iterator[Progress]:
-        (held.work_folder / "scratch").write_text("x")
-        folders.append(held.work_folder)
+    def run(running: RunningJob) -> Iterator[Progress]:
+        (running.work_folder / "scratch").write_text("x")
+        folders.append(running.work_folder)
         yield Progress()
         return Finished({})
 
@@ -436,8 +437,8 @@ def test_work_folders_are_gone_when_the_job_has_ended(
 def test_a_generator_that_raised_is_begun_anew_in_the_same_worker(runner: Runner, ledger: Ledger, runs: Any) -> None:
     starts: list[int] = []
 
-    def run(held: RunningJob) -> Iterator[Progress]:
-        starts.append(held.job.attempt)
+    def run(running: RunningJob) -> Iterator[Progress]:
+        starts.append(running.job.attempt)
         yield Progress(done=1)
         if len(starts) == 1:
             raise EngineError("a hiccup")
@@ -455,7 +456,7 @@ def test_a_generator_that_raised_is_begun_anew_in_the_same_worker(runner: Runner
 def test_a_job_that_comes_too_early_goes_back_without_losing_an_attempt(
     runner: Runner, ledger: Ledger, runs: Any
 ) -> None:
-    def run(held: RunningJob) -> Iterator[Progress]:
+    def run(running: RunningJob) -> Iterator[Progress]:
         return RetryLater(30)
         yield Progress()
 
@@ -467,16 +468,16 @@ def test_a_job_that_comes_too_early_goes_back_without_losing_an_attempt(
     assert after.due_at is not None and after.due_at > ledger.clock() + 20
 
 
-def test_warm_work_is_let_go_when_its_job_has_been_cancelled(
+def test_parked_work_is_closed_when_its_job_has_been_cancelled(
     runner: Runner, ledger: Ledger, settings: Settings, runs: Any
 ) -> None:
     closed: list[str] = []
 
-    def run(held: RunningJob) -> Iterator[Progress]:
+    def run(running: RunningJob) -> Iterator[Progress]:
         try:
             yield Progress()
         finally:
-            closed.append(held.id)
+            closed.append(running.id)
         return Finished({})
 
     runs(run)

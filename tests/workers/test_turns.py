@@ -14,8 +14,9 @@ from milo.ledger.database import writing
 from milo.ledger.schema import jobs
 from milo.settings import Settings
 from milo.storage.files import Files
+from workers.group import Group
 from workers.runner import Runner
-from workers.work import Finished, Group, RunningJob
+from workers.work import Finished, RunningJob
 
 MANY, FEW = 300, 5
 
@@ -49,8 +50,8 @@ def test_five_jobs_end_early_although_three_hundred_of_another_key_came_first(
 ) -> None:
     order: list[str] = []
 
-    def run(held: RunningJob) -> Iterator[Progress]:
-        order.append(held.id)
+    def run(running: RunningJob) -> Iterator[Progress]:
+        order.append(running.id)
         yield Progress()
         return Finished({})
 
@@ -68,9 +69,9 @@ def test_batches_are_shared_and_their_spare_messages_are_dropped(runner: Runner,
 
     def run(group: Group) -> Iterator[None]:
         group.more(7)
-        for held in list(group.held.values()):
-            order.append(held.job.owner)
-            group.finish(held, Finished({}))
+        for running in list(group.jobs.values()):
+            order.append(running.job.owner)
+            group.finish(running, Finished({}))
         yield
 
     runs(run, grouped=True)
@@ -83,7 +84,7 @@ def test_batches_are_shared_and_their_spare_messages_are_dropped(runner: Runner,
 
 
 def test_without_a_queue_it_is_the_named_job_and_no_other(runner: Runner, ledger: Ledger, runs: Any) -> None:
-    def run(held: RunningJob) -> Iterator[Progress]:
+    def run(running: RunningJob) -> Iterator[Progress]:
         yield Progress()
         return Finished({})
 

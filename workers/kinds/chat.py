@@ -18,31 +18,31 @@ from workers.kinds.replying import ReplySpeaker, reply_to, take_turn
 from workers.work import Finished, RunningJob
 
 
-def run(held: RunningJob) -> Generator[Progress, None, Finished]:
+def run(running: RunningJob) -> Generator[Progress, None, Finished]:
     """Answer a message of a session, or (the OpenAI route) a conversation that the client keeps."""
-    payload: ChatPayload = held.payload
-    speaker = EventWriter(held.settings, held.id)
+    payload: ChatPayload = running.payload
+    speaker = EventWriter(running.settings, running.id)
     if payload.messages:
-        return (yield from _complete(held, payload, speaker))
+        return (yield from _complete(running, payload, speaker))
     turn: Turn | None = None
     if payload.session_id and payload.ticket is not None:
-        turn = yield from take_turn(Sessions(held.settings), held, payload.session_id, payload.ticket)
-    return (yield from _reply(held, payload, speaker, turn))
+        turn = yield from take_turn(Sessions(running.settings), running, payload.session_id, payload.ticket)
+    return (yield from _reply(running, payload, speaker, turn))
 
 
 def _reply(
-    held: RunningJob, payload: ChatPayload, speaker: EventWriter, turn: Turn | None
+    running: RunningJob, payload: ChatPayload, speaker: EventWriter, turn: Turn | None
 ) -> Generator[Progress, None, Finished]:
     started = time.monotonic()
     with ExitStack() as stack:
         reply = stack.enter_context(
-            reply_to(held, payload.message, turn, payload.language, payload.max_tokens, payload.temperature)
+            reply_to(running, payload.message, turn, payload.language, payload.max_tokens, payload.temperature)
         )
         mouth: ReplySpeaker | None = None
         if payload.voice_mode:
-            model = payload.tts_model or held.settings.tts_model
-            synth = stack.enter_context(engines.synthesizer(held.settings, model))
-            mouth = ReplySpeaker(held.settings, synth, speaker, reply.language, payload.voice, payload.speed)
+            model = payload.tts_model or running.settings.tts_model
+            synth = stack.enter_context(engines.synthesizer(running.settings, model))
+            mouth = ReplySpeaker(running.settings, synth, speaker, reply.language, payload.voice, payload.speed)
         count, told = 0, False
         for piece in reply:
             count += 1
@@ -60,7 +60,7 @@ def _reply(
             yield Progress(done=count, unit="pieces")
         if turn:
             turn.finish(reply.exchange())
-        engines.report(held.settings, held.claim.worker)
+        engines.report(running.settings, running.claim.worker)
         result: dict[str, Any] = {
             "reply": reply.text.strip(),
             "mode": reply.mode,
@@ -74,17 +74,17 @@ def _reply(
             rate_hz = synth.sample_rate_hz
             audio = mouth.audio()
             audio_s = round(len(audio) / rate_hz, 3)
-            file = held.files.write_result(held.id, held.claim.fence, encode(audio, rate_hz, "wav"), "wav")
+            file = running.files.write_result(running.id, running.claim.fence, encode(audio, rate_hz, "wav"), "wav")
             result["audio"] = {"format": "wav", "sample_rate_hz": rate_hz, "duration_s": audio_s}
         speaker.say("end", result)
         return Finished(result, file=file, audio_s=audio_s, models={"chat": reply.model})
 
 
-def _complete(held: RunningJob, payload: ChatPayload, speaker: EventWriter) -> Generator[Progress, None, Finished]:
+def _complete(running: RunningJob, payload: ChatPayload, speaker: EventWriter) -> Generator[Progress, None, Finished]:
     started = time.monotonic()
     messages = [Message(turn.role, turn.content) for turn in payload.messages]
-    models = engines.chat_sources(held.settings)
-    answer = Answer(messages, held.settings, models, max_tokens=payload.max_tokens, temperature=payload.temperature)
+    models = engines.chat_sources(running.settings)
+    answer = Answer(messages, running.settings, models, max_tokens=payload.max_tokens, temperature=payload.temperature)
     text, count, told = "", 0, False
     try:
         for piece in answer:
@@ -98,7 +98,7 @@ def _complete(held: RunningJob, payload: ChatPayload, speaker: EventWriter) -> G
             yield Progress(done=count, unit="pieces")
     finally:
         answer.close()
-    engines.report(held.settings, held.claim.worker)
+    engines.report(running.settings, running.claim.worker)
     mode: Mode | None = answer.mode
     result = {"reply": text, "mode": mode, "session_id": None, "language": None, **_ending(answer.end)}
     result["processing_ms"] = round((time.monotonic() - started) * 1000)

@@ -21,16 +21,16 @@ from workers.work import Finished, RunningJob
 TEMPERATURE = 0.7
 
 
-def run(held: RunningJob) -> Generator[Progress, None, Finished]:
+def run(running: RunningJob) -> Generator[Progress, None, Finished]:
     """Hear the utterance, answer it in its session, speak the answer."""
-    payload: ConversePayload = held.payload
-    speaker = EventWriter(held.settings, held.id)
+    payload: ConversePayload = running.payload
+    speaker = EventWriter(running.settings, running.id)
     started = time.monotonic()
 
     def since_ms() -> int:
         return round((time.monotonic() - started) * 1000)
 
-    heard = transcript(ears().hear(held), payload.language)
+    heard = transcript(ears().hear(running), payload.language)
     text, language, confidence = heard["text"], heard["language"], heard["confidence"]
     speaker.say("transcript", heard)
     times = {"transcript_ms": since_ms()}
@@ -39,12 +39,12 @@ def run(held: RunningJob) -> Generator[Progress, None, Finished]:
     if not text:
         speaker.say("end", result | {"timings": times})
         return Finished(result, models={})
-    turn = yield from take_turn(Sessions(held.settings), held, payload.session_id, payload.ticket)
+    turn = yield from take_turn(Sessions(running.settings), running, payload.session_id, payload.ticket)
     with (
-        reply_to(held, text, turn, language, payload.max_tokens, TEMPERATURE) as reply,
-        engines.synthesizer(held.settings, payload.tts_model) as synth,
+        reply_to(running, text, turn, language, payload.max_tokens, TEMPERATURE) as reply,
+        engines.synthesizer(running.settings, payload.tts_model) as synth,
     ):
-        mouth = ReplySpeaker(held.settings, synth, speaker, reply.language, payload.voice, 1.0)
+        mouth = ReplySpeaker(running.settings, synth, speaker, reply.language, payload.voice, 1.0)
         for piece in reply:
             turn.renew()
             if reply.mode and "reply_ms" not in times:
@@ -55,24 +55,24 @@ def run(held: RunningJob) -> Generator[Progress, None, Finished]:
             for _ in mouth.hear(piece):
                 times.setdefault("audio_ms", since_ms())
                 yield Progress(done=2, unit="steps")
-                yield from _listen(held, mouth, since_ms() - times["audio_ms"])
+                yield from _listen(running, mouth, since_ms() - times["audio_ms"])
             yield Progress(done=2, unit="steps")
         speaker.say("reply_text", {"text": reply.text.strip()})
         for _ in mouth.hear("", last=True):
             times.setdefault("audio_ms", since_ms())
             yield Progress(done=3, unit="steps")
-            yield from _listen(held, mouth, since_ms() - times["audio_ms"])
+            yield from _listen(running, mouth, since_ms() - times["audio_ms"])
         turn.finish(reply.exchange())
-        engines.report(held.settings, held.claim.worker)
+        engines.report(running.settings, running.claim.worker)
         audio, rate_hz = mouth.audio(), synth.sample_rate_hz
-        file = held.files.write_result(held.id, held.claim.fence, encode(audio, rate_hz, "wav"), "wav")
+        file = running.files.write_result(running.id, running.claim.fence, encode(audio, rate_hz, "wav"), "wav")
         result |= {"reply": reply.text.strip(), "mode": reply.mode, "session_id": payload.session_id}
         result["audio"] = {"format": "wav", "sample_rate_hz": rate_hz, "duration_s": round(len(audio) / rate_hz, 3)}
         speaker.say("end", result | {"timings": times | {"end_ms": since_ms()}})
         return Finished(result, file=file, models={"chat": reply.model, "tts": synth.name})
 
 
-def _listen(held: RunningJob, mouth: ReplySpeaker, playing_ms: int) -> Generator[Progress, None, None]:
+def _listen(running: RunningJob, mouth: ReplySpeaker, playing_ms: int) -> Generator[Progress, None, None]:
     """To others, while the person here listens to what was spoken."""
-    for _ in ears().hear_waiting(held, mouth.spoken_s() - playing_ms / 1000):
+    for _ in ears().hear_waiting(running, mouth.spoken_s() - playing_ms / 1000):
         yield Progress(done=3, unit="steps")

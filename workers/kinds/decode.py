@@ -16,15 +16,15 @@ from workers.work import NextStage, RunningJob
 LOOK_AGAIN_S = 0.2
 
 
-def run(held: RunningJob) -> Generator[Progress, None, NextStage]:
+def run(running: RunningJob) -> Generator[Progress, None, NextStage]:
     """Decode, find the speech, hand over. Archives wait while much decoded audio waits for the GPU already."""
-    payload: SttPayload = held.payload
-    settings = held.settings
-    while held.job.priority == "batch" and held.ledger.decoded_ahead_s() > settings.decode_ahead_s:
+    payload: SttPayload = running.payload
+    settings = running.settings
+    while running.job.priority == "batch" and running.ledger.decoded_ahead_s() > settings.decode_ahead_s:
         time.sleep(LOOK_AGAIN_S)
         yield Progress(unit="s")
-    folder = held.work_folder
-    with held.files.open_audio(payload.source) as file:
+    folder = running.work_folder
+    with running.files.open_audio(payload.source) as file:
         for done_s in decode_speech(file, folder, max_s=settings.max_audio_s, open_stream=decoder_of(settings).stream):
             yield Progress(done=done_s, unit="s")
     return NextStage("transcribe", audio_s=DecodedSpeech.load(folder).duration_s)

@@ -14,18 +14,18 @@ from workers.kinds.evaluate import worker_engines
 from workers.work import Finished, RunningJob
 
 
-def run(held: RunningJob) -> Generator[Progress, None, Finished]:
+def run(running: RunningJob) -> Generator[Progress, None, Finished]:
     """Deploy the folder of the payload. A gate that is closed fails the job with the reason."""
-    payload: DeployPayload = held.payload
-    place = held.settings.home / "candidates" / held.id
+    payload: DeployPayload = running.payload
+    place = running.settings.home / "candidates" / running.id
     try:
         folder = yield from in_background(
-            lambda _: make_candidate(held.settings, Path(payload.path), payload.base, place / "model", payload.half),
+            lambda _: make_candidate(running.settings, Path(payload.path), payload.base, place / "model", payload.half),
             "bytes copied",
         )
         language = payload.data.language if payload.data else "mg"
         candidate = Candidate(folder, payload.model, payload.task, language, payload.data, payload.evaluation)
-        done = yield from gated_deploy(held.settings, candidate, worker_engines(held.settings))
+        done = yield from gated_deploy(running.settings, candidate, worker_engines(running.settings))
     finally:
         shutil.rmtree(place, ignore_errors=True)
     return Finished(done, models={"deployed": f"{done['name']}@{done['version']}"})

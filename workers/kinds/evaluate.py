@@ -16,22 +16,22 @@ from workers.work import Finished, RunningJob
 T = TypeVar("T")
 
 
-def run(held: RunningJob) -> Generator[Progress, None, Finished]:
+def run(running: RunningJob) -> Generator[Progress, None, Finished]:
     """Judge the model of the payload. The result is the report; its rows are in `evaluations/<key>/rows.jsonl`."""
-    payload: EvaluationPayload = held.payload
+    payload: EvaluationPayload = running.payload
     steps = evaluate(
-        held.settings,
+        running.settings,
         payload.model,
         payload.data,
         payload.evaluation,
         task=payload.task,
-        engines=worker_engines(held.settings),
+        engines=worker_engines(running.settings),
     )
-    report = yield from keeping(held, steps)
+    report = yield from keeping(running, steps)
     return Finished(report, audio_s=report.get("audio_s"), models={"evaluated": report["model"]["label"]})
 
 
-def keeping(held: RunningJob, steps: Generator[Progress, None, T]) -> Generator[Progress, None, T]:
+def keeping(running: RunningJob, steps: Generator[Progress, None, T]) -> Generator[Progress, None, T]:
     """The steps of an evaluation. Those that are counted have left rows: after each, lost workers are counted anew."""
     try:
         while True:
@@ -40,8 +40,8 @@ def keeping(held: RunningJob, steps: Generator[Progress, None, T]) -> Generator[
             except StopIteration as end:
                 found: T = end.value
                 return found
-            if held.job.attempt > 1 and progress.done:
-                held.saved()
+            if running.job.attempt > 1 and progress.done:
+                running.saved()
             yield progress
     finally:
         steps.close()

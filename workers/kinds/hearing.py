@@ -41,34 +41,34 @@ class EarlyTranscriber:
         self._cost_s = 0.0
         """What the last utterance took."""
 
-    def hear(self, held: RunningJob) -> list[WindowText]:
+    def hear(self, running: RunningJob) -> list[WindowText]:
         """The utterance of a job whose turn it is."""
-        heard = self._ahead.pop(held.id, None)
-        return self._transcribe(held, held.job) if heard is None else heard
+        heard = self._ahead.pop(running.id, None)
+        return self._transcribe(running, running.job) if heard is None else heard
 
-    def hear_waiting(self, held: RunningJob, spare_s: float) -> Iterator[None]:
+    def hear_waiting(self, running: RunningJob, spare_s: float) -> Iterator[None]:
         """Hear utterances that wait, the oldest first, and say what was understood. Yields after each.
 
         `spare_s`: how long the present listener is still listening. Nothing that goes wrong with another's utterance
-        harms `held`; a job that is tried again keeps to itself.
+        harms `running`; a job that is tried again keeps to itself.
         """
         until = time.monotonic() + spare_s * SHARE
-        if held.job.attempt > 1 or time.monotonic() + self._cost_s > until:
+        if running.job.attempt > 1 or time.monotonic() + self._cost_s > until:
             return
-        for job in held.ledger.first_waiting(held.job.queue, held.job.kind, KEPT // 2):
+        for job in running.ledger.first_waiting(running.job.queue, running.job.kind, KEPT // 2):
             if time.monotonic() + self._cost_s > until:
                 return
-            if job.id not in self._ahead and engines.is_loaded(held.settings, str(job.payload["stt_model"])):
-                self._keep(job.id, self._try(held, job))
+            if job.id not in self._ahead and engines.is_loaded(running.settings, str(job.payload["stt_model"])):
+                self._keep(job.id, self._try(running, job))
                 yield
 
-    def _try(self, held: RunningJob, job: Job) -> list[WindowText] | None:
+    def _try(self, running: RunningJob, job: Job) -> list[WindowText] | None:
         try:
-            heard = self._transcribe(held, job)
+            heard = self._transcribe(running, job)
         except Exception as error:  # its own turn will tell
             log.info("job %s could not be heard ahead: %s", job.id, error)
             return None
-        EventWriter(held.settings, job.id, begin=False).say(
+        EventWriter(running.settings, job.id, begin=False).say(
             "transcript", transcript(heard, job.payload.get("language"))
         )
         return heard
@@ -78,11 +78,11 @@ class EarlyTranscriber:
         while len(self._ahead) > KEPT:
             self._ahead.popitem(last=False)
 
-    def _transcribe(self, held: RunningJob, job: Job) -> list[WindowText]:
+    def _transcribe(self, running: RunningJob, job: Job) -> list[WindowText]:
         payload = ConversePayload.model_validate(job.payload)
-        with held.files.open_audio(payload.source) as file:
-            blocks = list(stream(file, max_s=held.settings.max_audio_s))
-        with engines.transcriber(held.settings, payload.stt_model) as engine:
+        with running.files.open_audio(payload.source) as file:
+            blocks = list(stream(file, max_s=running.settings.max_audio_s))
+        with engines.transcriber(running.settings, payload.stt_model) as engine:
             started = time.monotonic()
             windows = windows_of(np.concatenate(blocks), engine)
             heard = engine.transcribe(windows, DecodeOptions(language=payload.language, word_timestamps=False))

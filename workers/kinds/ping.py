@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from workers.work import Finished, Group
+from workers.group import Group
+from workers.work import Finished
 
 STEP_S = 0.01
 TOGETHER = 32
@@ -13,13 +14,13 @@ TOGETHER = 32
 
 def run(group: Group) -> Iterator[None]:
     """Finish each job of the group, after pretending to work if it asks for that."""
-    while group.held or group.more(TOGETHER):
-        for held in list(group.held.values()):
-            for _ in range(round(held.payload.seconds / STEP_S)):
+    while group.jobs or group.more(TOGETHER):
+        for running in list(group.jobs.values()):
+            for _ in range(round(running.payload.seconds / STEP_S)):
                 time.sleep(STEP_S)
                 yield
-                if not group.active(held.id):
+                if not group.active(running.id):
                     break
-            if group.active(held.id):
-                group.finish(held, Finished({"pong": True}))
+            if group.active(running.id):
+                group.finish(running, Finished({"pong": True}))
         yield

@@ -43,13 +43,13 @@ RACES = 3
 class Pipe:
     """One pipeline: its recipe, its run, and what its stages have found."""
 
-    held: RunningJob
+    running: RunningJob
     recipe: Recipe
     run: Run
 
     @property
     def settings(self) -> Settings:
-        return self.held.settings
+        return self.running.settings
 
     @property
     def folder(self) -> Path:
@@ -68,18 +68,18 @@ class Pipe:
         write_durably(self.folder / "state.json", json.dumps({**self.state(), stage: found}, indent=1))
 
 
-def pipe_of(held: RunningJob) -> Pipe:
-    payload: PipelinePayload = held.payload
+def pipe_of(running: RunningJob) -> Pipe:
+    payload: PipelinePayload = running.payload
     recipe = payload.recipe
-    return Pipe(held, recipe, folder_for(held.settings, recipe.name, held.job.id, held.job.created_at))
+    return Pipe(running, recipe, folder_for(running.settings, recipe.name, running.job.id, running.job.created_at))
 
 
 # --- baseline ---------------------------------------------------------------------------------------------------------
 
 
-def baseline(held: RunningJob) -> Stage:
+def baseline(running: RunningJob) -> Stage:
     """Judge the model that training begins with, and the one that serves, if that is another."""
-    pipe = pipe_of(held)
+    pipe = pipe_of(running)
     if "baseline" not in pipe.state():
         pipe.put("started_at", pipe.state().get("started_at", time.time()))
         found = yield from _baseline(pipe)
@@ -107,7 +107,7 @@ def _baseline(pipe: Pipe) -> Found:
 def _evaluate(pipe: Pipe, model: str) -> Found:
     recipe, engines = pipe.recipe, worker_engines(pipe.settings)
     steps = evaluate(pipe.settings, model, recipe.data, recipe.evaluation, task=recipe.task, engines=engines)
-    return (yield from keeping(pipe.held, steps))
+    return (yield from keeping(pipe.running, steps))
 
 
 def _short(report: Document) -> Document:
@@ -119,13 +119,13 @@ def _short(report: Document) -> Document:
 # --- train ------------------------------------------------------------------------------------------------------------
 
 
-def train(held: RunningJob) -> Stage:
+def train(running: RunningJob) -> Stage:
     """The training of the recipe, in the run's folder; a new start goes on from its last good checkpoint."""
     from workers.kinds import train as training
 
-    pipe = pipe_of(held)
+    pipe = pipe_of(running)
     if "train" not in pipe.state():
-        found = yield from training.train(held, pipe.recipe)
+        found = yield from training.train(running, pipe.recipe)
         if isinstance(found, RetryLater):
             return found
         pipe.put("train", found)
@@ -135,9 +135,9 @@ def train(held: RunningJob) -> Stage:
 # --- judge ------------------------------------------------------------------------------------------------------------
 
 
-def judge(held: RunningJob) -> Stage:
+def judge(running: RunningJob) -> Stage:
     """Evaluate the best checkpoint and the last one, and compare them with the base and with what serves."""
-    pipe = pipe_of(held)
+    pipe = pipe_of(running)
     if "judge" not in pipe.state():
         found = yield from _judge(pipe)
         pipe.put("judge", found)
@@ -202,9 +202,9 @@ def _compared(settings: Settings, before: str, after: str) -> Document:
 # --- deploy -----------------------------------------------------------------------------------------------------------
 
 
-def deploy(held: RunningJob) -> Stage:
+def deploy(running: RunningJob) -> Stage:
     """Through the gates, if the recipe says where to. A gate that is closed is a finding, not a failure."""
-    pipe = pipe_of(held)
+    pipe = pipe_of(running)
     if "deploy" not in pipe.state():
         found = yield from _deploy(pipe)
         pipe.put("deploy", found)
@@ -251,11 +251,11 @@ def _not_worse_than_base(pipe: Pipe, chosen: str) -> None:
 # --- summary ----------------------------------------------------------------------------------------------------------
 
 
-def summary(held: RunningJob) -> Stage:
+def summary(running: RunningJob) -> Stage:
     """Text, JSON and PNG of all that was found; the JSON is the job's result."""
     from trainer.deploy.pipeline_report import write
 
-    pipe = pipe_of(held)
+    pipe = pipe_of(running)
     yield Progress(done=0, total=1, unit="reports")
     document = write(pipe.folder, pipe.recipe, pipe.run, pipe.state())
     shutil.rmtree(pipe.folder / "candidates", ignore_errors=True)

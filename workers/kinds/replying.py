@@ -25,10 +25,10 @@ TURN_S = 30.0
 LOOK_S = 0.02
 
 
-def take_turn(sessions: Sessions, held: RunningJob, session_id: str, ticket: int) -> Generator[Progress, None, Turn]:
+def take_turn(sessions: Sessions, running: RunningJob, session_id: str, ticket: int) -> Generator[Progress, None, Turn]:
     """Wait, giving way, until the messages before this one have been answered."""
     deadline = time.monotonic() + TURN_S
-    while (turn := sessions.try_turn(held.job.owner, session_id, ticket)) is None:
+    while (turn := sessions.try_turn(running.job.owner, session_id, ticket)) is None:
         if time.monotonic() > deadline:
             raise Unavailable(f"session {session_id} is busy with an earlier message", code="session_busy")
         time.sleep(LOOK_S)
@@ -38,10 +38,10 @@ def take_turn(sessions: Sessions, held: RunningJob, session_id: str, ticket: int
 
 @contextmanager
 def reply_to(
-    held: RunningJob, message: str, turn: Turn | None, language: str | None, max_tokens: int, temperature: float
+    running: RunningJob, message: str, turn: Turn | None, language: str | None, max_tokens: int, temperature: float
 ) -> Iterator[Reply]:
     """Milo's reply, its models held as long as the block lasts."""
-    settings = held.settings
+    settings = running.settings
     with ExitStack() as stack:
         translator: Translator | None = None
         if settings.chat_via == "fr":
@@ -123,10 +123,10 @@ class ReplySpeaker:
 
 def _with_end(chunks: Iterator[Samples]) -> Iterator[tuple[Samples, bool]]:
     """Each chunk, and whether it is the last one."""
-    held: Samples | None = None
+    previous: Samples | None = None
     for chunk in chunks:
-        if held is not None:
-            yield held, False
-        held = chunk
-    if held is not None:
-        yield held, True
+        if previous is not None:
+            yield previous, False
+        previous = chunk
+    if previous is not None:
+        yield previous, True

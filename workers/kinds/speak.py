@@ -16,14 +16,14 @@ from workers import engines
 from workers.work import Finished, RunningJob
 
 
-def run(held: RunningJob) -> Generator[Progress, None, Finished]:
+def run(running: RunningJob) -> Generator[Progress, None, Finished]:
     """Speak the text. Between two sentences others may be let through."""
-    payload: TtsPayload = held.payload
-    settings = held.settings
-    speaker = EventWriter(settings, held.id) if payload.stream else None
+    payload: TtsPayload = running.payload
+    settings = running.settings
+    speaker = EventWriter(settings, running.id) if payload.stream else None
     encoder: StreamEncoder | None = None
     with engines.synthesizer(settings, payload.model) as synth:
-        engines.report(settings, held.claim.worker)
+        engines.report(settings, running.claim.worker)
         rate_hz = payload.sample_rate_hz or synth.sample_rate_hz
         chunks: list[Samples] = []
         for chunk in synthesis.synthesize(
@@ -46,7 +46,7 @@ def run(held: RunningJob) -> Generator[Progress, None, Finished]:
     duration_s = round(len(audio) / rate_hz, 3)
     content = encode(audio, rate_hz, payload.format)
     result = {"format": payload.format, "sample_rate_hz": rate_hz, "duration_s": duration_s, "bytes": len(content)}
-    file = held.files.write_result(held.id, held.claim.fence, content, payload.format)
+    file = running.files.write_result(running.id, running.claim.fence, content, payload.format)
     if speaker:
         if encoder and (rest := encoder.close()):
             speaker.say("audio", {"sample_rate_hz": rate_hz}, rest)

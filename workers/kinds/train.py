@@ -20,7 +20,7 @@ from milo.training import runs
 from milo.training.runs import Run
 from trainer.loop.step import Step
 from workers import engines
-from workers.endings import is_out_of_room
+from workers.faults import is_disk_full
 from workers.work import Finished, RetryLater, RunningJob
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def train(job: RunningJob, recipe: Recipe) -> Generator[Progress, None, dict[str
     try:
         return (yield from _train(job, recipe, folder))
     except Exception as error:
-        if not is_out_of_room(error):
+        if not is_disk_full(error):
             raise
         return _wait_for_room(job, folder, error)
 

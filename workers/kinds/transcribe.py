@@ -20,7 +20,8 @@ from milo.settings import Settings
 from milo.transcription.decoded_speech import DecodedSpeech, Window, plan_windows
 from milo.transcription.segments import compose
 from workers import engines
-from workers.work import Finished, Group, RunningJob
+from workers.group import Group
+from workers.work import Finished, RunningJob
 
 INLINE_BYTES = 64 * 1024
 """Results up to this size stand in the row; larger ones in a file."""
@@ -63,7 +64,7 @@ def decode_options(payload: SttPayload) -> DecodeOptions:
 class Recording:
     """A job on the table: its windows, and what has been heard in them."""
 
-    held: RunningJob
+    running: RunningJob
     speech: DecodedSpeech
     windows: list[Window]
     heard: dict[int, WindowText] = field(default_factory=dict)
@@ -87,17 +88,17 @@ class Table:
 
     def admit(self, joined: Sequence[RunningJob]) -> None:
         """Put jobs on the table. One that can't be read fails alone; one without speech is done at once."""
-        for held in joined:
+        for running in joined:
             try:
-                speech = DecodedSpeech.load(held.work_folder)
+                speech = DecodedSpeech.load(running.work_folder)
             except NotFound:
-                self._group.again(held, "decode")
+                self._group.back_to(running, "decode")
                 continue
             engine = self._engine
             windows = plan_windows(speech, pack_window_s=engine.pack_window_s, max_window_s=engine.max_window_s)
-            recording = Recording(held, speech, windows, _saved(held, windows))
-            self.open[held.id] = recording
-            self._queue += [(held.id, index) for index in recording.waiting]
+            recording = Recording(running, speech, windows, _saved(running, windows))
+            self.open[running.id] = recording
+            self._queue += [(running.id, index) for index in recording.waiting]
             if not recording.waiting:
                 self._finish(recording)
 
@@ -129,7 +130,7 @@ class Table:
                 raise EngineError(f"the model {self._engine.name} returned {text.avg_logprob}: its weights are broken")
             recording = self.open[job_id]
             recording.heard[index] = text
-            recording.held.compute_s += took_s * (window.end_s - window.start_s) / total_s
+            recording.running.compute_s += took_s * (window.end_s - window.start_s) / total_s
             touched.setdefault(job_id, []).append(index)
         for job_id, indexes in touched.items():
             self._after(self.open[job_id], indexes)
@@ -157,18 +158,18 @@ class Table:
             self._batch = min(self._settings.batch_windows * BATCHES_A_STEP, self._batch * 2)
 
     def _after(self, recording: Recording, indexes: Sequence[int]) -> None:
-        held = recording.held
+        running = recording.running
         done_s = sum(recording.windows[i].end_s - recording.windows[i].start_s for i in recording.heard)
-        held.progress = Progress(done=round(done_s, 3), total=round(recording.speech.speech_s, 3), unit="s")
+        running.progress = Progress(done=round(done_s, 3), total=round(recording.speech.speech_s, 3), unit="s")
         if len(recording.heard) == len(recording.windows):
             self._finish(recording)
         else:
-            _save(held, recording, indexes)
+            _save(running, recording, indexes)
 
     def _finish(self, recording: Recording) -> None:
-        held = recording.held
-        self.open.pop(held.id, None)
-        if not self._group.active(held.id):
+        running = recording.running
+        self.open.pop(running.id, None)
+        if not self._group.active(running.id):
             return
         speech = recording.speech
         transcript = compose(
@@ -183,12 +184,12 @@ class Table:
         )
         content = transcript.model_dump_json().encode()
         large = len(content) > INLINE_BYTES
-        held.progress = Progress(done=speech.duration_s, total=speech.duration_s, unit="s")
+        running.progress = Progress(done=speech.duration_s, total=speech.duration_s, unit="s")
         self._group.finish(
-            held,
+            running,
             Finished(
                 result=None if large else json.loads(content),
-                file=held.files.write_result(held.id, held.claim.fence, content) if large else None,
+                file=running.files.write_result(running.id, running.claim.fence, content) if large else None,
                 audio_s=speech.duration_s,
                 models={"stt": self._engine.name},
             ),
@@ -207,18 +208,18 @@ def _key(window: Window) -> str:
     return f"{window.start_s:.3f}-{window.end_s:.3f}"
 
 
-def _save(held: RunningJob, recording: Recording, indexes: Sequence[int]) -> None:
+def _save(running: RunningJob, recording: Recording, indexes: Sequence[int]) -> None:
     """Append finished windows to this attempt's file."""
     lines = [json.dumps({"window": _key(recording.windows[i]), **asdict(recording.heard[i])}) for i in indexes]
-    with (held.work_folder / f"heard-{held.claim.fence}.jsonl").open("a") as file:
+    with (running.work_folder / f"heard-{running.claim.fence}.jsonl").open("a") as file:
         file.write("".join(f"{line}\n" for line in lines))
 
 
-def _saved(held: RunningJob, windows: Sequence[Window]) -> dict[int, WindowText]:
+def _saved(running: RunningJob, windows: Sequence[Window]) -> dict[int, WindowText]:
     """What earlier slices and attempts have finished. A line that a dying worker left torn is passed over."""
     places = {_key(window): index for index, window in enumerate(windows)}
     heard: dict[int, WindowText] = {}
-    for path in sorted(held.work_folder.glob("heard-*.jsonl")):
+    for path in sorted(running.work_folder.glob("heard-*.jsonl")):
         for line in path.read_text().splitlines():
             try:
                 fields: dict[str, Any] = json.loads(line)

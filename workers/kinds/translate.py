@@ -10,7 +10,8 @@ from milo.jobs import TranslatePayload
 from milo.queue.connection import redis_client
 from milo.translation import translate
 from workers import engines
-from workers.work import Finished, Group
+from workers.group import Group
+from workers.work import Finished
 
 TOGETHER = 16
 
@@ -21,22 +22,22 @@ def run(group: Group) -> Iterator[None]:
     payload: TranslatePayload = group.first.payload
     with engines.translator(settings, payload.model) as engine:
         engines.report(settings, group.first.claim.worker)
-        while group.held or group.more(TOGETHER):
-            group.more(TOGETHER - len(group.held))
-            held = list(group.held.values())
-            texts = [text for one in held for text in one.payload.texts]
+        while group.jobs or group.more(TOGETHER):
+            group.more(TOGETHER - len(group.jobs))
+            running = list(group.jobs.values())
+            texts = [text for one in running for text in one.payload.texts]
             started = time.monotonic()
             try:
                 found = translate.translate(
                     settings, engine, texts, payload.source, payload.target, client=redis_client(settings.redis_url)
                 )
             except MiloError as error:
-                for one in held:
+                for one in running:
                     group.fail(one, error)
                 continue
             share_s = (time.monotonic() - started) / max(1, len(texts))
             made = iter(found)
-            for one in held:
+            for one in running:
                 mine = [next(made) for _ in one.payload.texts]
                 one.compute_s = share_s * len(mine)
                 result = {

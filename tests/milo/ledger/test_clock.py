@@ -10,7 +10,7 @@ import pytest
 
 from milo.jobs import NewJob
 from milo.ledger import Ledger, outbox
-from milo.ledger.clock import Steps
+from milo.ledger.clock import ClockSteps
 from milo.queue.beat import Scheduler
 from milo.queue.celery import app
 from milo.settings import Settings
@@ -28,8 +28,8 @@ class Clock:
         self.wall_s += seconds
         self.elapsed_s += seconds
 
-    def steps(self, note: Path | None = None) -> Steps:
-        return Steps(note, lambda: self.wall_s, lambda: self.elapsed_s)
+    def steps(self, note: Path | None = None) -> ClockSteps:
+        return ClockSteps(note, lambda: self.wall_s, lambda: self.elapsed_s)
 
 
 @pytest.fixture

@@ -133,4 +133,4 @@ def test_the_cache_of_verified_keys_is_bounded(keys: Keys, monkeypatch: pytest.M
     assert CACHE_KEYS > 2
     secrets = [keys.create(f"bot-{number}").secret for number in range(3)]
     assert all(keys.verify(secret) for secret in secrets)
-    assert [keys.known(secret) is not None for secret in secrets] == [False, True, True]
+    assert [keys.verify_cached(secret) is not None for secret in secrets] == [False, True, True]

@@ -26,13 +26,13 @@ from milo.storage.files import Files
 from tests.milo.monitoring.conftest import RECIPE, alive, checkpoint, new_training, run_of
 from tests.support.servers import ROOT, celery_worker, environment, wait_until
 from workers import beat_slots, kill_switch, watching
-from workers.beat_tasks import TICKS
+from workers.beat_tasks import BEAT_TASKS
 
 # --- ticks ------------------------------------------------------------------------------------------------------------
 
 
 def test_beat_and_the_ticks_name_the_same_things_and_each_knows_its_period() -> None:
-    assert set(celery_config.beat_schedule) == set(TICKS)
+    assert set(celery_config.beat_schedule) == set(BEAT_TASKS)
     app.loader.import_default_modules()
     for name, entry in celery_config.beat_schedule.items():
         assert entry["task"] in app.tasks and entry["task"] == f"milo.tick.{name}"

@@ -271,7 +271,7 @@ def test_a_running_training_gives_way_to_a_pause_at_its_next_step(settings: Sett
 STEPS_DONE = 0
 
 
-def endless(held: Any) -> Any:
+def endless(running: Any) -> Any:
     from milo.jobs import Progress
 
     global STEPS_DONE

@@ -50,8 +50,8 @@ def test_a_request_does_not_wait_for_a_wake_up_that_a_hung_redis_holds_up(
     job = ledger.create(NewJob(kind="ping", payload={"seconds": 0}, owner="ana", priority="batch"))
     assert wakeups.submit(job)  # connected
     with hung(redis_client):
-        assert wakeups.soon(wakeups.submit, job) is None, "it waited until kombu gave up"
-    assert wakeups.soon(redis_client.llen, "gpu.batch") is not None
+        assert wakeups.in_background(wakeups.submit, job) is None, "it waited until kombu gave up"
+    assert wakeups.in_background(redis_client.llen, "gpu.batch") is not None
     ledger.engine.dispose()
 
 

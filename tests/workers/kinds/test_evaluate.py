@@ -30,9 +30,9 @@ def test_it_is_tried_again_for_as_long_as_each_try_leaves_rows(
 ) -> None:
     started: list[int] = []
 
-    def run(held: RunningJob) -> Iterator[Progress]:
-        started.append(held.job.attempt)
-        return (yield from keeping(held, steps()))
+    def run(running: RunningJob) -> Iterator[Progress]:
+        started.append(running.job.attempt)
+        return (yield from keeping(running, steps()))
 
     def steps() -> Any:
         yield Progress(unit="recordings measured")

@@ -69,8 +69,8 @@ def room(settings: Settings, ledger: Ledger) -> Room:
 def test_those_who_wait_are_heard_ahead_once_and_told_what_was_understood(room: Room, engine: FakeTranscriber) -> None:
     ears = EarlyTranscriber()
     first, second, third = (room.speaks(seconds) for seconds in (1, 2, 3))
-    held = room.turn_of(first)
-    assert len(list(ears.hear_waiting(held, spare_s=60))) == 2 and not list(ears.hear_waiting(held, spare_s=60))
+    running = room.turn_of(first)
+    assert len(list(ears.hear_waiting(running, spare_s=60))) == 2 and not list(ears.hear_waiting(running, spare_s=60))
     assert [room.said_to(job) for job in (first, second, third)] == [
         [],
         [("transcript", "2.00")],
@@ -78,25 +78,25 @@ def test_those_who_wait_are_heard_ahead_once_and_told_what_was_understood(room: 
     ]
     calls = len(engine.calls)
     assert transcript(ears.hear(room.turn_of(second)), None)["text"] == "2.00" and len(engine.calls) == calls
-    assert ears.hear(held)[0].text == "1.00" and len(engine.calls) == calls + 1
+    assert ears.hear(running)[0].text == "1.00" and len(engine.calls) == calls + 1
 
 
 def test_nobody_is_heard_ahead_without_time_in_a_second_attempt_or_with_a_model_to_be_loaded(
     room: Room, engine: FakeTranscriber
 ) -> None:
     ears = EarlyTranscriber()
-    held = room.turn_of(room.speaks(1))
+    running = room.turn_of(room.speaks(1))
     other = room.speaks(1, model="elsewhere")
-    assert not list(ears.hear_waiting(held, spare_s=60))
+    assert not list(ears.hear_waiting(running, spare_s=60))
     room.speaks(2)
-    assert not list(ears.hear_waiting(held, spare_s=-1))
-    held.claim.job.__dict__["attempt"] = 2
-    assert not list(ears.hear_waiting(held, spare_s=60)) and engine.calls == [] and room.said_to(other) == []
+    assert not list(ears.hear_waiting(running, spare_s=-1))
+    running.claim.job.__dict__["attempt"] = 2
+    assert not list(ears.hear_waiting(running, spare_s=60)) and engine.calls == [] and room.said_to(other) == []
 
 
 def test_an_utterance_that_can_not_be_heard_fails_in_its_own_turn_only(room: Room, engine: FakeTranscriber) -> None:
     ears = EarlyTranscriber()
-    held, broken = room.turn_of(room.speaks(1)), room.speaks(0, sound=b"no sound at all")
-    assert len(list(ears.hear_waiting(held, spare_s=60))) == 1 and room.said_to(broken) == []
+    running, broken = room.turn_of(room.speaks(1)), room.speaks(0, sound=b"no sound at all")
+    assert len(list(ears.hear_waiting(running, spare_s=60))) == 1 and room.said_to(broken) == []
     with pytest.raises(MiloError):
         ears.hear(room.turn_of(broken))

@@ -15,7 +15,8 @@ from milo.protocols import Message
 from milo.settings import Settings
 from milo.storage.files import Files
 from workers import engines
-from workers.runner import WARM_JOBS, Runner
+from workers.parked import PARKED_JOBS
+from workers.runner import Runner
 
 
 class Parrot:
@@ -72,8 +73,8 @@ def run_to_its_end(runner: Runner, ledger: Ledger, job: Job) -> Job:
     raise AssertionError("it does not end")
 
 
-def test_more_messages_than_stay_warm_give_way_and_all_are_answered(runner: Runner, ledger: Ledger) -> None:
-    jobs = [message(ledger) for _ in range(WARM_JOBS + 3)]
+def test_more_messages_than_can_be_parked_give_way_and_all_are_answered(runner: Runner, ledger: Ledger) -> None:
+    jobs = [message(ledger) for _ in range(PARKED_JOBS + 3)]
     for job in jobs:
         assert runner.run(job.id) == "slice ended"
     for job in jobs:

@@ -55,8 +55,7 @@ def ledger(local: Settings) -> Iterator[Ledger]:
 def runner(local: Settings, ledger: Ledger) -> Iterator[Runner]:
     opened = Runner(local, ledger, Files(local), "gpu/0")
     yield opened
-    for _, _, steps in opened._warm.values():
-        steps.close()  # type: ignore[attr-defined]
+    opened.parked.close()
 
 
 def submit(ledger: Ledger, made: Recipe) -> Job:
@@ -132,9 +131,7 @@ def lose(runner: Runner, local: Settings, job: Job, step: int) -> Runner:
     steps_of(runner, job, step)
     claim = runner.ledger.claim(job.id, runner.worker)
     assert claim is not None
-    for _, _, steps in runner._warm.values():
-        steps.close()  # type: ignore[attr-defined]
-    runner._warm.clear()
+    runner.parked.close()
     runner.ledger.reap(worker=runner.worker)
     return Runner(local, runner.ledger, Files(local), runner.worker)
 
