@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -189,10 +190,10 @@ def batch_with_eta(context: Context, batch: Batch) -> dict[str, Any]:
 
 def webhook_documents(context: Context, **which: str) -> list[dict[str, Any]]:
     """The delivery log of a job or batch (`job_id=` or `batch_id=`), without the bodies."""
-    return [webhook_document(row) for row in outbox.log_of(context.ledger.engine, **which)]
+    return [webhook_document(row, row["tries"]) for row in outbox.log_of(context.ledger.engine, **which)]
 
 
-def webhook_document(row: outbox.WebhookRow | outbox.WebhookLog) -> dict[str, Any]:
+def webhook_document(row: outbox.WebhookRow, tries: Sequence[outbox.DeliveryTry] = ()) -> dict[str, Any]:
     return {
         "id": row["id"],
         "job_id": row["job_id"],
@@ -210,6 +211,6 @@ def webhook_document(row: outbox.WebhookRow | outbox.WebhookLog) -> dict[str, An
                 "status": one["status"],
                 "error": one["error"],
             }
-            for one in row.get("tries", [])
+            for one in tries
         ],
     }

@@ -16,7 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, Literal, get_args
 
 from sqlalchemy import Engine, insert, select, update
 
@@ -36,17 +36,6 @@ CACHE_S = 3.0
 CACHE_KEYS = 1024
 YEAR_10000_S = 253_402_300_800
 """The first unix second that no date can be written for; milliseconds taken for seconds lie beyond it."""
-
-
-class KeyDocument(TypedDict):
-    """A key as it is shown: without its secret."""
-
-    id: str
-    name: str
-    scopes: list[str]
-    created_at: str | None
-    expires_at: str | None
-    revoked_at: str | None
 
 
 @dataclass(frozen=True)
@@ -71,7 +60,7 @@ class Key:
     def valid(self, now: float) -> bool:
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
 
-    def document(self) -> KeyDocument:
+    def document(self) -> dict[str, Any]:
         return {
             "id": self.id,
             "name": self.name,

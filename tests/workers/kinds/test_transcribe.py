@@ -109,9 +109,10 @@ def test_jobs_of_equal_options_share_engine_batches(
 
 
 def test_a_job_that_gives_way_goes_on_from_its_last_finished_window(
-    runner: Runner, ledger: Ledger, files: Files, engine: FakeTranscriber
+    settings: Settings, ledger: Ledger, files: Files, engine: FakeTranscriber
 ) -> None:
-    runner.settings = runner.settings.model_copy(update={"slice_s": 0, "batch_windows": 2})
+    small_slices = settings.model_copy(update={"slice_s": 0, "batch_windows": 2})
+    runner = Runner(small_slices, ledger, files, "w/0")
     job = submit(ledger, files, sentences(5))
     runner.run(job.id)
     words = []
@@ -122,9 +123,9 @@ def test_a_job_that_gives_way_goes_on_from_its_last_finished_window(
 
 
 def test_what_a_dying_worker_left_half_written_is_heard_again(
-    runner: Runner, ledger: Ledger, files: Files, engine: FakeTranscriber, settings: Settings
+    ledger: Ledger, files: Files, engine: FakeTranscriber, settings: Settings
 ) -> None:
-    runner.settings = runner.settings.model_copy(update={"slice_s": 0, "batch_windows": 1})
+    runner = Runner(settings.model_copy(update={"slice_s": 0, "batch_windows": 1}), ledger, files, "w/0")
     job = submit(ledger, files, sentences(3))
     runner.run(job.id)
     assert runner.run(job.id) == "slice ended"
