@@ -82,9 +82,9 @@ def test_the_lock_of_a_sender_that_was_killed_soon_ends_and_a_living_one_keeps_i
 ) -> None:
     kept: list[int] = []
 
-    async def long(_settings: Settings, _engine: Any, keep: Any) -> int:
+    async def long(_settings: Settings, _engine: Any, renew_lock: Any) -> int:
         redis_client.pexpire("milo:webhook-sender", 900)
-        keep()
+        renew_lock()
         kept.append(int(redis_client.pttl("milo:webhook-sender")))  # type: ignore[arg-type]
         return 1
 
