@@ -59,7 +59,7 @@ async def deliver(settings: Settings, engine: Engine, webhook: WebhookRow) -> No
     try:
         secrets = secrets_of(settings, engine, webhook["owner"])
         if not secrets:
-            raise Refused(f"the key {webhook['owner']!r} has been revoked: no secret is left to sign with")
+            raise Refused(f"the key {webhook['owner']!r} has been revoked: nothing signs for it any more")
         headers = sign(webhook["id"], webhook["body"], secrets, int(time.time()))
         sent = post(settings, webhook["url"], webhook["body"], headers)
         answer, retry_after = await asyncio.wait_for(sent, settings.webhook_timeout_s)
