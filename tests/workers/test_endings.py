@@ -1,21 +1,19 @@
-"""How a job leaves a worker, each ending alone on a real ledger; and what an exception means for it."""
+"""How a job leaves a worker, each ending alone on a real ledger."""
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import redis
 
-from milo.errors import BadMedia, Cancelled, EngineError, MiloError, OutOfMemory, Unavailable
+from milo.errors import BadMedia, Cancelled, EngineError, MiloError, Unavailable
 from milo.jobs import NewJob, Progress
 from milo.ledger import Ledger
 from milo.settings import Settings
 from milo.storage.files import Files
 from workers.endings import RETRY_AFTER_S, Endings, retry_after_s
-from workers.faults import is_disk_full, is_redis_away, to_milo_error
 from workers.work import Finished, RunningJob
 
 
@@ -101,26 +99,3 @@ def test_the_ending_of_an_outdated_claim_changes_nothing(endings: Endings, ledge
     endings.cancel(running)
     after = ledger.get(running.id)
     assert (after.state, after.worker, after.result) == ("running", "another", None)
-
-
-@pytest.mark.parametrize(
-    ("error", "kind", "code"),
-    [
-        (BadMedia("no", code="not_audio"), BadMedia, "not_audio"),
-        (MemoryError(), OutOfMemory, "out_of_memory"),
-        (OSError(errno.ENOSPC, "No space left"), Unavailable, "storage"),
-        (OSError(errno.EDQUOT, "Quota exceeded"), Unavailable, "storage"),
-        (RuntimeError("[enforce fail at inline_container.cc:659]"), Unavailable, "storage"),
-        (ZeroDivisionError("engine bug"), EngineError, "internal_error"),
-    ],
-)
-def test_every_exception_has_an_error_for_the_jobs_owner(error: Exception, kind: type[MiloError], code: str) -> None:
-    told = to_milo_error(error)
-    assert isinstance(told, kind) and told.code == code
-    assert is_disk_full(error) == (code == "storage")
-
-
-def test_only_a_redis_that_cannot_be_reached_is_away() -> None:
-    refused = Unavailable("a wrong command")
-    refused.__cause__ = redis.ResponseError("WRONGTYPE")
-    assert is_redis_away(redis_error()) and not is_redis_away(refused) and not is_redis_away(EngineError("x"))
