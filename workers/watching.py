@@ -18,6 +18,7 @@ from milo.ledger.schema import jobs
 from milo.monitoring import alerts, health, store, watchdog
 from milo.monitoring import document as status
 from milo.monitoring.model_health import verify_one
+from milo.monitoring.schema import Status
 from milo.queue import wakeups
 from milo.recipes import Recipe
 from milo.settings import Settings
@@ -36,17 +37,17 @@ _KEY = "evaluate:"
 
 
 def watch(settings: Settings, ledger: Ledger) -> int:
-    """Let the watchdog look, then write the status document and a row of its history. Returns the number of fixes."""
-    fixes = watchdog.look(settings, ledger)
+    """Let the watchdog check, then write the status document and a row of its history. Returns the number of fixes."""
+    fixes = watchdog.check(settings, ledger)
     for fix in fixes:
         log.warning("watchdog: %s, %s: %s; %s", fix.rule, fix.about, fix.seen, fix.done)
-    document = status.build(settings, ledger, store.read(settings, "status"))
+    document = status.build(settings, ledger, store.read_status(settings))
     store.write(settings, "status", document)
     store.append(settings, "history", _row(document))
     return len(fixes)
 
 
-def _row(document: dict[str, Any]) -> dict[str, Any]:
+def _row(document: Status) -> dict[str, Any]:
     training, gpu = document["training"], document["gpu"]
     return {
         "phase": document["phase"],

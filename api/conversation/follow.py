@@ -40,7 +40,7 @@ async def follow(
 
 async def ended(context: Context, job_id: str) -> Job:
     """The job when it has ended; as it is when the server stops."""
-    async with context.hub.watching(job_id) as event:
+    async with context.wake_ups.watching(job_id) as event:
         while True:
             event.clear()
             job = await in_thread(context.ledger.get, job_id)

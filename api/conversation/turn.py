@@ -129,7 +129,7 @@ class Turn:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._keep_place)
             try:
-                job = await follow(self._desk.context, self._desk.context.listener, self._job.id, self._hear)
+                job = await follow(self._desk.context, self._desk.context.event_reader, self._job.id, self._hear)
             finally:
                 tasks.cancel_scope.cancel()
         self._job = job

@@ -78,7 +78,7 @@ class Installation(Collector):
 
     def _watched(self) -> Iterable[Metric]:
         """The status document's alerts and figures: what is null there is left out here."""
-        document = self.context.board.look().document
+        document = self.context.status_cache.fresh().document
         alerts = GaugeMetricFamily("milo_alerts", "1 while the alert is on", labels=["alert", "level"])
         for alert in document["alerts"]:
             alerts.add_metric([alert["name"], alert["level"]], float(alert["active"]))

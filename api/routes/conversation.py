@@ -15,14 +15,14 @@ from api.conversation.socket import BROKEN, NO_SESSION, TRY_LATER, WRONG_VALUE, 
 from api.conversation.turn import Setting
 from api.http import keys_in_urls, memory
 from api.http.bodies import validate
-from api.http.deps import Context, Reader, in_thread
+from api.http.deps import Context, Reader, in_thread, require_scope
 from api.http.problems import documented, problem_response
 from api.requests.models import choose_speech
 from api.requests.stt import SttOptions, stt_payload
 from api.requests.texts import spoken_language, spoken_voice
 from milo import metrics
 from milo.chat.sessions import PREFIX, Sessions
-from milo.errors import Forbidden, Invalid, MiloError, Unavailable
+from milo.errors import Invalid, MiloError, Unavailable
 from milo.jobs import AudioSource
 from milo.ledger.keys import Key
 
@@ -62,8 +62,7 @@ async def converse(websocket: WebSocket) -> None:
     context: Context = websocket.app.state.context
     key: Key = websocket.scope["milo.key"]
     try:
-        if not key.may("write"):
-            raise Forbidden(f"the key {key.name!r} has not the scope 'write'", code="missing_scope")
+        require_scope(key, "write")
         with _counted(context):
             await websocket.accept(keys_in_urls.subprotocol(websocket.scope))
             await _talk(context, key, websocket)

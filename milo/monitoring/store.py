@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from milo.models.files import write_durably
+from milo.monitoring.schema import Status
 from milo.settings import Settings
 
 HISTORY_BYTES = 4 * 1024**2
@@ -29,7 +31,7 @@ def folder(settings: Settings) -> Path:
     return path
 
 
-def write(settings: Settings, name: str, document: dict[str, Any]) -> None:
+def write(settings: Settings, name: str, document: Mapping[str, Any]) -> None:
     """Replace `<name>.json`; a reader sees the old document or the new one."""
     write_durably(folder(settings) / f"{name}.json", json.dumps(document, ensure_ascii=False, indent=1))
 
@@ -37,13 +39,19 @@ def write(settings: Settings, name: str, document: dict[str, Any]) -> None:
 def read(settings: Settings, name: str) -> dict[str, Any] | None:
     """The document `<name>.json`; None when it was never written, or can't be read."""
     try:
-        found = json.loads((settings.home / "status" / f"{name}.json").read_text(encoding="utf-8"))
+        document = json.loads((settings.home / "status" / f"{name}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return document if isinstance(document, dict) else None
 
 
-def append(settings: Settings, name: str, row: dict[str, Any], limit_bytes: int = HISTORY_BYTES) -> None:
+def read_status(settings: Settings) -> Status | None:
+    """The last status document that beat wrote."""
+    document = read(settings, "status")
+    return None if document is None else cast("Status", document)
+
+
+def append(settings: Settings, name: str, row: Mapping[str, Any], limit_bytes: int = HISTORY_BYTES) -> None:
     """Add a line to `<name>.jsonl`; the time goes first."""
     path = folder(settings) / f"{name}.jsonl"
     stamped = {"at": datetime.now(timezone.utc).isoformat(timespec="seconds"), **row}

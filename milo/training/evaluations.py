@@ -27,6 +27,10 @@ def root(settings: Settings) -> Path:
     return settings.home / "evaluations"
 
 
+Report = dict[str, Any]
+"""report.json: what `trainer.evaluation` writes, by task; only `status` and `model` are always there."""
+
+
 @dataclass(frozen=True)
 class Stored:
     """The folder of one evaluation, finished or not."""
@@ -37,13 +41,20 @@ class Stored:
     def key(self) -> str:
         return self.path.name
 
-    def report(self) -> dict[str, Any] | None:
+    def report(self) -> Report | None:
         """None: it has not ended."""
         try:
-            found = json.loads((self.path / REPORT).read_text(encoding="utf-8"))
+            report = json.loads((self.path / REPORT).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) else None
+        return report if isinstance(report, dict) else None
+
+    def ended_at(self) -> float:
+        """When its report was written, in unix seconds; 0 before that."""
+        try:
+            return (self.path / REPORT).stat().st_mtime
+        except OSError:
+            return 0.0
 
     def rows(self, name: str = ROWS) -> dict[str, dict[str, Any]]:
         """Rows by the id of their utterance. A line that a dying worker left torn is passed over."""
@@ -71,7 +82,7 @@ class Stored:
                 text = text if file.read(1) == b"\n" else f"\n{text}"
             file.write(text.encode())
 
-    def settle(self, rows: list[dict[str, Any]], report: dict[str, Any]) -> None:
+    def settle(self, rows: list[dict[str, Any]], report: Report) -> None:
         """Write all rows in their order, then the report: where a report is, its rows are whole."""
         write_durably(self.path / ROWS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         write_durably(self.path / REPORT, json.dumps(report, indent=1, ensure_ascii=False))
@@ -97,6 +108,6 @@ def find(settings: Settings, key: str) -> Stored:
 def all_finished(settings: Settings) -> list[Stored]:
     """Every finished evaluation, the latest first."""
     folder = root(settings)
-    found = [Stored(item) for item in folder.iterdir() if KEY.match(item.name)] if folder.is_dir() else []
-    done = [one for one in found if (one.path / REPORT).is_file()]
-    return sorted(done, key=lambda one: (one.path / REPORT).stat().st_mtime_ns, reverse=True)
+    stored = [Stored(item) for item in folder.iterdir() if KEY.match(item.name)] if folder.is_dir() else []
+    finished = [one for one in stored if (one.path / REPORT).is_file()]
+    return sorted(finished, key=Stored.ended_at, reverse=True)

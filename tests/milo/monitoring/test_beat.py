@@ -260,13 +260,13 @@ def test_a_training_that_hangs_in_a_real_worker_is_ended_and_goes_on(
         wait_until(lambda: ledger.get(job.id).progress.done >= 2 or _step(settings, job) >= 2, "it did not start", 60)
         seen = redis_state.read(settings)
         assert [worker["gpu"]["gpus"] for worker in seen.workers] == [[]]  # and says so
-        watchdog.look(settings, ledger, seen)
+        watchdog.check(settings, ledger, seen)
         fixes = []
 
         def is_seen() -> bool:
             moment = redis_state.read(settings)
             later = redis_state.RedisState(**moment.__dict__ | {"at": time.time() + settings.hard_limit_s + 10})
-            fixes.extend(watchdog.look(settings, ledger, later))
+            fixes.extend(watchdog.check(settings, ledger, later))
             return bool(fixes)
 
         wait_until(is_seen, "the watchdog sees nothing")
