@@ -16,7 +16,7 @@ from milo.gpu import GpuReading
 from milo.jobs import NewJob
 from milo.ledger import Ledger
 from milo.ledger.database import connect
-from milo.monitoring import document, redis_state, store, training
+from milo.monitoring import document, redis_state, schema, store, training
 from milo.monitoring.cache import StatusCache
 from milo.queue import pause
 from milo.settings import Settings
@@ -301,3 +301,31 @@ def test_a_run_whose_job_is_running_goes_before_a_newer_folder(settings: Setting
     assert training.shown(settings, []).run != run
     assert ledger.claim(first.id, "gpu@here/0")
     assert build(settings, ledger)["training"]["run"] == run.id
+
+
+def test_the_document_has_the_fields_of_its_schema_in_that_order(
+    settings: Settings, ledger: Ledger, heat: Callable[[float], None], redis_client: redis.Redis
+) -> None:
+    heat(60)
+    alive(redis_client)
+    run_of(settings, new_training(ledger), 5)
+    pause.put(settings, "gpu_overheated", "91 C", 60)
+    report(settings)
+    found = build(settings, ledger)
+    for row, fields in (
+        (found, schema.Status),
+        (found["training"], schema.TrainingStatus),
+        (found["gpu"], schema.GpuStatus),
+        (found["gpu"]["cards"][0], schema.CardStatus),
+        (found["eval"], schema.EvaluationStatus),
+        (found["eval"]["results"], schema.EvaluationResults),
+        (found["paused"][0], schema.PauseStatus),
+        (found["queues"]["cpu"], schema.QueueStatus),
+        (found["jobs"][0], schema.JobStatus),
+        (found["workers"][0], schema.WorkerStatus),
+        (found["disk"], schema.DiskStatus),
+        (found["redis"], schema.PartStatus),
+        (found["ledger"], schema.PartStatus),
+        (found["alerts"][0], schema.AlertStatus),
+    ):
+        assert list(row) == list(fields.__annotations__), fields
