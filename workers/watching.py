@@ -22,6 +22,7 @@ from milo.monitoring.schema import Status
 from milo.queue import wakeups
 from milo.recipes import Recipe
 from milo.settings import Settings
+from milo.storage import json_lines
 from milo.storage.files import Files
 from milo.training import runs
 from milo.training.runs import Run
@@ -115,7 +116,7 @@ def _is_recent(run: Run) -> bool:
 def _own_evaluation(recipe: Recipe, run: Run, step: int) -> bool:
     if step % recipe.training.eval_steps == 0:
         return True
-    return any(row.get("step") == step and "eval/wer" in row for row in store.tail(run.path / "metrics.jsonl"))
+    return any(row.get("step") == step and "eval/wer" in row for row in json_lines.tail(run.path / "metrics.jsonl"))
 
 
 def _queue(settings: Settings, ledger: Ledger, recipe: Recipe, run: Run, checkpoint: Path) -> int:

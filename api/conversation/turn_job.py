@@ -122,7 +122,7 @@ class TurnJob:
     def _renew(self) -> None:
         context = self._context
         if self._ticket is not None and not self._started:
-            context.sessions.look(context.key.name, context.session_id, self._ticket, holding_s=WAITING_LEASE_S)
+            context.sessions.renew(context.key.name, context.session_id, self._ticket, holding_s=WAITING_LEASE_S)
 
     def clean_up(self) -> None:
         """Leave nothing behind: no job whose reply nobody wants, no place in the session that others wait for."""

@@ -15,7 +15,7 @@ from milo.jobs import QUEUES, Job, iso
 from milo.ledger import Ledger
 from milo.ledger.database import reading
 from milo.ledger.schema import jobs
-from milo.monitoring import alerts, redis_state, space, store, training
+from milo.monitoring import alerts, redis_state, space, training
 from milo.monitoring.redis_state import RedisState, StepRecord
 from milo.monitoring.schema import (
     CardStatus,
@@ -28,6 +28,7 @@ from milo.monitoring.schema import (
 )
 from milo.monitoring.training import ShownTraining
 from milo.settings import Settings
+from milo.storage import json_lines
 from milo.training import evaluations
 
 BEAT_LATE_S = 60.0
@@ -55,8 +56,8 @@ def build(settings: Settings, ledger: Ledger, before: Status | None = None) -> S
         "orchestrator": orchestrator,
         "orchestrator_reason": why,
         "auto_fixes": training.fixes_of(current.run),
-        "run_alerts": store.tail(current.run.path / "alerts.jsonl")[-FIXES:] if current.run else [],
-        "fixes": store.tail(settings.home / "status" / "fixes.jsonl")[-FIXES:],
+        "run_alerts": json_lines.tail(current.run.path / "alerts.jsonl")[-FIXES:] if current.run else [],
+        "fixes": json_lines.tail(settings.home / "status" / "fixes.jsonl")[-FIXES:],
         "checkpoints": [path.name for path in current.run.checkpoints().values()] if current.run else [],
         "eval": evaluation,
         "paused": [{"rule": one.rule, "seen": one.seen, "since": iso(one.since)} for one in state.pauses],

@@ -9,9 +9,9 @@ from statistics import median
 from milo.jobs import Job
 from milo.monitoring.redis_state import STEPS_KEY, StepRecord
 from milo.monitoring.rules import FACTOR, FLOOR_S
-from milo.monitoring.store import tail
 from milo.queue.connection import redis_client
 from milo.settings import Settings
+from milo.storage.json_lines import tail
 from milo.training import runs
 from milo.training.runs import Run
 

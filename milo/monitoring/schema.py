@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypedDict
 
+from milo.storage.json_lines import Row
+
 Phase = Literal["idle", "preprocessing", "training", "training_done", "evaluating", "evaluation_done"]
 Level = Literal["warning", "critical"]
 
@@ -27,7 +29,7 @@ class TrainingStatus(TypedDict):
     state: str | None
     task: str | None
     model: str | None
-    best: dict[str, Any] | None
+    best: Row | None
     run: str | None
     job: str | None
     job_state: str | None
@@ -160,8 +162,8 @@ class MeasuredStatus(TypedDict):
     orchestrator: bool
     orchestrator_reason: str
     auto_fixes: int
-    run_alerts: list[dict[str, Any]]
-    fixes: list[dict[str, Any]]
+    run_alerts: list[Row]
+    fixes: list[Row]
     checkpoints: list[str]
     eval: EvaluationStatus
     paused: list[PauseStatus]

@@ -75,9 +75,9 @@ def spare(settings: Settings, active: Sequence[Run]) -> Iterator[Path]:
     going_on = {run.path for run in active}
     for run in sorted(runs.all_runs(settings), key=lambda run: run.path in going_on):
         kept = protected(run)
-        found = list(run.checkpoints().values())
+        checkpoints = list(run.checkpoints().values())
         newest = max(ALWAYS, _keep_last(run)) if run.path in going_on else 1
-        yield from (path for path in found[: len(found) - newest] if path.name not in kept)
+        yield from (path for path in checkpoints[: len(checkpoints) - newest] if path.name not in kept)
 
 
 def protected(run: Run) -> set[str]:

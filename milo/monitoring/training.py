@@ -16,8 +16,8 @@ from milo.ledger.store import job_from
 from milo.monitoring.redis_state import StepRecord
 from milo.monitoring.rules import BY_NAME
 from milo.monitoring.schema import Phase, TrainingStatus
-from milo.monitoring.store import tail
 from milo.settings import Settings
+from milo.storage.json_lines import tail
 from milo.training import runs
 from milo.training.runs import Run
 

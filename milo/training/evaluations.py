@@ -7,15 +7,15 @@ is a hash of all that the rows depend on: model, data, decode settings and norma
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from milo.errors import NotFound
 from milo.models.files import fsync_folder, write_durably
 from milo.settings import Settings
+from milo.storage import json_lines
+from milo.storage.json_lines import Row
 
 KEY = re.compile(r"^[0-9a-f]{32}$")
 ROWS, REPORT = "rows.jsonl", "report.json"
@@ -27,7 +27,7 @@ def root(settings: Settings) -> Path:
     return settings.home / "evaluations"
 
 
-Report = dict[str, Any]
+Report = Row
 """report.json: what `trainer.evaluation` writes, by task; only `status` and `model` are always there."""
 
 
@@ -56,33 +56,15 @@ class Stored:
         except OSError:
             return 0.0
 
-    def rows(self, name: str = ROWS) -> dict[str, dict[str, Any]]:
+    def rows(self, name: str = ROWS) -> dict[str, Row]:
         """Rows by the id of their utterance. A line that a dying worker left torn is passed over."""
-        try:
-            lines = (self.path / name).read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
-            return {}
-        found: dict[str, dict[str, Any]] = {}
-        for line in lines:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict) and "id" in row:
-                found[str(row["id"])] = row
-        return found
+        return {str(row["id"]): row for row in json_lines.read(self.path / name) if "id" in row}
 
-    def append(self, rows: list[dict[str, Any]], name: str = ROWS) -> None:
+    def append(self, rows: list[Row], name: str = ROWS) -> None:
         """Add finished rows. After a torn line they begin on a line of their own."""
-        path = self.path / name
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        with path.open("ab+") as file:
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-                text = text if file.read(1) == b"\n" else f"\n{text}"
-            file.write(text.encode())
+        json_lines.append(self.path / name, rows)
 
-    def settle(self, rows: list[dict[str, Any]], report: Report) -> None:
+    def settle(self, rows: list[Row], report: Report) -> None:
         """Write all rows in their order, then the report: where a report is, its rows are whole."""
         write_durably(self.path / ROWS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         write_durably(self.path / REPORT, json.dumps(report, indent=1, ensure_ascii=False))

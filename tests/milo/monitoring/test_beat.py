@@ -155,7 +155,7 @@ def test_a_model_of_another_size_is_damaged_at_once_and_of_another_content_once_
     data = weights.read_bytes()
     weights.write_bytes(data[:-1] + b"\x01")
     assert model_health.damage(settings) == {}  # the same size: found within a day
-    store.write(settings, model_health.SEEN, {})
+    store.write(settings, model_health.VERIFIED, {})
     model_health.verify_one(settings)
     check = health.check(settings, ledger, Files(settings))["checks"]["models"]
     assert not check["ok"] and "sha256" in check["detail"] and "rollback" in check["detail"]
