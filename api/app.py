@@ -148,18 +148,26 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     _drop_leftovers(settings)
     keys = Keys(ledger.engine, settings)
     files = Files(settings)
-    board, desk = StatusCache(settings, ledger), FixService(settings, ledger, files)
-    context = Context(settings, ledger, files, events.WakeUps(settings), keys, EventReader(settings), board, desk)
+    context = Context(
+        settings,
+        ledger,
+        files,
+        wake_ups=events.WakeUps(settings),
+        keys=keys,
+        event_reader=EventReader(settings),
+        status_cache=StatusCache(settings, ledger),
+        fix_service=FixService(settings, ledger, files),
+    )
     app.state.context = context
-    await context.hub.start()
+    await context.wake_ups.start()
     try:
         yield
     finally:
-        await context.hub.stop()
-        await context.listener.close()
+        await context.wake_ups.stop()
+        await context.event_reader.close()
         context.background.shutdown(wait=False, cancel_futures=True)
-        board.close()
-        await in_thread(desk.close)
+        context.status_cache.close()
+        await in_thread(context.fix_service.close)
         ledger.engine.dispose()
 
 

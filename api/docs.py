@@ -78,8 +78,8 @@ def install(app: FastAPI) -> None:
 
 
 def _schema(app: FastAPI) -> dict[str, Any]:
-    made = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    document = copy.deepcopy(made)  # it holds the dictionaries of the routes themselves
+    generated = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    document = copy.deepcopy(generated)  # it holds the dictionaries of the routes themselves
     _, definitions = models_json_schema(
         [(model, "validation") for model in BODIES], ref_template="#/components/schemas/{model}"
     )

@@ -18,9 +18,11 @@ from milo.ledger.schema import jobs
 from milo.monitoring import alerts, health, store, watchdog
 from milo.monitoring import document as status
 from milo.monitoring.model_health import verify_one
+from milo.monitoring.schema import Status
 from milo.queue import wakeups
 from milo.recipes import Recipe
 from milo.settings import Settings
+from milo.storage import json_lines
 from milo.storage.files import Files
 from milo.training import runs
 from milo.training.runs import Run
@@ -36,17 +38,17 @@ _KEY_PREFIX = "evaluate:"
 
 
 def watch(settings: Settings, ledger: Ledger) -> int:
-    """Let the watchdog look, then write the status document and a row of its history. Returns the number of fixes."""
-    fixes = watchdog.look(settings, ledger)
+    """Let the watchdog check, then write the status document and a row of its history. Returns the number of fixes."""
+    fixes = watchdog.check(settings, ledger)
     for fix in fixes:
         log.warning("watchdog: %s, %s: %s; %s", fix.rule, fix.about, fix.seen, fix.done)
-    document = status.build(settings, ledger, store.read(settings, "status"))
+    document = status.build(settings, ledger, store.read_status(settings))
     store.write(settings, "status", document)
     store.append(settings, "history", _history_row(document))
     return len(fixes)
 
 
-def _history_row(document: dict[str, Any]) -> dict[str, Any]:
+def _history_row(document: Status) -> dict[str, Any]:
     training, gpu = document["training"], document["gpu"]
     return {
         "phase": document["phase"],
@@ -114,7 +116,7 @@ def _is_recent(run: Run) -> bool:
 def _has_own_evaluation(recipe: Recipe, run: Run, step: int) -> bool:
     if step % recipe.training.eval_steps == 0:
         return True
-    return any(row.get("step") == step and "eval/wer" in row for row in store.tail(run.path / "metrics.jsonl"))
+    return any(row.get("step") == step and "eval/wer" in row for row in json_lines.tail(run.path / "metrics.jsonl"))
 
 
 def _queue(settings: Settings, ledger: Ledger, recipe: Recipe, run: Run, checkpoint: Path) -> int:

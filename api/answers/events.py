@@ -32,7 +32,7 @@ RETRY_MS = 2000
 async def next_change(context: Context, event: asyncio.Event, most_s: float) -> bool:
     """Wait for a wake-up, `most_s` at most. False when the server is stopping."""
     until = time.monotonic() + most_s
-    look_at = time.monotonic() + (SAFETY_LOOK_S if context.hub.connected else LOOK_S)
+    look_at = time.monotonic() + (SAFETY_LOOK_S if context.wake_ups.connected else LOOK_S)
     while not event.is_set():
         now = time.monotonic()
         if AppStatus.should_exit:
@@ -50,7 +50,7 @@ async def wait_for_job(context: Context, request: Request, job_id: str, wait_s: 
     The request's body must have been read.
     """
     until = time.monotonic() + wait_s
-    async with context.hub.watching(job_id) as event, _noticing_departure(request, event) as gone:
+    async with context.wake_ups.watching(job_id) as event, _noticing_departure(request, event) as gone:
         while True:
             event.clear()
             if gone.is_set():
@@ -102,7 +102,7 @@ async def stream(
 
     async def events() -> AsyncIterator[ServerSentEvent]:
         version = seen
-        async with context.hub.watching(name) as event:
+        async with context.wake_ups.watching(name) as event:
             while True:
                 event.clear()
                 try:

@@ -40,11 +40,11 @@ async def _follow(context: Context, job_id: str, silent: bool) -> AsyncIterator[
     items: asyncio.Queue[Item] = asyncio.Queue()
 
     async def hear() -> None:
-        async for said in context.listener.listen(job_id):
+        async for said in context.event_reader.listen(job_id):
             items.put_nowait(said)
 
     async def watch() -> None:
-        async with context.hub.watching(job_id) as event:
+        async with context.wake_ups.watching(job_id) as event:
             while True:
                 event.clear()
                 job = await in_thread(context.ledger.get, job_id)

@@ -95,7 +95,7 @@ class Endpointer:
         """The present utterance up to now; empty when nobody speaks."""
         return b"" if self._from is None else self._prefix + self._cut(self._from, self._base + len(self._audio) // 2)
 
-    def hear(self, data: bytes) -> Iterator[Began | Ended]:
+    def feed(self, data: bytes) -> Iterator[Began | Ended]:
         """Take any number of bytes, half samples included; what they bring about, in order."""
         data = self._odd + data
         whole = len(data) - len(data) % 2
@@ -110,10 +110,10 @@ class Endpointer:
 
     def stop(self) -> Ended:
         """The utterance ends here. Begins anew: what follows has nothing to do with what came before."""
-        found = Ended(self._utterance(self._base + len(self._audio) // 2) if self.speaking else self._leftover())
+        ended = Ended(self._utterance(self._base + len(self._audio) // 2) if self.speaking else self._leftover())
         self._odd = b""
         self._reset()
-        return found
+        return ended
 
     def _frame(self, probability: float) -> Iterator[Began | Ended]:
         self._at += FRAME

@@ -1,4 +1,4 @@
-"""What a job says while it works, and how it ends. The stream is heard, the ledger decides."""
+"""The events of a job while it works, and how it ends. The stream has the events; the ledger says how it ended."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ LAG_S = 2.0
 
 
 async def follow(
-    context: Context, listener: EventReader, job_id: str, hear: Callable[[JobEvent], Awaitable[None]]
+    context: Context, event_reader: EventReader, job_id: str, on_event: Callable[[JobEvent], Awaitable[None]]
 ) -> Job:
-    """Hand every entry of the job's stream to `hear`, until the job has ended; the job as it ended."""
-    said_all = anyio.Event()
+    """Hand every entry of the job's stream to `on_event`, until the job has ended; the job as it ended."""
+    all_read = anyio.Event()
 
     async def listen() -> None:
-        async for said in listener.listen(job_id):
-            await hear(said)
-            if said.event == "end":
-                said_all.set()
+        async for event in event_reader.listen(job_id):
+            await on_event(event)
+            if event.event == "end":
+                all_read.set()
                 return
 
     async with anyio.create_task_group() as tasks:
@@ -33,14 +33,14 @@ async def follow(
         job = await ended(context, job_id)
         if job.state == "succeeded":
             with anyio.move_on_after(LAG_S):
-                await said_all.wait()
+                await all_read.wait()
         tasks.cancel_scope.cancel()
     return job
 
 
 async def ended(context: Context, job_id: str) -> Job:
     """The job when it has ended; as it is when the server stops."""
-    async with context.hub.watching(job_id) as event:
+    async with context.wake_ups.watching(job_id) as event:
         while True:
             event.clear()
             job = await in_thread(context.ledger.get, job_id)

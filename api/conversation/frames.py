@@ -54,14 +54,14 @@ class Configure(Frame):
     voice: Annotated[Text, Field(max_length=255)] | None = None
 
 
-class Playback(Frame):
+class PlaybackReport(Frame):
     """Whether the client is playing a reply. Without it the time is estimated from the audio that was sent."""
 
     type: Literal["playback"]
     playing: bool
 
 
-ClientFrame = Stop | Typed | Interrupt | Configure | Playback
+ClientFrame = Stop | Typed | Interrupt | Configure | PlaybackReport
 _ADAPTER: TypeAdapter[ClientFrame] = TypeAdapter(Annotated[ClientFrame, Field(discriminator="type")])
 
 
@@ -70,10 +70,10 @@ def parse(text: str) -> ClientFrame:
     try:
         return _ADAPTER.validate_json(text)
     except ValidationError as error:
-        found = from_pydantic(error)
-    if isinstance(found, BadRequest):
-        raise BadRequest(f"the text frame is not JSON: {found.detail.partition(': ')[2]}", code="bad_frame")
-    raise Invalid(f"the text frame is no message: {found.detail}", code="bad_frame", errors=found.errors)
+        problem = from_pydantic(error)
+    if isinstance(problem, BadRequest):
+        raise BadRequest(f"the text frame is not JSON: {problem.detail.partition(': ')[2]}", code="bad_frame")
+    raise Invalid(f"the text frame is no message: {problem.detail}", code="bad_frame", errors=problem.errors)
 
 
 def wav(pcm: bytes, sample_rate_hz: int = SAMPLE_RATE_HZ, *, unique: bool = False) -> bytes:

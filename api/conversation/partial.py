@@ -30,7 +30,7 @@ _NOTE = "partial transcript in flight"
 
 
 @dataclass
-class Partial:
+class EarlyTranscription:
     """One try. `run` gives None when it was not the moment, or nothing came of it."""
 
     context: Context

@@ -1,6 +1,11 @@
-"""Who is asking: bearer keys, checked before anything of the body is read. Knows nothing of what they ask for."""
+"""Who is asking: bearer keys, checked before anything of the body is read. Knows nothing of what they ask for.
+
+The API and the status API both use it; they differ in which paths need no key.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -10,7 +15,7 @@ from api.http.problems import send_problem
 from api.http.rates import WrongKeys
 from milo.addresses import is_loopback
 from milo.errors import Forbidden, MiloError, Unauthorized
-from milo.ledger.keys import Keys
+from milo.ledger.keys import Key, Keys
 from milo.settings import DEFAULT_API_KEY, Settings
 
 OPEN = ("/api/v1/health", "/docs", "/openapi.json")
@@ -44,15 +49,18 @@ def is_open(path: str) -> bool:
 
 
 class Authentication:
-    """ASGI middleware: puts the `Key` of the caller into the scope, or answers 401."""
+    """ASGI middleware: puts the `Key` of the caller into the scope, or answers 401.
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    The app's `state.context.keys` are the keys; `is_open(path)` says where none is needed.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings, is_open: Callable[[str], bool] = is_open) -> None:
         self.app = app
-        self.settings = settings
+        self.is_open = is_open
         self.wrong_keys = WrongKeys(settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or is_open(scope["path"]):
+        if scope["type"] == "lifespan" or self.is_open(scope["path"]):
             await self.app(scope, receive, send)
             return
         try:
@@ -62,8 +70,8 @@ class Authentication:
             return
         await self.app(scope, receive, send)
 
-    async def _key(self, scope: Scope) -> object:
-        secret = self._secret(scope)
+    async def _key(self, scope: Scope) -> Key:
+        secret = _secret(scope)
         keys: Keys = scope["app"].state.context.keys
         await self.wrong_keys.check(scope, secret)
         key = keys.verify_cached(secret) or await in_thread(keys.verify, secret)
@@ -75,21 +83,20 @@ class Authentication:
             raise Forbidden("the default key works from this machine only; the operator has to set MILO_API_KEY")
         return key
 
-    def _secret(self, scope: Scope) -> str:
-        """The key as it was sent. A WebSocket keeps it: a conversation outlives many a key."""
-        given = [value for name, value in scope["headers"] if name == b"authorization"]
-        if scope["type"] == "websocket":
-            found = keys_in_urls.offered(scope)
-            keys_in_urls.scrub(scope)
-            if not given and found:
-                scope["milo.secret"] = found
-                return found
-        if not given:
-            raise Unauthorized("send the header `Authorization: Bearer KEY`", code="no_key")
-        scheme, _, secret = given[0].decode("latin-1").strip().partition(" ")
-        if len(given) > 1 or scheme.lower() != "bearer" or not secret.strip():
-            raise Unauthorized(
-                "one header `Authorization: Bearer KEY` is needed, and nothing else in it", code="no_key"
-            )
-        scope["milo.secret"] = secret.strip()
-        return secret.strip()
+
+def _secret(scope: Scope) -> str:
+    """The key as it was sent. A WebSocket keeps it: a conversation outlives many a key."""
+    given = [value for name, value in scope["headers"] if name == b"authorization"]
+    if scope["type"] == "websocket":
+        offered = keys_in_urls.offered(scope)
+        keys_in_urls.scrub(scope)
+        if not given and offered:
+            scope["milo.secret"] = offered
+            return offered
+    if not given:
+        raise Unauthorized("send the header `Authorization: Bearer KEY`", code="no_key")
+    scheme, _, secret = given[0].decode("latin-1").strip().partition(" ")
+    if len(given) > 1 or scheme.lower() != "bearer" or not secret.strip():
+        raise Unauthorized("one header `Authorization: Bearer KEY` is needed, and nothing else in it", code="no_key")
+    scope["milo.secret"] = secret.strip()
+    return str(scope["milo.secret"])

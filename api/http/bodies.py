@@ -36,8 +36,11 @@ def is_multipart(request: Request) -> bool:
     return content_type(request) == "multipart/form-data"
 
 
-async def read_json(request: Request, model: type[Model]) -> Model:
-    """The body as `model`. Raises `BadRequest` for what is not JSON, `Invalid` with pointers for wrong values."""
+async def read_json(request: Request, model: type[Model], limit_bytes: int | None = None) -> Model:
+    """The body as `model`. Raises `BadRequest` for what is not JSON, `Invalid` with pointers for wrong values.
+
+    `limit_bytes` is for apps without the middleware `BodyLimit`: `TooLarge` over it.
+    """
     kind = content_type(request)
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         raise UnsupportedType(f"the content type is {kind or 'missing'}; this path takes application/json")
@@ -46,6 +49,8 @@ async def read_json(request: Request, model: type[Model]) -> Model:
     body = bytearray()
     async for chunk in request.stream():  # `request.body()` would keep it as long as the request
         body += chunk
+        if limit_bytes is not None and len(body) > limit_bytes:
+            raise TooLarge(f"the body is over {limit_bytes} bytes")
     return await in_thread(parse_json, body, model)
 
 

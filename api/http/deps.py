@@ -1,4 +1,4 @@
-"""What the routes share: the open ledger, the file store, the hub of wake-ups; and who is asking."""
+"""What the routes share: the open ledger, the file store, the wake-ups; and who is asking."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Context:
     settings: Settings
     ledger: Ledger
     files: Files
-    hub: WakeUps
+    wake_ups: WakeUps
     keys: Keys
-    listener: EventReader
-    """Hears what running jobs say."""
-    board: StatusCache
+    event_reader: EventReader
+    """Reads the events of running jobs."""
+    status_cache: StatusCache
     """The status document, at most a second old."""
-    desk: FixService
-    """Takes problems, diagnoses them, and runs the operator's command if there is one."""
+    fix_service: FixService
+    """Takes descriptions of problems, diagnoses them, and runs the operator's command if there is one."""
     background: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "publish"))
     """One thread for what may come after the answer: the wake-ups of a large batch."""
     notes: dict[str, Any] = field(default_factory=dict)
@@ -66,11 +66,16 @@ def _require(scope: Scope) -> Any:
         key: Key | None = request.scope.get("milo.key")
         if key is None:
             raise Unauthorized("this path needs an API key")
-        if not key.may(scope):
-            raise Forbidden(f"the key {key.name!r} has not the scope {scope!r}", code="missing_scope")
-        return key
+        return require_scope(key, scope)
 
     return Depends(check)
+
+
+def require_scope(key: Key, scope: Scope) -> Key:
+    """The key, if it has the scope. Raises `Forbidden` otherwise."""
+    if not key.may(scope):
+        raise Forbidden(f"the key {key.name!r} has not the scope {scope!r}", code="missing_scope")
+    return key
 
 
 Ctx = Annotated[Context, Depends(_context)]

@@ -68,5 +68,5 @@ def keep_keys_out_of_logs() -> None:
     """Put the filter on the loggers of the server. Calling it again changes nothing."""
     for name in _LOGGERS:
         logger = logging.getLogger(name)
-        if not any(isinstance(found, Redact) for found in logger.filters):
+        if not any(isinstance(one, Redact) for one in logger.filters):
             logger.addFilter(Redact())

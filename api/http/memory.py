@@ -13,10 +13,10 @@ LARGE_ITEMS = 1000
 @functools.lru_cache(maxsize=1)
 def _trim() -> Callable[[int], int] | None:
     try:
-        found: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
+        trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
     except (OSError, AttributeError):  # musl, macOS: their allocators give back by themselves
         return None
-    return found
+    return trim
 
 
 def give_back() -> None:

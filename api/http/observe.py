@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest, multiprocess
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -61,6 +60,10 @@ def template(scope: Scope) -> str:
     return str(path)
 
 
+Reading = tuple[metrics.Metric, tuple[str, ...], float | None]
+"""A metric, the values of its labels, and its value; None: left out."""
+
+
 class Installation(Collector):
     """What stands in the ledger, in Redis and on the cards at the moment of asking."""
 
@@ -68,86 +71,67 @@ class Installation(Collector):
         self.context = context
 
     def collect(self) -> Iterable[Metric]:
-        build = GaugeMetricFamily("milo_build_info", "Always 1; the version is the label", labels=["version"])
-        build.add_metric([__version__], 1)
-        yield build
+        families: dict[str, GaugeMetricFamily] = {}
+        for metric, labels, value in self._readings():
+            if value is None:
+                continue
+            if metric.name not in families:
+                families[metric.name] = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
+            families[metric.name].add_metric(labels, float(value))
+        return families.values()
+
+    def _readings(self) -> Iterator[Reading]:
+        yield metrics.BUILD, (__version__,), 1
         yield from self._queues()
         yield from self._ledger()
         yield from self._cards()
-        yield from self._watched()
+        yield from self._status()
 
-    def _watched(self) -> Iterable[Metric]:
-        """The status document's alerts and figures: what is null there is left out here."""
-        document = self.context.board.look().document
-        alerts = GaugeMetricFamily("milo_alerts", "1 while the alert is on", labels=["alert", "level"])
-        for alert in document["alerts"]:
-            alerts.add_metric([alert["name"], alert["level"]], float(alert["active"]))
-        yield alerts
-        oldest = GaugeMetricFamily("milo_queue_oldest_job_seconds", "Age of the first waiting job", labels=["queue"])
-        for name, queue_ in document["queues"].items():
-            oldest.add_metric([name], queue_["oldest_s"] or 0)
-        yield oldest
-        training, disk = document["training"], document["disk"]
-        figures = {
-            "milo_orchestrator_up": (document["orchestrator"], "Whether a training would go on by itself"),
-            "milo_auto_fixes": (document["auto_fixes"], "Corrections made in the training that is shown"),
-            "milo_background_paused": (bool(document["paused"]), "Whether training and evaluation are held back"),
-            "milo_beat_age_seconds": (document["beat_age_s"], "Time since beat ticked"),
-            "milo_training_step": (training["step"], "Optimizer step of the training that is shown"),
-            "milo_training_total_steps": (training["total_steps"], "Steps it will have"),
-            "milo_training_loss": (training["last_loss"], "Its last logged loss"),
-            "milo_training_step_seconds": (training["speed"], "Time of one step"),
-            "milo_disk_free_bytes": (disk["free_bytes"], "Room where MILO_HOME is"),
-        }
-        for name, (value, text) in figures.items():
-            if value is not None:
-                family = GaugeMetricFamily(name, text)
-                family.add_metric([], float(value))
-                yield family
-
-    def _queues(self) -> Iterable[Metric]:
-        depth = GaugeMetricFamily("milo_queue_depth", "Messages that wait in a queue", labels=["queue"])
-        workers = GaugeMetricFamily("milo_workers_alive", "Workers that serve a queue", labels=["queue"])
-        up = GaugeMetricFamily("milo_redis_up", "Whether Redis answers")
+    def _queues(self) -> Iterator[Reading]:
         try:
             messages = depths(self.context.settings)
             served = [name for worker in workers_alive(self.context.settings) for name in worker["queues"]]
         except Unavailable:
-            up.add_metric([], 0)
-            yield up
+            yield metrics.REDIS_UP, (), 0
             return
-        up.add_metric([], 1)
+        yield metrics.REDIS_UP, (), 1
         for name, waiting in messages.items():
-            depth.add_metric([name], waiting)
-            workers.add_metric([name], served.count(name))
-        yield from (up, depth, workers)
+            yield metrics.QUEUE_DEPTH, (name,), waiting
+            yield metrics.WORKERS_ALIVE, (name,), served.count(name)
 
-    def _ledger(self) -> Iterable[Metric]:
-        jobs = GaugeMetricFamily("milo_jobs", "Jobs that have not ended", labels=["queue", "state"])
+    def _ledger(self) -> Iterator[Reading]:
         for name, states in self.context.ledger.counts().items():
             for state, count in states.items():
-                jobs.add_metric([name, state], count)
-        backlog = GaugeMetricFamily("milo_webhooks", "Webhooks in the outbox", labels=["state"])
+                yield metrics.JOBS_NOW, (name, state), count
         for state, count in outbox.backlog(self.context.ledger.engine):
-            backlog.add_metric([state], count)
-        yield from (jobs, backlog)
+            yield metrics.WEBHOOKS_NOW, (state,), count
 
-    def _cards(self) -> Iterable[Metric]:
-        names = {
-            "memory_used_bytes": ("milo_gpu_memory_used_bytes", "Memory in use on the card, by everybody"),
-            "memory_total_bytes": ("milo_gpu_memory_total_bytes", "Memory of the card"),
-            "utilization": ("milo_gpu_utilization_ratio", "Share of time the card was busy"),
-            "temperature_c": ("milo_gpu_temperature_celsius", "Temperature of the card"),
-            "power_w": ("milo_gpu_power_watts", "Power the card takes"),
-        }
-        cards = gpu.readings()
-        for field, (name, text) in names.items():
-            family = GaugeMetricFamily(name, text, labels=["gpu"])
-            for index, card in enumerate(cards):
-                if card.get(field) is not None:
-                    family.add_metric([str(card.get("index", index))], float(card[field]))
-            if family.samples:
-                yield family
+    def _cards(self) -> Iterator[Reading]:
+        for card in gpu.read().gpus:
+            labels = (str(card.index),)
+            yield metrics.GPU_MEMORY_USED, labels, card.memory_used_bytes
+            yield metrics.GPU_MEMORY_TOTAL, labels, card.memory_total_bytes
+            yield metrics.GPU_UTILIZATION, labels, card.utilization
+            yield metrics.GPU_TEMPERATURE, labels, card.temperature_c
+            yield metrics.GPU_POWER, labels, card.power_w
+
+    def _status(self) -> Iterator[Reading]:
+        """The status document's alerts and figures: what is null there is left out."""
+        document = self.context.status_cache.fresh().document
+        for alert in document["alerts"]:
+            yield metrics.ALERTS, (alert["name"], alert["level"]), alert["active"]
+        for name, queue in document["queues"].items():
+            yield metrics.QUEUE_OLDEST_JOB, (name,), queue["oldest_s"] or 0
+        training = document["training"]
+        yield metrics.ORCHESTRATOR_UP, (), document["orchestrator"]
+        yield metrics.AUTO_FIXES, (), document["auto_fixes"]
+        yield metrics.BACKGROUND_PAUSED, (), bool(document["paused"])
+        yield metrics.BEAT_AGE, (), document["beat_age_s"]
+        yield metrics.TRAINING_STEP, (), training["step"]
+        yield metrics.TRAINING_TOTAL_STEPS, (), training["total_steps"]
+        yield metrics.TRAINING_LOSS, (), training["last_loss"]
+        yield metrics.TRAINING_STEP_S, (), training["speed"]
+        yield metrics.DISK_FREE, (), document["disk"]["free_bytes"]
 
 
 def exposition(context: Context) -> bytes:
@@ -159,5 +143,4 @@ def exposition(context: Context) -> bytes:
         multiprocess.MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
     now = CollectorRegistry()
     now.register(Installation(context))
-    found: Any = generate_latest(counted) + generate_latest(now)
-    return bytes(found)
+    return bytes(generate_latest(counted) + generate_latest(now))

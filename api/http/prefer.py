@@ -27,13 +27,13 @@ def read(request: Request, settings: Settings, asynchronous: bool = False) -> Pr
 
     `asynchronous`: something else in the request (a callback) already says not to wait.
     """
-    found: dict[str, str] = {}
+    preferences: dict[str, str] = {}
     for header in request.headers.getlist("prefer"):
         for item in header.split(","):
             name, _, value = item.split(";")[0].partition("=")
-            found.setdefault(name.strip().lower(), value.strip().strip('"'))
-    wait = found.get("wait", "")
-    if "respond-async" in found:
+            preferences.setdefault(name.strip().lower(), value.strip().strip('"'))
+    wait = preferences.get("wait", "")
+    if "respond-async" in preferences:
         return Prefer(0, "respond-async")
     if asynchronous:
         return Prefer(0, None)

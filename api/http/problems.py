@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -137,17 +137,17 @@ def pointer(location: Iterable[Any]) -> str:
 
 def invalid(errors: Sequence[Any], prefix: tuple[Any, ...] = ()) -> Invalid:
     """What pydantic found, as one error with a pointer for each value. The input itself is not echoed."""
-    found = []
+    details = []
     for error in errors[:MAX_ERRORS]:
         location = (*prefix, *(part for part in error["loc"] if part != "__root__"))
         message = error["msg"].removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":
             message = "there is no such field"
         message = _OF_TEXTS.sub(r"String \1 character\2,", message)
-        found.append({"detail": message, "pointer": pointer(location)})
-    first = found[0]
+        details.append({"detail": message, "pointer": pointer(location)})
+    first = details[0]
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return Invalid(f"{first['pointer']}: {first['detail']}{more}", errors=found)
+    return Invalid(f"{first['pointer']}: {first['detail']}{more}", errors=details)
 
 
 def from_pydantic(error: ValidationError, prefix: tuple[Any, ...] = ()) -> MiloError:
@@ -158,49 +158,53 @@ def from_pydantic(error: ValidationError, prefix: tuple[Any, ...] = ()) -> MiloE
     return invalid(errors, prefix)
 
 
-def install(app: FastAPI) -> None:
-    """Make the app answer every failure with a problem document."""
+def install(app: Starlette, directory: str = "/docs lists what is") -> None:
+    """Make the app answer every failure with a problem document. `directory` says where the paths are listed."""
 
-    @app.exception_handler(MiloError)
     async def _milo(request: Request, error: MiloError) -> Response:
         if error.status >= 500:
             log.warning("%s %s: %s", request.method, request.url.path, error)
         return problem_response(error, request.url.path)
 
-    @app.exception_handler(RequestValidationError)
     async def _validation(request: Request, error: RequestValidationError) -> Response:
-        found = [{**one, "loc": one["loc"][1:]} for one in error.errors()]  # without `query`, `path`
-        problem = invalid(found)
+        problem = invalid([{**one, "loc": one["loc"][1:]} for one in error.errors()])  # without `query`, `path`
         for one, raw in zip(problem.errors or [], error.errors(), strict=False):
             if raw["loc"][0] in ("query", "path", "header"):
                 one["parameter"] = one.pop("pointer")[2:]
         problem.detail = problem.detail.removeprefix("#/")
         return problem_response(problem, request.url.path)
 
-    @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
-        return problem_response(_of_http(request, error), request.url.path, dict(error.headers or {}))
+        return problem_response(_of_http(request, error, directory), request.url.path, dict(error.headers or {}))
 
-    @app.exception_handler(ClientDisconnect)
     async def _gone(request: Request, error: ClientDisconnect) -> Response:
         return Response(status_code=CLIENT_CLOSED)
 
-    @app.exception_handler(Exception)
     async def _unexpected(request: Request, error: Exception) -> Response:
         # Starlette raises it again after the answer, and the server logs the trace
         hidden = MiloError("something broke inside Milo; the server's log has the details", code="internal_error")
         return problem_response(hidden, request.url.path)
 
+    handlers: dict[type[Exception], Any] = {
+        MiloError: _milo,
+        RequestValidationError: _validation,
+        HTTPException: _http,
+        ClientDisconnect: _gone,
+        Exception: _unexpected,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
 
-def _of_http(request: Request, error: HTTPException) -> MiloError:
+
+def _of_http(request: Request, error: HTTPException, directory: str) -> MiloError:
     if error.status_code == 404:
-        return NotFound(f"there is nothing at {request.url.path}; /docs lists what is", code="unknown_path")
+        return NotFound(f"there is nothing at {request.url.path}; {directory}", code="unknown_path")
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
         return MethodNotAllowed(f"{request.url.path} does not take {request.method}; it takes {allowed or 'others'}")
-    found = BadRequest(str(error.detail))
-    found.status = error.status_code
-    return found
+    problem = BadRequest(str(error.detail))
+    problem.status = error.status_code
+    return problem
 
 
 def json_response(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -12,17 +12,17 @@ from fastapi import APIRouter, Response, WebSocket
 
 from api.conversation.frames import MAX_FRAME_BYTES, SAMPLE_RATE_HZ
 from api.conversation.socket import BROKEN, NO_SESSION, TRY_LATER, WRONG_VALUE, Socket
-from api.conversation.turn import Setting
+from api.conversation.turn_context import TurnSettings
 from api.http import keys_in_urls, memory
 from api.http.bodies import validate
-from api.http.deps import Context, Reader, in_thread
+from api.http.deps import Context, Reader, in_thread, require_scope
 from api.http.problems import documented, problem_response
 from api.requests.models import choose_speech
 from api.requests.stt import SttOptions, stt_payload
 from api.requests.texts import spoken_language, spoken_voice
 from milo import metrics
 from milo.chat.sessions import PREFIX, Sessions
-from milo.errors import Forbidden, Invalid, MiloError, Unavailable
+from milo.errors import Invalid, MiloError, Unavailable
 from milo.jobs import AudioSource
 from milo.ledger.keys import Key
 
@@ -62,11 +62,10 @@ async def converse(websocket: WebSocket) -> None:
     context: Context = websocket.app.state.context
     key: Key = websocket.scope["milo.key"]
     try:
-        if not key.may("write"):
-            raise Forbidden(f"the key {key.name!r} has not the scope 'write'", code="missing_scope")
+        require_scope(key, "write")
         with _counted(context):
             await websocket.accept(keys_in_urls.subprotocol(websocket.scope))
-            await _talk(context, key, websocket)
+            await _hold(context, key, websocket)
         if not context.notes[_OPEN]:
             await in_thread(memory.give_back)
     except MiloError as error:
@@ -89,12 +88,12 @@ def _counted(context: Context) -> Iterator[None]:
         metrics.CONVERSATIONS.dec()
 
 
-async def _talk(context: Context, key: Key, websocket: WebSocket) -> None:
-    socket, asked = Socket(websocket), websocket.query_params
+async def _hold(context: Context, key: Key, websocket: WebSocket) -> None:
+    socket, query = Socket(websocket), websocket.query_params
     choose = partial(choose_setting, context)
     try:
-        setting = await in_thread(choose, asked.get("language"), asked.get("voice"))
-        session_id = await in_thread(_session, context, key, asked.get("session_id"))
+        setting = await in_thread(choose, query.get("language"), query.get("voice"))
+        session_id = await in_thread(_session, context, key, query.get("session_id"))
         kind = await in_thread(_conversation)
     except MiloError as error:
         code = {404: NO_SESSION, 422: WRONG_VALUE}.get(error.status, TRY_LATER)
@@ -131,7 +130,7 @@ def _session(context: Context, key: Key, session_id: str | None) -> str:
     return sessions.open(key.name, session_id or None).id
 
 
-def choose_setting(context: Context, language: str | None, voice: str | None) -> Setting:
+def choose_setting(context: Context, language: str | None, voice: str | None) -> TurnSettings:
     """The models of this server with a language and a voice that they have. Raises `Invalid` with a list otherwise."""
     if len(voice or "") > 255:
         raise Invalid("a voice has at most 255 characters")
@@ -139,4 +138,4 @@ def choose_setting(context: Context, language: str | None, voice: str | None) ->
     speech = choose_speech(context, None)
     if heard["language"]:
         spoken_language(speech, heard["language"])
-    return Setting(heard["model"], speech.name, heard["language"], spoken_voice(context, speech, voice))
+    return TurnSettings(heard["model"], speech.name, heard["language"], spoken_voice(context, speech, voice))

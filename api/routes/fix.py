@@ -23,17 +23,17 @@ router = APIRouter(tags=["operation"])
 async def fix(request: Request, context: Ctx, key: Admin) -> Response:
     """`check` looks and changes nothing. `fix` also runs MILO_FIX_COMMAND with the diagnosis on its stdin; one at a
     time. Poll `url` for the report."""
-    asked = await bodies.read_json(request, FixRequest)
-    record = await in_thread(context.desk.take, asked, key.name)
+    problem = await bodies.read_json(request, FixRequest)
+    record = await in_thread(context.fix_service.start, problem, key.name)
     return json_response(record, 202, {"Location": record["url"]})
 
 
 @router.get("/fix/history", summary="What was asked before", responses={**documented()})
 async def history(context: Ctx, key: Admin) -> Response:
     """Newest first, without the reports."""
-    return json_response({"items": await in_thread(context.desk.history)})
+    return json_response({"items": await in_thread(context.fix_service.history)})
 
 
 @router.get("/fix/{fix_id}", summary="One diagnosis", responses={**documented(404)})
 async def one(fix_id: str, context: Ctx, key: Admin) -> Response:
-    return json_response(await in_thread(context.desk.get, fix_id))
+    return json_response(await in_thread(context.fix_service.get, fix_id))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
 
 from fastapi import APIRouter, Response
 
@@ -30,20 +29,20 @@ async def look(context: Ctx) -> Response:
     return json_response(document, 503 if document["status"] == "down" else 200, headers)
 
 
-def _document(context: Context) -> dict[str, Any]:
-    at, document = context.notes.get("health", (0.0, None))
+def _document(context: Context) -> health.Health:
+    kept: tuple[float, health.Health | None] = context.notes.get("health", (0.0, None))
+    at, document = kept
     now = time.monotonic()
     if document is None or now - at > CACHE_S:
         document = health.check(context.settings, context.ledger, context.files)
         document["alerts"] = _alerts(context)
         context.notes["health"] = (now, document)  # as old as its first reading
-    found: dict[str, Any] = document
-    return found
+    return document
 
 
 def _alerts(context: Context) -> list[str]:
     try:
-        return alerts.active(context.board.look().document)
+        return alerts.active(context.status_cache.fresh().document)
     except Exception:  # what is watched must never take health down with it
         log.exception("the status document could not be made")
         return []

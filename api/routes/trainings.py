@@ -131,7 +131,7 @@ async def events(job_id: str, request: Request, context: Ctx, key: Reader) -> Re
 
 
 async def _follow(context: Context, job_id: str, mark: Mark) -> AsyncIterator[ServerSentEvent]:
-    async with context.hub.watching(job_id) as event:
+    async with context.wake_ups.watching(job_id) as event:
         while True:
             event.clear()
             try:

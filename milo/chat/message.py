@@ -26,9 +26,7 @@ def guess_language(text: str) -> str | None:
     By its function words: enough to choose the language of a reply.
     """
     words = _WORD.findall(text.lower())
-    scores = sorted(
-        ((sum(word in known for word in words), language) for language, known in _SETS.items()), reverse=True
-    )
+    scores = sorted(((sum(word in own for word in words), language) for language, own in _SETS.items()), reverse=True)
     (best, language), (second, _) = scores[0], scores[1]
     return language if best > second else None
 

@@ -226,10 +226,11 @@ def _in_french(message: str, history: Sequence[Exchange], language: str, transla
     """The turns in French. What an exchange already has in French is not translated again."""
     texts: list[tuple[str, str, str]] = []
     for one in history:
-        known = one.via == "fr" or one.language == "fr"
-        source = one.language or language
-        texts.append(("user", (one.user_via or one.user) if known else one.user, "fr" if known else source))
-        texts.append(("assistant", (one.reply_via or one.reply) if known else one.reply, "fr" if known else source))
+        if one.via == "fr" or one.language == "fr":
+            user, reply, source = one.user_via or one.user, one.reply_via or one.reply, "fr"
+        else:
+            user, reply, source = one.user, one.reply, one.language or language
+        texts += [("user", user, source), ("assistant", reply, source)]
     texts.append(("user", message, language))
     return [
         Message(role, text if source == "fr" else _translate(translator, text, source, "fr"))

@@ -66,7 +66,7 @@ _TAKE = (  # lease in ms, most that may wait
     f"mine = redis.call('HINCRBY', KEYS[1], 'tickets', 1) redis.call('HSET', KEYS[3], mine, now + ARGV[3]) {_TOUCH}"
     "return mine"
 )
-_LOOK = (  # ticket, lease in ms while waiting, lease in ms while holding
+_RENEW = (  # ticket, lease in ms while waiting, lease in ms while holding
     f"{_NOW} {_EXISTS} local mine = tonumber(ARGV[3]) "
     f"if redis.call('HEXISTS', KEYS[3], ARGV[3]) == 0 then return -2 end {_FIRST} {_TOUCH}"
     "local lease = ARGV[4] if first == mine then lease = ARGV[5] end redis.call('HSET', KEYS[3], mine, now + lease)"
@@ -126,7 +126,7 @@ class Turn:
     def renew(self) -> None:
         """Call it between pieces of the reply; cheap. Raises `LeaseLost` when others have been let through."""
         if time.monotonic() - self._renewed > HOLDING_LEASE_S / 3:
-            if not self._sessions.look(self._owner, self.session.id, self.ticket):
+            if not self._sessions.renew(self._owner, self.session.id, self.ticket):
                 raise LeaseLost(f"session {self.session.id}: another message has the turn now")
             self._renewed = time.monotonic()
 
@@ -170,8 +170,8 @@ class Sessions:
             pipe = self._redis.pipeline(transaction=False)
             for name in ids:
                 pipe.hgetall(_keys(owner, name)[0])
-            found = zip(ids, pipe.execute(), strict=True)
-        return [self._session(name, fields, []) for name, fields in found if b"created" in fields]
+            sessions = zip(ids, pipe.execute(), strict=True)
+        return [self._session(name, fields, []) for name, fields in sessions if b"created" in fields]
 
     def delete(self, owner: str, session_id: str) -> None:
         """Forget a session; those who wait for their turn in it learn of it. Raises `NotFound`."""
@@ -208,7 +208,7 @@ class Sessions:
             )
         return ticket
 
-    def look(
+    def renew(
         self,
         owner: str,
         session_id: str,
@@ -221,7 +221,7 @@ class Sessions:
 
         Raises `LeaseLost` when it was passed over, `NotFound` when the session was deleted.
         """
-        answer = self._run(_LOOK, owner, session_id, ticket, int(waiting_s * 1000), int(holding_s * 1000))
+        answer = self._run(_RENEW, owner, session_id, ticket, int(waiting_s * 1000), int(holding_s * 1000))
         if answer < 0:
             raise LeaseLost(f"session {session_id}: ticket {ticket} was passed over")
         return answer == 1
@@ -233,7 +233,7 @@ class Sessions:
 
     def try_turn(self, owner: str, session_id: str, ticket: int) -> Turn | None:
         """The turn if it is this ticket's now, else None: a worker gives way and looks again later."""
-        if not self.look(owner, session_id, ticket):
+        if not self.renew(owner, session_id, ticket):
             return None
         return Turn(self, self.get(owner, session_id), owner, ticket)
 

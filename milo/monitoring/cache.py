@@ -7,14 +7,17 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from milo.ledger import Ledger
-from milo.monitoring import document as status
+from milo.monitoring import document as builder
 from milo.monitoring import store
+from milo.monitoring.schema import Status
 from milo.settings import Settings
 
 Part = Literal["status", "gpu", "training", "eval"]
+PARTS: tuple[Part, ...] = get_args(Part)
+"""The whole document, and the sections that have a path of their own."""
 FRESH_S = 1.0
 STALE_S = 5.0
 """A page younger than this is sent while a newer one is being made; an older one is waited for."""
@@ -26,7 +29,7 @@ class Page:
 
     made_at: float
     """On the monotonic clock."""
-    document: dict[str, Any]
+    document: Status
     bodies: dict[Part, bytes]
 
     @property
@@ -41,7 +44,7 @@ class StatusCache:
         self._settings, self._ledger = settings, ledger
         self._lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, "status")
-        self._coming = False
+        self._renewing = False
         self._page: Page | None = None
 
     def at_hand(self) -> Page | None:
@@ -49,17 +52,17 @@ class StatusCache:
         page = self._page
         if page is None or page.age_s > STALE_S:
             return None
-        if page.age_s > FRESH_S and not self._coming:
-            self._coming = True
+        if page.age_s > FRESH_S and not self._renewing:
+            self._renewing = True
             self._thread.submit(self._renew)
         return page
 
-    def look(self) -> Page:
+    def fresh(self) -> Page:
         """A fresh page. Takes as long as building it, at most once a second."""
         with self._lock:
             if self._page is None or self._page.age_s > FRESH_S:
-                before = self._page.document if self._page else store.read(self._settings, "status")
-                self._page = page_of(status.build(self._settings, self._ledger, before))
+                before = self._page.document if self._page else store.read_status(self._settings)
+                self._page = page_of(builder.build(self._settings, self._ledger, before))
             return self._page
 
     def close(self) -> None:
@@ -67,12 +70,12 @@ class StatusCache:
 
     def _renew(self) -> None:
         try:
-            self.look()
+            self.fresh()
         finally:
-            self._coming = False
+            self._renewing = False
 
 
-def page_of(document: dict[str, Any]) -> Page:
+def page_of(document: Status) -> Page:
     parts: dict[Part, Any] = {
         "status": document,
         "gpu": document["gpu"],

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from milo.monitoring import store
 from milo.monitoring.rules import BY_NAME
 from milo.settings import Settings
+from milo.storage.json_lines import Row
 from milo.training import runs
 
 log = logging.getLogger(__name__)
@@ -31,21 +31,21 @@ class Fix:
     time: float
 
 
-def history(settings: Settings, rule: str, about: str) -> list[dict[str, Any]]:
+def history(settings: Settings, rule: str, about: str) -> list[Row]:
     """What was recorded of a rule for one job, card or folder; oldest first."""
     return [row for row in store.rows(settings, "fixes") if row.get("rule") == rule and row.get("about") == about]
 
 
 def may_act(settings: Settings, rule: str, about: str, seen: str, now: float | None = None) -> bool:
     """Whether the rule's cool-down is over and its limit not reached. Reaching the limit is recorded, once."""
-    known = history(settings, rule, about)
+    past = history(settings, rule, about)
     now = time.time() if now is None else now
-    if any(row["action"] == STOPPED for row in known):
+    if any(row["action"] == STOPPED for row in past):
         return False
-    if known and now - known[-1]["time"] < BY_NAME[rule].cooldown_s:
+    if past and now - past[-1]["time"] < BY_NAME[rule].cooldown_s:
         return False
     limit = BY_NAME[rule].limit
-    if limit is not None and len([row for row in known if row["action"] == "fix"]) >= limit:
+    if limit is not None and len([row for row in past if row["action"] == "fix"]) >= limit:
         note(settings, rule, about, seen, f"nothing more: this was mended {limit} times already", STOPPED, now)
         return False
     return True

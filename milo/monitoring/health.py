@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import redis
 from sqlalchemy import func, select
@@ -19,7 +19,8 @@ from milo.jobs import CPU_QUEUES, GPU_QUEUES
 from milo.ledger import Ledger, database, outbox
 from milo.ledger.database import reading
 from milo.ledger.schema import webhooks
-from milo.monitoring import model_health, redis_state
+from milo.monitoring import model_health, redis_state, space
+from milo.monitoring.redis_state import WorkerNote
 from milo.monitoring.rules import TOO_HOT_C
 from milo.queue.connection import redis_client
 from milo.settings import Settings
@@ -28,10 +29,56 @@ from milo.storage.files import Files
 
 log = logging.getLogger(__name__)
 
-Check = dict[str, Any]
+
+class CheckRequired(TypedDict):
+    ok: bool
+    detail: str
+
+
+class Check(CheckRequired, total=False):
+    """One part: whether it is well, and a sentence."""
+
+    warnings: list[str]
+    """Of Redis: settings under which it forgets."""
+    full: bool
+    """Of the disk: nothing can be written. It decides over `down` and is not shown."""
+
+
+class Vram(TypedDict):
+    allocated_gb: float
+    total_gb: float | None
+
+
+class HealthRequired(TypedDict):
+    status: Literal["healthy", "degraded", "down"]
+    version: str
+    mode: str
+    models_loaded: list[str]
+    vram: Vram
+    checks: dict[str, Check]
+
+
+class Health(HealthRequired, total=False):
+    """The health document, as `GET /health` answers it."""
+
+    alerts: list[str]
+    """Names of those that are on; the API adds them."""
+
+
+class LoadedModel(TypedDict):
+    name: str
+    bytes: int
+
+
+class EnginesNote(TypedDict):
+    """What a worker child has loaded."""
+
+    models: list[LoadedModel]
+    vram_allocated_bytes: int
+    at: float
+
+
 ENGINES_KEY = "milo:engines"
-LOW_DISK_BYTES = 2 * 1024**3
-"""Work goes on, and somebody should look."""
 FULL_DISK_BYTES = 32 * 1024**2
 """Nothing can be accepted."""
 OVERDUE_S = 600
@@ -41,11 +88,12 @@ WARNINGS_CACHE_S = 60.0
 _warnings: dict[str, tuple[float, list[str]]] = {}
 
 
-def check(settings: Settings, ledger: Ledger, files: Files) -> dict[str, Any]:
+def check(settings: Settings, ledger: Ledger, files: Files) -> Health:
     """The health document. `down`: no job can be accepted; `degraded`: accepted, but something is missing."""
     redis_ = _guarded(lambda: _redis(settings))
-    unknown = {"ok": False, "detail": "unknown while Redis does not answer"}  # asking a hung one again costs 0.5 s
-    checks = {
+    # asking a Redis that hangs once more costs 0.5 s
+    unknown: Check = {"ok": False, "detail": "unknown while Redis does not answer"}
+    checks: dict[str, Check] = {
         "redis": redis_,
         "database": _guarded(lambda: _database(ledger)),
         "workers": _guarded(lambda: _workers(settings)) if redis_["ok"] else unknown,
@@ -95,7 +143,8 @@ def _redis(settings: Settings) -> Check:
     if not at or time.monotonic() - at > WARNINGS_CACHE_S:
         warned = warnings_about(settings)
         _warnings[settings.redis_url] = (time.monotonic(), warned)
-    return {"ok": True, "detail": "answers", **({"warnings": warned} if warned else {})}
+    answers: Check = {"ok": True, "detail": "answers"}
+    return {**answers, "warnings": warned} if warned else answers
 
 
 def _database(ledger: Ledger) -> Check:
@@ -103,8 +152,8 @@ def _database(ledger: Ledger) -> Check:
     return {"ok": True, "detail": f"{ledger.engine.dialect.name} answers"}
 
 
-def workers_alive(settings: Settings) -> list[dict[str, Any]]:
-    """Every worker that has shown life in the last seconds: `{node, queues, pid, at}`."""
+def workers_alive(settings: Settings) -> list[WorkerNote]:
+    """Every worker that has shown life in the last seconds."""
     client = redis_client(settings.redis_url, 0.5)
     try:
         keys = sorted(client.scan_iter("milo:worker:*", count=1000))
@@ -124,16 +173,16 @@ def _workers(settings: Settings) -> Check:
     return {"ok": not missing, "detail": detail}
 
 
-def engines_in_memory(settings: Settings) -> list[dict[str, Any]]:
-    """What each living worker child has loaded: `{worker, models, vram_allocated_bytes, at}`."""
+def engines_in_memory(settings: Settings) -> list[EnginesNote]:
+    """What each living worker child has loaded."""
     client = redis_client(settings.redis_url, 0.5)
     try:
         nodes = {worker["node"] for worker in workers_alive(settings)}
-        found: dict[Any, Any] = client.hgetall(ENGINES_KEY)
-        rows = {field.decode(): json.loads(value) for field, value in found.items()}
+        stored: dict[Any, Any] = client.hgetall(ENGINES_KEY)
+        rows: dict[str, EnginesNote] = {field.decode(): json.loads(value) for field, value in stored.items()}
     except (redis.RedisError, Unavailable):
         return []
-    return [{"worker": name, **row} for name, row in sorted(rows.items()) if name.rsplit("/", 1)[0] in nodes]
+    return [row for name, row in sorted(rows.items()) if name.rsplit("/", 1)[0] in nodes]
 
 
 def _webhooks(ledger: Ledger) -> Check:
@@ -154,7 +203,7 @@ def _storage(settings: Settings, files: Files) -> Check:
     if not os.access(settings.home, os.W_OK):
         return {"ok": False, "detail": "MILO_HOME is not writable", "full": True}
     detail = f"{free / 1e9:.1f} GB free at {where}"
-    if free >= LOW_DISK_BYTES:
+    if free >= space.LOW_DISK_BYTES:
         return {"ok": True, "detail": detail}
     return {"ok": False, "detail": f"{detail}: too little", "full": free < FULL_DISK_BYTES}
 
@@ -169,7 +218,7 @@ def _gpu(settings: Settings) -> Check:
     return {"ok": not hot, "detail": f"{names}: too hot, background work rests" if hot else names}
 
 
-def _notes(settings: Settings) -> list[dict[str, Any]]:
+def _notes(settings: Settings) -> list[WorkerNote]:
     try:
         return workers_alive(settings)
     except Unavailable:
@@ -179,6 +228,6 @@ def _notes(settings: Settings) -> list[dict[str, Any]]:
 def _models(settings: Settings) -> Check:
     damaged = model_health.damage(settings)
     if damaged:
-        said = "; ".join(f"{label}: {', '.join(wrong[:3])}" for label, wrong in sorted(damaged.items()))
-        return {"ok": False, "detail": f"{said}. `milo models rollback NAME` goes back to the version before"}
+        models = "; ".join(f"{label}: {', '.join(wrong[:3])}" for label, wrong in sorted(damaged.items()))
+        return {"ok": False, "detail": f"{models}. `milo models rollback NAME` goes back to the version before"}
     return {"ok": True, "detail": f"{len(model_health.serving(settings))} of the registry, all whole"}

@@ -1,18 +1,17 @@
-"""Does a training's step move? What was seen is kept in Redis between two looks, so that any process may look next."""
+"""Does a training's step move? What was measured is kept in Redis, so that any process may measure next."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 from milo.jobs import Job
-from milo.monitoring.redis_state import STEPS_KEY
+from milo.monitoring.redis_state import STEPS_KEY, StepRecord
 from milo.monitoring.rules import FACTOR, FLOOR_S
-from milo.monitoring.store import tail
 from milo.queue.connection import redis_client
 from milo.settings import Settings
+from milo.storage.json_lines import tail
 from milo.training import runs
 from milo.training.runs import Run
 
@@ -34,20 +33,20 @@ class JobProgress:
         return now - self.since
 
 
-def look(settings: Settings, running: list[Job], known: dict[str, dict[str, Any]], now: float) -> list[JobProgress]:
-    """Compare every running training with the last look (`known`), and keep what is seen now."""
+def measure(settings: Settings, running: list[Job], previous: dict[str, StepRecord], now: float) -> list[JobProgress]:
+    """Compare the step of every running training with that of the last look (`previous`), and keep the present one."""
     client = redis_client(settings.redis_url)
-    sights = []
+    measured = []
     for job in running:
         run = runs.find(settings, job.id)
         step, mark = _step(job, run)
-        before = known.get(job.id)
+        before = previous.get(job.id)
         same_claim = before is not None and before["fence"] == job.fence
         moved = before is None or not same_claim or before["mark"] != mark
         first_of_claim = not same_claim or (bool(before and before["first"]) and not moved)
         since = now if before is None or moved else float(before["since"])
         limit_s = _limit_s(settings, job, run, step, first_of_claim)
-        row = {
+        row: StepRecord = {
             "fence": job.fence,
             "mark": mark,
             "step": step,
@@ -56,18 +55,18 @@ def look(settings: Settings, running: list[Job], known: dict[str, dict[str, Any]
             "first": first_of_claim,
         }
         client.hset(STEPS_KEY, job.id, json.dumps(row))
-        sights.append(JobProgress(job, step, since, limit_s))
-    gone = set(known) - {job.id for job in running}
+        measured.append(JobProgress(job, step, since, limit_s))
+    gone = set(previous) - {job.id for job in running}
     if gone:
         client.hdel(STEPS_KEY, *gone)
-    return sights
+    return measured
 
 
 def _step(job: Job, run: Run | None) -> tuple[int | None, list[float | None]]:
     """The step, and a mark that changes when it moves: the job's row is written every second, the run when it logs."""
     logged = run.summary().get("step") if run else None
-    known = [int(number) for number in (logged, job.progress.done) if number]
-    return max(known, default=None), [job.progress.done, logged]
+    steps = [int(number) for number in (logged, job.progress.done) if number]
+    return max(steps, default=None), [job.progress.done, logged]
 
 
 def _limit_s(settings: Settings, job: Job, run: Run | None, step: int | None, first: bool) -> float:

@@ -6,11 +6,11 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 import redis
 
-from milo import gpu
+from milo import gpu as nvml
 from milo.gpu import Gpu, GpuReading
 from milo.jobs import QUEUES
 from milo.queue import pause
@@ -23,8 +23,40 @@ STEPS_KEY = "milo:watch:steps"
 """Redis hash: job -> what the watchdog saw of its steps."""
 TIMEOUT_S = 0.5
 
-read_gpus: Callable[[], GpuReading] = gpu.read
+read_gpus: Callable[[], GpuReading] = nvml.read
 """The seam: tests put temperatures here. Another process's readings come with the note of a GPU worker."""
+
+
+class GpuNote(TypedDict):
+    """`milo.gpu.GpuReading` as JSON."""
+
+    gpus: list[dict[str, Any]]
+    reason: str | None
+
+
+class _WorkerProcess(TypedDict):
+    node: str
+    queues: list[str]
+    pid: int
+    at: float
+
+
+class WorkerNote(_WorkerProcess, total=False):
+    """What a worker leaves in Redis every few seconds; it ends by itself when the worker has died."""
+
+    gpu: GpuNote | None
+    """Of a GPU worker: the cards that it sees."""
+
+
+class StepRecord(TypedDict):
+    """What the watchdog saw last of a training's steps. Times are unix seconds."""
+
+    fence: int
+    mark: list[float | None]
+    step: int | None
+    since: float
+    limit_s: float
+    first: bool
 
 
 @dataclass(frozen=True)
@@ -34,10 +66,10 @@ class RedisState:
     at: float
     redis_error: str | None = None
     depths: dict[str, int] = field(default_factory=dict)
-    workers: list[dict[str, Any]] = field(default_factory=list)
+    workers: list[WorkerNote] = field(default_factory=list)
     beat: dict[str, float] = field(default_factory=dict)
     pauses: list[pause.Pause] = field(default_factory=list)
-    steps: dict[str, dict[str, Any]] = field(default_factory=dict)
+    steps: dict[str, StepRecord] = field(default_factory=dict)
     cards: GpuReading = GpuReading((), "not read")
 
     def serving(self, queue: str) -> list[str]:
@@ -50,7 +82,7 @@ class RedisState:
 
 
 def read(settings: Settings) -> RedisState:
-    """Look around. A Redis that hangs costs half a second."""
+    """The state of this moment. A Redis that hangs costs half a second."""
     now = time.time()
     client = redis_client(settings.redis_url, TIMEOUT_S)
     try:
@@ -75,13 +107,11 @@ def read(settings: Settings) -> RedisState:
     )
 
 
-def cards(notes: list[dict[str, Any]]) -> GpuReading:
+def cards(notes: list[WorkerNote]) -> GpuReading:
     """The cards that this process sees; else those that a GPU worker tells of, which may be in another container."""
     here = read_gpus()
     if here.gpus:
         return here
-    told = [note for note in notes if (note.get("gpu") or {}).get("gpus")]
-    if not told:
-        return here
-    latest = max(told, key=lambda note: float(note["at"]))
-    return GpuReading(tuple(Gpu(**card) for card in latest["gpu"]["gpus"]))
+    newest_first = sorted(notes, key=lambda note: float(note["at"]), reverse=True)
+    reading = next((gpu for note in newest_first if (gpu := note.get("gpu")) and gpu["gpus"]), None)
+    return GpuReading(tuple(Gpu(**card) for card in reading["gpus"])) if reading else here

@@ -1,7 +1,7 @@
 """The watchdog's rules in one table. `docs/operations.md` shows the same table; a test compares the two.
 
 Those of the trainer are acted on inside the training loop, which alone has the weights in hand, and come out as alerts
-of its run. The others are acted on by beat's tick (`milo.monitoring.watchdog.look`) and by the reconciler.
+of its run. The others are acted on by beat's tick (`milo.monitoring.watchdog`) and by the reconciler.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Room on the disk: which checkpoints may go when there is too little. Best and last never do."""
+"""Room on the disk: how much is free, how much must be, and which checkpoints may go. Best and last never do."""
 
 from __future__ import annotations
 
@@ -9,12 +9,48 @@ from typing import Any
 
 import yaml
 
+from milo.monitoring.schema import DiskStatus
 from milo.settings import Settings
 from milo.training import runs
 from milo.training.runs import Run
 
 ALWAYS = 2
 """Of a run that goes on, the newest checkpoint, and the one to go back to when that one can't be read."""
+LOW_DISK_BYTES = 2 * 1024**3
+"""Less than this is too little, however small the checkpoints are."""
+
+
+def checkpoint_bytes(run: Run | None) -> int:
+    """Size of a run's newest checkpoint; 0 when it has none."""
+    newest = list(run.checkpoints().values())[-1:] if run else []
+    return sum(_size(path) for folder in newest for path in folder.rglob("*"))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:
+        return 0
+
+
+def needed_bytes(run: Run | None) -> int:
+    """Room that must be free: two checkpoints of the run, and never less than a floor."""
+    return max(2 * checkpoint_bytes(run), LOW_DISK_BYTES)
+
+
+def free_bytes(settings: Settings) -> int:
+    """Free room where `MILO_HOME` is. The seam for tests of a full disk."""
+    return shutil.disk_usage(settings.home).free
+
+
+def disk(settings: Settings, run: Run | None) -> DiskStatus:
+    """`disk` of the status document; null where the disk can't be asked."""
+    try:
+        free: int | None = free_bytes(settings)
+        total: int | None = shutil.disk_usage(settings.home).total
+    except OSError:
+        free = total = None
+    return {"free_bytes": free, "total_bytes": total, "needed_bytes": needed_bytes(run)}
 
 
 def prune(settings: Settings, active: Sequence[Run], bytes_wanted: int) -> list[tuple[str, int]]:
@@ -39,9 +75,9 @@ def spare(settings: Settings, active: Sequence[Run]) -> Iterator[Path]:
     going_on = {run.path for run in active}
     for run in sorted(runs.all_runs(settings), key=lambda run: run.path in going_on):
         kept = protected(run)
-        found = list(run.checkpoints().values())
+        checkpoints = list(run.checkpoints().values())
         newest = max(ALWAYS, _keep_last(run)) if run.path in going_on else 1
-        yield from (path for path in found[: len(found) - newest] if path.name not in kept)
+        yield from (path for path in checkpoints[: len(checkpoints) - newest] if path.name not in kept)
 
 
 def protected(run: Run) -> set[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from statistics import median
+from typing import Any
 
 from sqlalchemy import and_, select
 
@@ -12,15 +13,19 @@ from milo.ledger import Ledger
 from milo.ledger.database import reading
 from milo.ledger.schema import jobs
 from milo.ledger.store import job_from
+from milo.monitoring.redis_state import StepRecord
 from milo.monitoring.rules import BY_NAME
+from milo.monitoring.schema import Phase, TrainingStatus
 from milo.settings import Settings
+from milo.storage.json_lines import tail
 from milo.training import runs
 from milo.training.runs import Run
 
-Phase = Literal["idle", "preprocessing", "training", "training_done", "evaluating", "evaluation_done"]
 KINDS = ("training", "evaluation", "pipeline")
-TRAINS, EVALUATES = ("train",), ("evaluate", "baseline", "judge")
-"""Stages of those kinds, by what they do."""
+EVALUATES = ("evaluate", "baseline", "judge")
+"""Stages of those kinds in which a model is evaluated."""
+RECENT, WINDOW = 5, 200
+"""Logged losses that are "the last ones", and how many of them are looked at."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +42,15 @@ def active_jobs(ledger: Ledger) -> list[Job]:
     # by queue and by state, which have indexes: a long archive in the other queues costs nothing
     running = jobs.c.state == "running"
     queued = and_(jobs.c.queue == "gpu.background", jobs.c.state == "queued")
-    found = []
+    active = []
     with reading(ledger.engine) as connection:
         for which in (running, queued):
             wanted = select(jobs).where(which, jobs.c.kind.in_(KINDS)).order_by(jobs.c.created_at).limit(100)
-            found += [job_from(row) for row in connection.execute(wanted)]
-    return found
+            active += [job_from(row) for row in connection.execute(wanted)]
+    return active
 
 
-def subject(settings: Settings, active: list[Job]) -> ShownTraining:
+def shown(settings: Settings, active: list[Job]) -> ShownTraining:
     """The training that runs or has begun; else the run that was written to last."""
     begun = [job for job in active if job.kind != "evaluation" and job.started_at is not None]
     every = runs.all_runs(settings)
@@ -63,7 +68,7 @@ def _written_at(run: Run) -> float:
     return 0
 
 
-def phase_of(settings: Settings, active: list[Job], current: ShownTraining, evaluated_at: float | None) -> Phase:
+def phase_of(active: list[Job], current: ShownTraining, evaluated_at: float | None) -> Phase:
     """One word for all. `evaluated_at`: when the last evaluation ended, in unix seconds."""
     if current.job is not None:
         if current.job.stage in EVALUATES:
@@ -80,7 +85,7 @@ def phase_of(settings: Settings, active: list[Job], current: ShownTraining, eval
     return "training_done" if done else "idle"
 
 
-def section(current: ShownTraining, watched: dict[str, Any] | None, now: float) -> dict[str, Any]:
+def section(current: ShownTraining, watched: StepRecord | None, now: float) -> TrainingStatus:
     """`training` of the status document. Every field is there, null where nothing is known."""
     summary = current.run.summary() if current.run else {}
     step, total, eta_s = summary.get("step"), summary.get("total_steps"), summary.get("eta_s")
@@ -105,6 +110,7 @@ def section(current: ShownTraining, watched: dict[str, Any] | None, now: float) 
         "stuck_after_s": watched["limit_s"] if running and watched else None,
         "started_at": summary.get("started_at"),
         "updated_at": summary.get("updated_at"),
+        "loss_ratio": loss_ratio(current.run),
     }
 
 
@@ -119,5 +125,22 @@ def _clock(seconds: float | None) -> str | None:
 def fixes_of(run: Run | None) -> int:
     """Corrections that were made in a run by themselves: its alerts by one of the watchdog's rules that did not only
     tell."""
-    found = run.alerts() if run else []
-    return sum(1 for alert in found if alert.get("kind") in BY_NAME and alert.get("action") != "alert")
+    alerts = run.alerts() if run else []
+    return sum(1 for alert in alerts if alert.get("kind") in BY_NAME and alert.get("action") != "alert")
+
+
+def loss_ratio(run: Run | None) -> float | None:
+    """The last losses against the lowest that the run had lately: medians of `RECENT`. None: too few were logged."""
+    if run is None:
+        return None
+    losses = [float(row["train/loss"]) for row in tail(run.path / "metrics.jsonl") if _is_number(row.get("train/loss"))]
+    losses = losses[-WINDOW:]
+    if len(losses) < 2 * RECENT:
+        return None
+    medians = [median(losses[start : start + RECENT]) for start in range(len(losses) - RECENT + 1)]
+    lowest = min(medians)
+    return round(medians[-1] / lowest, 3) if lowest > 0 else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and value == value and abs(value) != float("inf")

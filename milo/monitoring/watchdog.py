@@ -1,4 +1,4 @@
-"""Beat's look at everything that can go wrong outside the training loop, and what is done about it.
+"""Beat's check of everything that can go wrong outside the training loop, and what is done about it.
 
 `milo.monitoring.rules` is the table of what is watched. Each action is recorded with what was seen and done.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from milo.gpu import Gpu
 from milo.jobs import Job
 from milo.ledger import Ledger
-from milo.monitoring import document, fixes, progress, redis_state, space, training
+from milo.monitoring import fixes, progress, redis_state, space, training
 from milo.monitoring.fixes import Fix, may_act, note
 from milo.monitoring.redis_state import RedisState
 from milo.monitoring.rules import BY_NAME, COOL_C, HOT_C, TOO_HOT_C
@@ -26,16 +26,16 @@ PAUSE_S = 60.0
 KILL_TTL_S = 60
 
 
-def look(settings: Settings, ledger: Ledger, seen: RedisState | None = None) -> list[Fix]:
-    """Look once, and mend what can be mended. Returns what was recorded. Does nothing while Redis is away."""
-    seen = seen or redis_state.read(settings)
-    if seen.redis_error:
+def check(settings: Settings, ledger: Ledger, state: RedisState | None = None) -> list[Fix]:
+    """Check everything once, and mend what can be mended. Returns what was recorded; nothing while Redis is away."""
+    state = state or redis_state.read(settings)
+    if state.redis_error:
         return []
     active = training.active_jobs(ledger)
     done = [
-        *_stuck(settings, [job for job in active if job.state == "running" and job.stage == "train"], seen),
-        *_heat(settings, seen),
-        *_room(settings, active, seen),
+        *_stuck(settings, [job for job in active if job.state == "running" and job.stage == "train"], state),
+        *_heat(settings, state),
+        *_room(settings, active, state),
     ]
     hold_back(settings, ledger)
     return done
@@ -51,15 +51,15 @@ def hold_back(settings: Settings, ledger: Ledger) -> None:
 # --- a step that does not move ----------------------------------------------------------------------------------------
 
 
-def _stuck(settings: Settings, running: list[Job], seen: RedisState) -> Iterator[Fix]:
-    for sight in progress.look(settings, running, seen.steps, seen.at):
-        if sight.still_s(seen.at) <= sight.limit_s:
+def _stuck(settings: Settings, running: list[Job], state: RedisState) -> Iterator[Fix]:
+    for step in progress.measure(settings, running, state.steps, state.at):
+        if step.still_s(state.at) <= step.limit_s:
             continue
-        still = f"step {sight.step} for {sight.still_s(seen.at):.0f} s, {sight.limit_s:.0f} s is the most"
-        if may_act(settings, "step_not_moving", sight.job.id, still, seen.at):
-            end_child(settings, sight.job)
-            done = f"ended the child of {sight.job.worker}; attempt {sight.job.attempt} of {sight.job.max_attempts}"
-            yield note(settings, "step_not_moving", sight.job.id, still, done, now=seen.at)
+        still = f"step {step.step} for {step.still_s(state.at):.0f} s, {step.limit_s:.0f} s is the most"
+        if may_act(settings, "step_not_moving", step.job.id, still, state.at):
+            end_child(settings, step.job)
+            done = f"ended the child of {step.job.worker}; attempt {step.job.attempt} of {step.job.max_attempts}"
+            yield note(settings, "step_not_moving", step.job.id, still, done, now=state.at)
 
 
 def kill_key(node: str) -> str:
@@ -78,23 +78,23 @@ def end_child(settings: Settings, job: Job) -> None:
 # --- heat -------------------------------------------------------------------------------------------------------------
 
 
-def _heat(settings: Settings, seen: RedisState) -> Iterator[Fix]:
-    warm = [card for card in seen.cards.gpus if card.temperature_c is not None]
-    hottest = max(warm, key=_celsius, default=None)
-    paused = next((one for one in seen.pauses if one.rule == "gpu_overheated"), None)
+def _heat(settings: Settings, state: RedisState) -> Iterator[Fix]:
+    measured = [card for card in state.cards.gpus if card.temperature_c is not None]
+    hottest = max(measured, key=_celsius, default=None)
+    paused = next((one for one in state.pauses if one.rule == "gpu_overheated"), None)
     if hottest is None:
         return
-    said, card = f"{_celsius(hottest):.0f} C", f"gpu {hottest.index}"
+    reading, card = f"{_celsius(hottest):.0f} C", f"gpu {hottest.index}"
     if _celsius(hottest) >= TOO_HOT_C or (paused and _celsius(hottest) >= COOL_C):
-        pause.put(settings, "gpu_overheated", f"{hottest.name}: {said}", PAUSE_S)
+        pause.put(settings, "gpu_overheated", f"{hottest.name}: {reading}", PAUSE_S)
         if paused is None:
             done = f"training and evaluation rest until it is below {COOL_C} C"
-            yield note(settings, "gpu_overheated", card, said, done, now=seen.at)
+            yield note(settings, "gpu_overheated", card, reading, done, now=state.at)
     elif paused:
         pause.lift(settings, "gpu_overheated")
-        yield note(settings, "gpu_overheated", card, said, "training and evaluation go on", "alert", seen.at)
-    elif _celsius(hottest) >= HOT_C and may_act(settings, "gpu_hot", card, said, seen.at):
-        yield note(settings, "gpu_hot", card, said, "told", "alert", seen.at)
+        yield note(settings, "gpu_overheated", card, reading, "training and evaluation go on", "alert", state.at)
+    elif _celsius(hottest) >= HOT_C and may_act(settings, "gpu_hot", card, reading, state.at):
+        yield note(settings, "gpu_hot", card, reading, "told", "alert", state.at)
 
 
 def _celsius(card: Gpu) -> float:
@@ -104,26 +104,26 @@ def _celsius(card: Gpu) -> float:
 # --- room -------------------------------------------------------------------------------------------------------------
 
 
-def _room(settings: Settings, active: list[Job], seen: RedisState) -> Iterator[Fix]:
+def _room(settings: Settings, active: list[Job], state: RedisState) -> Iterator[Fix]:
     going_on = [run for job in active if (run := runs.find(settings, job.id))]
-    run = training.subject(settings, active).run if going_on else None
-    need, free, home = document.needed_bytes(run), document.free_bytes(settings), str(settings.home)
-    paused = any(one.rule == "disk_full" for one in seen.pauses)
-    if free < need and may_act(settings, "disk_low", home, _gigabytes(free, need), seen.at):
+    run = training.shown(settings, active).run if going_on else None
+    need, free, home = space.needed_bytes(run), space.free_bytes(settings), str(settings.home)
+    paused = any(one.rule == "disk_full" for one in state.pauses)
+    if free < need and may_act(settings, "disk_low", home, _gigabytes(free, need), state.at):
         removed = space.prune(settings, going_on, need - free)
         wakeups.run_beat_task("clean")
         names = ", ".join(name for name, _ in removed) or "no checkpoint, for none is to spare"
-        yield note(settings, "disk_low", home, _gigabytes(free, need), f"removed {names}; cleaning up", now=seen.at)
-        free = document.free_bytes(settings)
+        yield note(settings, "disk_low", home, _gigabytes(free, need), f"removed {names}; cleaning up", now=state.at)
+        free = space.free_bytes(settings)
     if free < need:
         pause.put(settings, "disk_full", _gigabytes(free, need), PAUSE_S)
         if not paused:
             done = "training and evaluation rest until there is room"
-            yield note(settings, "disk_full", home, _gigabytes(free, need), done, now=seen.at)
+            yield note(settings, "disk_full", home, _gigabytes(free, need), done, now=state.at)
     elif paused:
         pause.lift(settings, "disk_full")
         done = "training and evaluation go on"
-        yield note(settings, "disk_full", home, _gigabytes(free, need), done, "alert", seen.at)
+        yield note(settings, "disk_full", home, _gigabytes(free, need), done, "alert", state.at)
 
 
 def _gigabytes(free: int, need: int) -> str:
@@ -133,8 +133,8 @@ def _gigabytes(free: int, need: int) -> str:
 def lost(settings: Settings, jobs: list[Job]) -> None:
     """Record jobs that the reconciler has taken back from a worker that is gone."""
     for job in jobs:
-        known = fixes.history(settings, "step_not_moving", job.id)
-        if known and time.time() - known[-1]["time"] < BY_NAME["step_not_moving"].cooldown_s:
+        ended = fixes.history(settings, "step_not_moving", job.id)
+        if ended and time.time() - ended[-1]["time"] < BY_NAME["step_not_moving"].cooldown_s:
             continue  # the watchdog ended that worker's child itself, and said so
         done = f"queued again, attempt {job.attempt} of {job.max_attempts}"
         fixes.note(settings, "worker_gone", job.id, "the lease ran out: its worker is gone or hangs", done)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
+
+from milo.storage.json_lines import Row
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -20,6 +22,18 @@ SEED = 20
 CELLS = 2_000_000
 """Most numbers in memory at once."""
 Numbers = npt.NDArray[np.float64]
+
+
+class Interval(TypedDict):
+    """Of a rate, a fraction: between `low` and `high` at `level`; what was drawn, and how often."""
+
+    low: float
+    high: float
+    level: float
+    over: Literal["speakers", "utterances"]
+    units: int
+    resamples: int
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -36,7 +50,7 @@ class Units:
         return np.bincount(self.index, weights=weights, minlength=self.count).astype(np.float64)
 
 
-def units_of(rows: Sequence[dict[str, Any]]) -> Units:
+def units_of(rows: Sequence[Row]) -> Units:
     """Speakers where every row names one and there are two at least, else the rows themselves."""
     speakers = [row.get("speaker") for row in rows]
     if all(speaker is not None for speaker in speakers) and len(set(speakers)) > 1:
@@ -54,9 +68,9 @@ def draws(units: int, resamples: int, seed: int) -> Iterator[npt.NDArray[np.intp
 
 
 def ratio_interval(
-    rows: Sequence[dict[str, Any]], errors: str, words: str, resamples: int = RESAMPLES, seed: int = SEED
-) -> dict[str, Any]:
-    """Interval of sum(`errors`) / sum(`words`), two columns of the rows: `{low, high, level, over, units, …}`."""
+    rows: Sequence[Row], errors: str, words: str, resamples: int = RESAMPLES, seed: int = SEED
+) -> Interval:
+    """Interval of sum(`errors`) / sum(`words`), two columns of the rows."""
     units = units_of(rows)
     above = units.sums([row[errors] for row in rows])
     below = units.sums([row[words] for row in rows])

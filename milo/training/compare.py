@@ -6,30 +6,28 @@ hard about an utterance, or a speaker, cancels out. Reads rows; decodes nothing.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from milo.errors import Invalid
+from milo.storage.json_lines import Row
 from milo.training.bootstrap import LEVEL, RESAMPLES, SEED, draws, units_of
-from milo.training.evaluations import INSUFFICIENT
+from milo.training.evaluations import INSUFFICIENT, Report
 
 MIN_ITEMS = 5
 """Fewer utterances than these say nothing: the verdict is `insufficient_data`."""
-Document = dict[str, Any]
 METRICS: dict[str, tuple[str, str]] = {"wer": ("errors", "ref_words"), "chrf": ("chrf_loss", "one")}
 """Metric of a report -> the columns whose sums make it: what is counted against the model, and out of how much."""
 
 
 def compare(
-    before: Document,
-    before_rows: dict[str, Document],
-    after: Document,
-    after_rows: dict[str, Document],
+    before: Report,
+    before_rows: dict[str, Row],
+    after: Report,
+    after_rows: dict[str, Row],
     *,
     resamples: int = RESAMPLES,
     seed: int = SEED,
-) -> Document:
+) -> Row:
     """Compare two evaluations (report and rows by id): is `after` better than `before`?
 
     `difference` is the error rate of `after` minus that of `before` (a fraction; below zero is better), `interval` its
@@ -55,7 +53,7 @@ def compare(
     return told | _bootstrap(pairs, errors, words, resamples, seed)
 
 
-def _bootstrap(pairs: list[tuple[Document, Document]], errors: str, words: str, resamples: int, seed: int) -> Document:
+def _bootstrap(pairs: list[tuple[Row, Row]], errors: str, words: str, resamples: int, seed: int) -> Row:
     units = units_of([one for one, _ in pairs])
     total = units.sums([one[words] for one, _ in pairs])
     more = units.sums([two[errors] - one[errors] for one, two in pairs])
@@ -71,7 +69,7 @@ def _bootstrap(pairs: list[tuple[Document, Document]], errors: str, words: str, 
     }
 
 
-def _check(before: Document, after: Document) -> None:
+def _check(before: Report, after: Report) -> None:
     places = {
         "data": ("data", "sha256"),
         "task": ("task", None),
@@ -90,6 +88,6 @@ def _check(before: Document, after: Document) -> None:
             )
 
 
-def _named(report: Document) -> Document:
+def _named(report: Report) -> Row:
     metric = str(report.get("metric", "wer"))
     return {"key": report.get("key"), "model": report.get("model", {}).get("label"), metric: report.get(metric)}

@@ -15,6 +15,7 @@ from typing import Any, Literal, TextIO
 from milo.errors import Invalid
 from milo.models.files import near
 from milo.recipes import Data, Task
+from milo.storage.json_lines import Row
 from milo.storage.roots import named_path
 
 Kind = Literal["synthetic", "hub", "folder", "file"]
@@ -52,13 +53,13 @@ def wrong(field: str, detail: str, code: str = "bad_data") -> Invalid:
     return Invalid(f"data.{field}: {detail}", code=code, errors=[{"detail": detail, "pointer": pointer}])
 
 
-def rows_of(path: Path) -> Iterator[dict[str, Any]]:
+def rows_of(path: Path) -> Iterator[Row]:
     """The rows of a .jsonl, .csv or .tsv file. Raises `Invalid` with the line that can't be read."""
     for _, row in numbered_rows(path):
         yield row
 
 
-def numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def numbered_rows(path: Path) -> Iterator[tuple[int, Row]]:
     """The same, each with the number of the line that it ends on."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
@@ -67,7 +68,7 @@ def numbered_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             raise wrong("source", f"{path} is not UTF-8 ({error.reason}). Save the file as UTF-8") from None
 
 
-def _table_rows(path: Path, file: TextIO) -> Iterator[tuple[int, dict[str, Any]]]:
+def _table_rows(path: Path, file: TextIO) -> Iterator[tuple[int, Row]]:
     """A cell that is cut, or that swallows lines, would put a wrong text to a recording: such a row is refused."""
     mark = "\t" if path.suffix.lower() == ".tsv" else _mark_of(file)
     lines = csv.DictReader(file, delimiter=mark, strict=mark != "\t")
@@ -92,7 +93,7 @@ def _mark_of(file: TextIO) -> str:
     return ";" if ";" in header and "," not in header else ","
 
 
-def _json_rows(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _json_rows(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, Row]]:
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -114,12 +115,12 @@ def text_of(value: Any) -> str:
 
 def need_columns(have: Iterable[str], wanted: dict[str, str], where: str) -> None:
     """Raise `Invalid` unless every wanted column (field of the recipe -> its name) is there."""
-    known = list(have)
+    columns = list(have)
     for field, name in wanted.items():
-        if name not in known:
+        if name not in columns:
             raise wrong(
                 f"columns.{field}",
-                f"{where} has no column {name!r}; its columns are {', '.join(known) or 'none'}.{near(name, known)}",
+                f"{where} has no column {name!r}; its columns are {', '.join(columns) or 'none'}.{near(name, columns)}",
                 "unknown_column",
             )
 

@@ -7,15 +7,15 @@ is a hash of all that the rows depend on: model, data, decode settings and norma
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from milo.errors import NotFound
 from milo.models.files import fsync_folder, write_durably
 from milo.settings import Settings
+from milo.storage import json_lines
+from milo.storage.json_lines import Row
 
 KEY = re.compile(r"^[0-9a-f]{32}$")
 ROWS, REPORT = "rows.jsonl", "report.json"
@@ -25,6 +25,10 @@ INSUFFICIENT = "insufficient_data"
 
 def root(settings: Settings) -> Path:
     return settings.home / "evaluations"
+
+
+Report = Row
+"""report.json: what `trainer.evaluation` writes, by task; only `status` and `model` are always there."""
 
 
 @dataclass(frozen=True)
@@ -37,41 +41,30 @@ class Stored:
     def key(self) -> str:
         return self.path.name
 
-    def report(self) -> dict[str, Any] | None:
+    def report(self) -> Report | None:
         """None: it has not ended."""
         try:
-            found = json.loads((self.path / REPORT).read_text(encoding="utf-8"))
+            report = json.loads((self.path / REPORT).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return found if isinstance(found, dict) else None
+        return report if isinstance(report, dict) else None
 
-    def rows(self, name: str = ROWS) -> dict[str, dict[str, Any]]:
-        """Rows by the id of their utterance. A line that a dying worker left torn is passed over."""
+    def ended_at(self) -> float:
+        """When its report was written, in unix seconds; 0 before that."""
         try:
-            lines = (self.path / name).read_text(encoding="utf-8", errors="replace").splitlines()
+            return (self.path / REPORT).stat().st_mtime
         except OSError:
-            return {}
-        found: dict[str, dict[str, Any]] = {}
-        for line in lines:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict) and "id" in row:
-                found[str(row["id"])] = row
-        return found
+            return 0.0
 
-    def append(self, rows: list[dict[str, Any]], name: str = ROWS) -> None:
+    def rows(self, name: str = ROWS) -> dict[str, Row]:
+        """Rows by the id of their utterance. A line that a dying worker left torn is passed over."""
+        return {str(row["id"]): row for row in json_lines.read(self.path / name) if "id" in row}
+
+    def append(self, rows: list[Row], name: str = ROWS) -> None:
         """Add finished rows. After a torn line they begin on a line of their own."""
-        path = self.path / name
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        with path.open("ab+") as file:
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-                text = text if file.read(1) == b"\n" else f"\n{text}"
-            file.write(text.encode())
+        json_lines.append(self.path / name, rows)
 
-    def settle(self, rows: list[dict[str, Any]], report: dict[str, Any]) -> None:
+    def settle(self, rows: list[Row], report: Report) -> None:
         """Write all rows in their order, then the report: where a report is, its rows are whole."""
         write_durably(self.path / ROWS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
         write_durably(self.path / REPORT, json.dumps(report, indent=1, ensure_ascii=False))
@@ -97,6 +90,6 @@ def find(settings: Settings, key: str) -> Stored:
 def all_finished(settings: Settings) -> list[Stored]:
     """Every finished evaluation, the latest first."""
     folder = root(settings)
-    found = [Stored(item) for item in folder.iterdir() if KEY.match(item.name)] if folder.is_dir() else []
-    done = [one for one in found if (one.path / REPORT).is_file()]
-    return sorted(done, key=lambda one: (one.path / REPORT).stat().st_mtime_ns, reverse=True)
+    stored = [Stored(item) for item in folder.iterdir() if KEY.match(item.name)] if folder.is_dir() else []
+    finished = [one for one in stored if (one.path / REPORT).is_file()]
+    return sorted(finished, key=Stored.ended_at, reverse=True)

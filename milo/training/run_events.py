@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
+from milo.storage.json_lines import Row
 from milo.training.runs import Run
 
 
@@ -34,7 +34,7 @@ class Mark:
             return cls()
 
 
-def rows_after(run: Run, mark: Mark) -> Iterator[tuple[str, dict[str, Any], Mark]]:
+def rows_after(run: Run, mark: Mark) -> Iterator[tuple[str, Row, Mark]]:
     """(`metrics` or `alert`, row, the mark after it) for each row that comes after `mark`."""
     for number, row in enumerate(run.alerts()[mark.alerts :], mark.alerts + 1):
         mark = Mark(mark.metrics_s, mark.same, number)
@@ -52,7 +52,7 @@ def rows_after(run: Run, mark: Mark) -> Iterator[tuple[str, dict[str, Any], Mark
         yield "metrics", row, mark
 
 
-def _time(row: dict[str, Any]) -> float:
+def _time(row: Row) -> float:
     if isinstance(row.get("time"), (int, float)):
         return float(row["time"])
     try:

@@ -9,10 +9,9 @@ preds/step-N.jsonl                              checkpoint-N/   stock checkpoint
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,6 +19,8 @@ from typing import Any
 
 from milo.models.files import write_durably
 from milo.settings import Settings
+from milo.storage import json_lines
+from milo.storage.json_lines import Row
 
 FOLDER = re.compile(r"^[^_]+_(.+?)_(?:job_)?[^_]+$")
 CHECKPOINT = re.compile(r"^checkpoint-(\d+)$")
@@ -68,28 +69,30 @@ class Run:
 
     # --- read ---
 
-    def metrics(self) -> list[dict[str, Any]]:
+    def metrics(self) -> list[Row]:
         """All rows; a last line that was cut off by a crash is left out, and so are lines that nobody here wrote."""
-        return [row for row in _rows(self.path / "metrics.jsonl") if isinstance(row.get("step"), int)]
+        return [row for row in json_lines.read(self.path / "metrics.jsonl") if isinstance(row.get("step"), int)]
 
-    def alerts(self) -> list[dict[str, Any]]:
-        return [row for row in _rows(self.path / "alerts.jsonl") if {"kind", "seen", "done"} <= row.keys()]
+    def alerts(self) -> list[Row]:
+        """All rows of alerts.jsonl: `kind`, `seen`, `done`, and `step` where there is one."""
+        return [row for row in json_lines.read(self.path / "alerts.jsonl") if {"kind", "seen", "done"} <= row.keys()]
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> Row:
+        """summary.json without fields that are not what they are read as; empty before it is written."""
         try:
-            found = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
+            fields = json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return {name: value for name, value in found.items() if _fits(name, value)} if isinstance(found, dict) else {}
+        return {name: value for name, value in fields.items() if _fits(name, value)} if isinstance(fields, dict) else {}
 
     def checkpoints(self) -> dict[int, Path]:
         """Complete checkpoints by step, first to last."""
-        found = {}
+        by_step = {}
         for item in self.path.iterdir() if self.path.is_dir() else ():
             match = CHECKPOINT.match(item.name)
             if match and item.is_dir():
-                found[int(match[1])] = item
-        return dict(sorted(found.items()))
+                by_step[int(match[1])] = item
+        return dict(sorted(by_step.items()))
 
 
 def _fits(name: str, value: Any) -> bool:
@@ -102,33 +105,8 @@ def _fits(name: str, value: Any) -> bool:
     return name not in ("best", "last") or value is None or isinstance(value, dict)
 
 
-def _append(path: Path, row: dict[str, Any]) -> None:
-    line = json.dumps({"at": datetime.now(timezone.utc).isoformat(timespec="seconds"), **row}, ensure_ascii=False)
-    with path.open("ab") as file:
-        if file.tell() and not _ends_a_line(path):
-            file.write(b"\n")
-        file.write(line.encode() + b"\n")
-        file.flush()
-
-
-def _ends_a_line(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            yield row
+def _append(path: Path, row: Mapping[str, Any]) -> None:
+    json_lines.append(path, [{"at": datetime.now(timezone.utc).isoformat(timespec="seconds"), **row}])
 
 
 def folder_for(settings: Settings, name: str, job_id: str, created_at: float) -> Run:

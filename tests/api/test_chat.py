@@ -148,7 +148,7 @@ def test_the_same_message_sent_again_is_one_message(client: httpx.Client, settin
     assert again["id"] == first["id"] and len(client.get("/sessions").json()["items"]) == 1
     problem(client.post("/chat", json={"message": "Hafa"}, headers=headers), 422, "idempotency_mismatch")
     session = first["payload"]["session_id"]
-    assert Sessions(settings).look("operator", session, first["payload"]["ticket"])
+    assert Sessions(settings).renew("operator", session, first["payload"]["ticket"])
 
 
 def test_a_message_that_is_not_queued_leaves_no_session_and_no_place(settings: Settings, ledger: Ledger) -> None:
@@ -160,7 +160,7 @@ def test_a_message_that_is_not_queued_leaves_no_session_and_no_place(settings: S
             assert [one["id"] for one in client.get("/sessions").json()["items"]] == ["one"]
             assert client.delete(f"/jobs/{ledger.jobs()[0].id}").json()["state"] == "cancelled"
     sessions = Sessions(settings)
-    assert sessions.look("operator", "one", sessions.take("operator", "one")), "somebody is still in line"
+    assert sessions.renew("operator", "one", sessions.take("operator", "one")), "somebody is still in line"
 
 
 def test_a_full_session_says_so(client: httpx.Client, settings: Settings) -> None:
@@ -289,7 +289,7 @@ def test_a_reader_who_leaves_before_the_job_runs_lets_the_next_one_through(
         client.post("/chat", json=body, timeout=0.5)
     wait_until(lambda: ledger.jobs()[0].state == "cancelled", "nobody cancelled the job", 40)
     sessions = Sessions(settings)
-    wait_until(lambda: sessions.look("operator", "one", sessions.take("operator", "one")), "somebody is in line")
+    wait_until(lambda: sessions.renew("operator", "one", sessions.take("operator", "one")), "somebody is in line")
 
 
 def test_listening_leaves_no_connection_behind(

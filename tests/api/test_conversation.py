@@ -334,7 +334,7 @@ def test_a_client_that_vanishes_leaves_no_job_and_no_place_in_the_session(
     wait_until(lambda: [job.state for job in worker.ended] == ["cancelled"], "the job was not cancelled")
     sessions = Sessions(settings)
     ticket = sessions.take("operator", session_id)
-    wait_until(lambda: sessions.look("operator", session_id, ticket), "the place of the lost turn is still taken")
+    wait_until(lambda: sessions.renew("operator", session_id, ticket), "the place of the lost turn is still taken")
 
 
 def test_bad_text_frames_are_errors_and_too_many_end_it(caller: Caller) -> None:

@@ -62,7 +62,7 @@ def test_a_redis_that_forgets_gets_a_warning(url: str) -> None:
 
 def test_a_disk_that_runs_low_is_degraded_and_a_full_one_is_down(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.routes.health.CACHE_S", 0.0)
-    monkeypatch.setattr("milo.monitoring.health.LOW_DISK_BYTES", 1 << 60)
+    monkeypatch.setattr("milo.monitoring.space.LOW_DISK_BYTES", 1 << 60)
     low = httpx.get(f"{url}/api/v1/health", trust_env=False)
     assert low.status_code == 200 and low.json()["status"] == "degraded"
     assert "too little" in low.json()["checks"]["storage"]["detail"]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 from milo.errors import MiloError
 from milo.jobs import iso
 from milo.ledger import Ledger
 from milo.monitoring import document, health
 from milo.monitoring.fix.redact import redact, secrets_of
+from milo.monitoring.health import Health
+from milo.monitoring.schema import Status
 from milo.settings import Settings
 from milo.storage.files import Files
 
@@ -19,20 +21,40 @@ LOG_BYTES = 64 * 1024
 FAILED = 10
 
 
-def collect(settings: Settings, ledger: Ledger, files: Files, problem: str) -> dict[str, Any]:
+class FailedJob(TypedDict):
+    id: str
+    kind: str
+    stage: str
+    attempt: int
+    finished_at: str | None
+    code: str | None
+    detail: str | None
+
+
+class DiagnosisContext(TypedDict):
+    """All that the rules of `milo.monitoring.fix.diagnosis` know, and what the operator's command gets."""
+
+    problem: str
+    status: Status
+    health: Health
+    failed_jobs: list[FailedJob]
+    logs: dict[str, list[str]]
+    """Service -> the last lines of its log."""
+
+
+def collect(settings: Settings, ledger: Ledger, files: Files, problem: str) -> DiagnosisContext:
     """Everything, JSON-safe. What can't be read is left out, and never an error."""
-    context = {
+    context: DiagnosisContext = {
         "problem": problem,
         "status": document.build(settings, ledger),
         "health": health.check(settings, ledger, files),
         "failed_jobs": _failed(ledger),
         "logs": {path.stem: last_lines(path) for path in sorted((settings.home / "logs").glob("*.log"))},
     }
-    found: dict[str, Any] = redact(context, secrets_of(settings))
-    return found
+    return cast("DiagnosisContext", redact(context, secrets_of(settings)))
 
 
-def _failed(ledger: Ledger) -> list[dict[str, Any]]:
+def _failed(ledger: Ledger) -> list[FailedJob]:
     try:
         jobs = ledger.jobs(state="failed", limit=FAILED)
     except MiloError:
@@ -44,8 +66,9 @@ def _failed(ledger: Ledger) -> list[dict[str, Any]]:
             "stage": job.stage,
             "attempt": job.attempt,
             "finished_at": iso(job.finished_at),
+            "code": (job.error or {}).get("code"),
+            "detail": (job.error or {}).get("detail"),
         }
-        | {name: (job.error or {}).get(name) for name in ("code", "detail")}
         for job in jobs
     ]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from typing import Literal, TypedDict, get_args
 
 from milo.monitoring.alerts import sentence
+from milo.monitoring.fix.context import DiagnosisContext
 
-Context = dict[str, Any]
 Level = Literal["critical", "warning", "note"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 """The gravest first."""
@@ -31,7 +31,7 @@ class Finding:
     advice: str
 
 
-def _health(context: Context) -> Iterator[Finding]:
+def _health(context: DiagnosisContext) -> Iterator[Finding]:
     advice = {
         "redis": "start Redis (`milo up` brings one), or correct MILO_REDIS_URL",
         "database": "look at the disk of MILO_HOME, or at MILO_DATABASE_URL",
@@ -49,29 +49,29 @@ def _health(context: Context) -> Iterator[Finding]:
             yield Finding("note", warning, "change the configuration of Redis")
 
 
-def _orchestrator(context: Context) -> Iterator[Finding]:
+def _orchestrator(context: DiagnosisContext) -> Iterator[Finding]:
     if not context["status"]["orchestrator"]:
         why = context["status"]["orchestrator_reason"]
         yield Finding("critical", f"no training can go on: {why}", "start the missing part: `milo up` runs them all")
 
 
-def _alerts(context: Context) -> Iterator[Finding]:
+def _alerts(context: DiagnosisContext) -> Iterator[Finding]:
     for alert in context["status"]["alerts"]:
         if alert["active"] and alert["name"] != "orchestrator_down":
             yield Finding(alert["level"], sentence(alert), alert["means"])
 
 
-def _paused(context: Context) -> Iterator[Finding]:
+def _paused(context: DiagnosisContext) -> Iterator[Finding]:
     for one in context["status"]["paused"]:
         yield Finding("warning", f"background work rests since {one['since']}: {one['seen']}", "it goes on by itself")
 
 
-def _fixes(context: Context) -> Iterator[Finding]:
+def _fixes(context: DiagnosisContext) -> Iterator[Finding]:
     for fix in context["status"]["fixes"][-3:]:
         yield Finding("note", f"the watchdog saw at {fix['at']}: {fix['rule']}, {fix['seen']}", fix["done"])
 
 
-def _queues(context: Context) -> Iterator[Finding]:
+def _queues(context: DiagnosisContext) -> Iterator[Finding]:
     for name, queue in context["status"]["queues"].items():
         if queue["oldest_s"] and queue["oldest_s"] > WAITING_S:
             served = f"served by {', '.join(queue['workers'])}" if queue["workers"] else "served by nobody"
@@ -79,13 +79,13 @@ def _queues(context: Context) -> Iterator[Finding]:
             yield Finding("warning", f"a job waits in {name} for {queue['oldest_s']:.0f} s, {served}", advice)
 
 
-def _training(context: Context) -> Iterator[Finding]:
+def _training(context: DiagnosisContext) -> Iterator[Finding]:
     training = context["status"]["training"]
     if training["state"] == "failed":
         yield Finding("critical", f"the training {training['run']} failed", "its alerts.jsonl and its job say why")
 
 
-def _jobs(context: Context) -> Iterator[Finding]:
+def _jobs(context: DiagnosisContext) -> Iterator[Finding]:
     codes = Counter(job["code"] for job in context["failed_jobs"])
     for code, count in codes.most_common():
         last = next(job for job in context["failed_jobs"] if job["code"] == code)
@@ -93,7 +93,7 @@ def _jobs(context: Context) -> Iterator[Finding]:
         yield Finding("warning", seen, ADVICE.get(str(code), "the detail says what was wrong"))
 
 
-def _logs(context: Context) -> Iterator[Finding]:
+def _logs(context: DiagnosisContext) -> Iterator[Finding]:
     for service, lines in context["logs"].items():
         bad = [line for line in lines if " CRITICAL " in line or " ERROR " in line or line.startswith("Traceback")]
         if bad:
@@ -102,17 +102,32 @@ def _logs(context: Context) -> Iterator[Finding]:
             )
 
 
-RULES: tuple[Callable[[Context], Iterator[Finding]], ...] = (
+RULES: tuple[Callable[[DiagnosisContext], Iterator[Finding]], ...] = (
     *(_health, _orchestrator, _alerts, _paused, _training, _queues, _jobs, _fixes, _logs),
 )
 
 
-def diagnose(context: Context) -> dict[str, Any]:
+class FindingRow(TypedDict):
+    level: Level
+    seen: str
+    advice: str
+
+
+class Report(TypedDict):
+    """One sentence, and what it is made of."""
+
+    summary: str
+    findings: list[FindingRow]
+
+
+def diagnose(context: DiagnosisContext) -> Report:
     """The report: findings, the gravest first, and one sentence."""
-    found = sorted((finding for rule in RULES for finding in rule(context)), key=lambda one: LEVELS.index(one.level))
-    counts = Counter(one.level for one in found)
+    findings = sorted((finding for rule in RULES for finding in rule(context)), key=lambda one: LEVELS.index(one.level))
+    counts = Counter(one.level for one in findings)
     parts = [f"{counts[level]} {level}" for level in LEVELS if counts[level]]
     return {
-        "summary": f"{', '.join(parts)}: {found[0].seen}" if found else "nothing is wrong as far as the rules see",
-        "findings": [asdict(one) for one in found],
+        "summary": f"{', '.join(parts)}: {findings[0].seen}"
+        if findings
+        else "nothing is wrong as far as the rules see",
+        "findings": [{"level": one.level, "seen": one.seen, "advice": one.advice} for one in findings],
     }

@@ -26,11 +26,11 @@ _PATTERNS = (
 
 def secrets_of(settings: Settings) -> list[str]:
     """Every secret of this installation that the settings know, the longest first."""
-    found = [settings.api_key, settings.hf_token, settings.anthropic_api_key, settings.webhook_secret]
+    secrets = [settings.api_key, settings.hf_token, settings.anthropic_api_key, settings.webhook_secret]
     for url in (settings.redis_url, settings.database_url, settings.files_url):
         password = urlsplit(url).password if url else None
-        found += [password, unquote(password)] if password else []
-    return sorted({one for one in found if one and len(one) >= SHORTEST}, key=len, reverse=True)
+        secrets += [password, unquote(password)] if password else []
+    return sorted({one for one in secrets if one and len(one) >= SHORTEST}, key=len, reverse=True)
 
 
 def redact(value: Any, secrets: list[str]) -> Any:

@@ -1,4 +1,4 @@
-"""The desk at which problems are handed in: a diagnosis always, the operator's command only if there is one.
+"""Takes descriptions of problems: a diagnosis always, the operator's command only if there is one.
 
 Each request runs in a thread of its own, so that a command that hangs blocks nobody; commands one at a time on a
 machine, by a file lock that a dead process lets go. What was asked and what came of it stays in `status/fix/`.
@@ -15,7 +15,7 @@ import threading
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, cast
 
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,8 +26,8 @@ from milo.ledger import Ledger
 from milo.models.files import write_durably
 from milo.monitoring import store
 from milo.monitoring.fix import command
-from milo.monitoring.fix.context import collect
-from milo.monitoring.fix.diagnosis import diagnose
+from milo.monitoring.fix.context import DiagnosisContext, collect
+from milo.monitoring.fix.diagnosis import Report, diagnose
 from milo.monitoring.fix.redact import redact, secrets_of
 from milo.settings import Settings
 from milo.storage.files import Files
@@ -39,7 +39,39 @@ KEPT = 200
 """Requests that are remembered."""
 CHECK_S = 60.0
 """A diagnosis alone is done long before this; one that is not belongs to a process that is gone."""
-Record = dict[str, Any]
+
+
+class _FixBegun(TypedDict):
+    id: str
+    problem: str
+    mode: Literal["check", "fix"]
+    state: str
+    """`running`, `done`, `failed`, `timed_out`, `stopped` or `interrupted` (its process died)."""
+    asked_by: str
+    created_at: str | None
+    created: float
+    runs_command: bool
+    url: str
+
+
+class FixRecord(_FixBegun, total=False):
+    """One request and what came of it, as `GET /fix/{id}` answers it."""
+
+    report: Report
+    context: DiagnosisContext
+    command: CommandResult
+    error: str
+    finished_at: str | None
+
+
+class CommandResult(TypedDict, total=False):
+    """How the operator's command ended: the fields of `command.Outcome`, of which only two are there if none ran."""
+
+    exit_code: int | None
+    output: str
+    output_bytes: int
+    duration_s: float
+    ended: str
 
 
 class FixRequest(BaseModel):
@@ -66,16 +98,16 @@ class FixService:
         folder.mkdir(exist_ok=True)
         return folder
 
-    def take(self, asked: FixRequest, who: str) -> Record:
+    def start(self, request: FixRequest, who: str) -> FixRecord:
         """Begin. Returns the record, whose `state` is `running`. `Conflict` when another command runs."""
-        words = self._words() if asked.mode == "fix" else []
+        words = self._words() if request.mode == "fix" else []
         fix_id = new_id("fix")
         lock = self._hold(fix_id) if words else None
-        problem = str(redact(asked.problem, secrets_of(self._settings)))
-        record: Record = {
+        problem = str(redact(request.problem, secrets_of(self._settings)))
+        record: FixRecord = {
             "id": fix_id,
             "problem": problem,
-            "mode": asked.mode,
+            "mode": request.mode,
             "state": "running",
             "asked_by": who,
             "created_at": iso(time.time()),
@@ -92,20 +124,23 @@ class FixService:
                 lock.release()
             raise
         self._threads = [one for one in self._threads if one.is_alive()] + [thread]
-        return dict(record)
+        return record.copy()
 
-    def get(self, fix_id: str) -> Record:
+    def get(self, fix_id: str) -> FixRecord:
         """One record, with its report when it is done. `NotFound`."""
         record = self._read(self._folder / f"{fix_id}.json") if ID.match(fix_id) else None
         if record is None:
             raise NotFound(f"there is no request {fix_id[:80]!r}; /fix/history lists them", code="unknown_fix")
         return record
 
-    def history(self, limit: int = 50) -> list[Record]:
+    def history(self, limit: int = 50) -> list[FixRecord]:
         """The last requests, newest first, without reports and context."""
         newest = sorted(self._folder.glob("fix_*.json"), reverse=True)[:limit]
-        found = [record for path in newest if (record := self._read(path))]
-        return [{name: value for name, value in one.items() if name not in ("report", "context")} for one in found]
+        records = [record for path in newest if (record := self._read(path))]
+        for record in records:
+            record.pop("report", None)
+            record.pop("context", None)
+        return records
 
     def close(self) -> None:
         """End what runs, and wait for it."""
@@ -129,15 +164,21 @@ class FixService:
         try:
             lock.acquire()
         except Timeout:
-            running = self._read_raw(self._folder / "running.json") or {}
             raise Conflict(
-                f"{running.get('id', 'another fix')} runs since {running.get('since', 'a moment ago')}; "
-                "one at a time: wait for it",
+                f"{self._running()}; one at a time: wait for it",
                 code="fix_runs",
             ) from None
         note = {"id": fix_id, "since": iso(time.time())}
         write_durably(self._folder / "running.json", json.dumps(note))
         return lock
+
+    def _running(self) -> str:
+        """Which command runs, in words."""
+        try:
+            note = json.loads((self._folder / "running.json").read_text(encoding="utf-8"))
+            return f"{note['id']} runs since {note['since']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            return "another fix runs since a moment ago"
 
     def _is_held(self) -> bool:
         lock = self._lock()
@@ -150,16 +191,16 @@ class FixService:
 
     # --- the work -----------------------------------------------------------------------------------------------------
 
-    def _work(self, record: Record, words: list[str], lock: FileLock | None) -> None:
+    def _work(self, record: FixRecord, words: list[str], lock: FileLock | None) -> None:
         try:
             context = collect(self._settings, self._ledger, self._files, record["problem"])
-            record |= {"report": diagnose(context), "context": context}
+            record["report"], record["context"] = diagnose(context), context
             record["state"] = self._run(record, context, words) if words else "done"
             if record["mode"] == "fix" and not words:
                 record["command"] = {"ended": "not_configured", "output": "set MILO_FIX_COMMAND to let one run"}
         except Exception as error:  # whatever it was, whoever asked gets to know
             log.exception("the request %s broke", record["id"])
-            record |= {"state": "failed", "error": f"{type(error).__name__}: {error}"}
+            record["state"], record["error"] = "failed", f"{type(error).__name__}: {error}"
         finally:
             record["finished_at"] = iso(time.time())
             self._audit(record, "ended", state=record["state"])
@@ -168,26 +209,26 @@ class FixService:
                 lock.release()
             self._forget_old()
 
-    def _run(self, record: Record, context: Record, words: list[str]) -> str:
+    def _run(self, record: FixRecord, context: DiagnosisContext, words: list[str]) -> str:
         folder = self._folder / record["id"]
         folder.mkdir()
         stdin = json.dumps({"mode": "fix", "report": record["report"], **context}, ensure_ascii=False).encode()
         self._audit(record, "began", command=words, context_sha256=hashlib.sha256(stdin).hexdigest())
         outcome = command.run(words, stdin, folder, self._settings.fix_timeout_s, self._stop)
         secrets = secrets_of(self._settings)
-        record["command"] = asdict(outcome) | {"output": redact(outcome.output, secrets)}
-        told = {name: value for name, value in asdict(outcome).items() if name != "output"}
-        self._audit(record, "command ended", **told)
+        result = cast("CommandResult", asdict(outcome))
+        self._audit(record, "command ended", **{name: value for name, value in result.items() if name != "output"})
+        record["command"] = {**result, "output": redact(outcome.output, secrets)}
         if outcome.ended == "exited":
             return "done" if outcome.exit_code == 0 else "failed"
         return "failed" if outcome.ended == "not_started" else outcome.ended
 
     # --- records ------------------------------------------------------------------------------------------------------
 
-    def _write(self, record: Record) -> None:
+    def _write(self, record: FixRecord) -> None:
         write_durably(self._folder / f"{record['id']}.json", json.dumps(record, ensure_ascii=False, indent=1))
 
-    def _read(self, path: Path) -> Record | None:
+    def _read(self, path: Path) -> FixRecord | None:
         record = self._read_raw(path)
         if record and record["state"] == "running":
             held = self._is_held() if record["runs_command"] else time.time() - record["created"] < CHECK_S
@@ -196,16 +237,16 @@ class FixService:
                 record["state"] = "interrupted" if record["state"] == "running" else record["state"]
         return record
 
-    def _read_raw(self, path: Path) -> Record | None:
+    def _read_raw(self, path: Path) -> FixRecord | None:
         try:
-            found: Record = json.loads(path.read_text(encoding="utf-8"))
+            record: FixRecord = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return found
+        return record
 
-    def _audit(self, record: Record, what: str, **more: Any) -> None:
-        about = {name: record[name] for name in ("id", "asked_by", "mode")} | {"problem": record["problem"][:500]}
-        store.append(self._settings, "fix-audit", {"what": what, **about, **more})
+    def _audit(self, record: FixRecord, what: str, **more: Any) -> None:
+        row = {"what": what, "id": record["id"], "asked_by": record["asked_by"], "mode": record["mode"]}
+        store.append(self._settings, "fix-audit", {**row, "problem": record["problem"][:500], **more})
 
     def _forget_old(self) -> None:
         for path in sorted(self._folder.glob("fix_*.json"), reverse=True)[KEPT:]:

@@ -99,7 +99,7 @@ def test_another_key_cannot_read_write_list_or_delete_a_session(sessions: Sessio
         lambda: sessions.append("spy", session.id, said(2)),
         lambda: sessions.delete("spy", session.id),
         lambda: sessions.take("spy", session.id),
-        lambda: sessions.look("spy", session.id, 1),
+        lambda: sessions.renew("spy", session.id, 1),
     ):
         with pytest.raises(NotFound):
             attempt()
@@ -257,12 +257,12 @@ def test_a_message_that_fails_lets_the_next_one_through(sessions: Sessions) -> N
 def test_a_dead_holder_is_passed_over_and_cannot_answer_any_more(sessions: Sessions) -> None:
     session_id = sessions.open("bot").id
     dead, alive = sessions.take("bot", session_id), sessions.take("bot", session_id)
-    assert sessions.look("bot", session_id, dead, holding_s=0.05)
+    assert sessions.renew("bot", session_id, dead, holding_s=0.05)
     with sessions.turn("bot", session_id, alive, wait_s=20) as turn:
         with pytest.raises(LeaseLost):
             sessions.append("bot", session_id, said(1), dead)
         with pytest.raises(LeaseLost):
-            sessions.look("bot", session_id, dead)
+            sessions.renew("bot", session_id, dead)
         turn.finish(said(2))
     assert users(sessions, session_id) == ["question 2"]
 

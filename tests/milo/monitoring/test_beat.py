@@ -155,7 +155,7 @@ def test_a_model_of_another_size_is_damaged_at_once_and_of_another_content_once_
     data = weights.read_bytes()
     weights.write_bytes(data[:-1] + b"\x01")
     assert model_health.damage(settings) == {}  # the same size: found within a day
-    store.write(settings, model_health.SEEN, {})
+    store.write(settings, model_health.VERIFIED, {})
     model_health.verify_one(settings)
     check = health.check(settings, ledger, Files(settings))["checks"]["models"]
     assert not check["ok"] and "sha256" in check["detail"] and "rollback" in check["detail"]
@@ -260,13 +260,13 @@ def test_a_training_that_hangs_in_a_real_worker_is_ended_and_goes_on(
         wait_until(lambda: ledger.get(job.id).progress.done >= 2 or _step(settings, job) >= 2, "it did not start", 60)
         seen = redis_state.read(settings)
         assert [worker["gpu"]["gpus"] for worker in seen.workers] == [[]]  # and says so
-        watchdog.look(settings, ledger, seen)
+        watchdog.check(settings, ledger, seen)
         fixes = []
 
         def is_seen() -> bool:
             moment = redis_state.read(settings)
             later = redis_state.RedisState(**moment.__dict__ | {"at": time.time() + settings.hard_limit_s + 10})
-            fixes.extend(watchdog.look(settings, ledger, later))
+            fixes.extend(watchdog.check(settings, ledger, later))
             return bool(fixes)
 
         wait_until(is_seen, "the watchdog sees nothing")

@@ -35,8 +35,8 @@ time.sleep(600)
 
 
 @pytest.fixture
-def desk_of(settings: Settings, ledger: Ledger, tmp_path: Path) -> Iterator[Callable[..., FixService]]:
-    """Makes a desk whose command is this Python script."""
+def service_of(settings: Settings, ledger: Ledger, tmp_path: Path) -> Iterator[Callable[..., FixService]]:
+    """Makes a service whose command is this Python script."""
     opened: list[FixService] = []
 
     def make(script: str | None = None, *words: str, timeout_s: float = 60) -> FixService:
@@ -50,16 +50,16 @@ def desk_of(settings: Settings, ledger: Ledger, tmp_path: Path) -> Iterator[Call
         return opened[-1]
 
     yield make
-    for desk in opened:
-        desk.close()
+    for service in opened:
+        service.close()
 
 
-def ask(desk: FixService, problem: str = "it is slow", mode: str = "fix") -> dict[str, Any]:
+def ask(service: FixService, problem: str = "it is slow", mode: str = "fix") -> dict[str, Any]:
     """The record when all is done."""
-    taken = desk.take(FixRequest(problem=problem, mode=mode), "ana")  # type: ignore[arg-type]
+    taken = service.start(FixRequest(problem=problem, mode=mode), "ana")  # type: ignore[arg-type]
     assert taken["state"] == "running"
-    wait_until(lambda: desk.get(taken["id"])["state"] != "running", "it never ended", 60)
-    return desk.get(taken["id"])
+    wait_until(lambda: service.get(taken["id"])["state"] != "running", "it never ended", 60)
+    return service.get(taken["id"])
 
 
 def audit(settings: Settings) -> list[dict[str, Any]]:
@@ -70,7 +70,7 @@ def audit(settings: Settings) -> list[dict[str, Any]]:
 
 
 def test_a_check_diagnoses_and_runs_nothing(
-    settings: Settings, ledger: Ledger, desk_of: Callable[..., FixService], tmp_path: Path
+    settings: Settings, ledger: Ledger, service_of: Callable[..., FixService], tmp_path: Path
 ) -> None:
     job = new_training(ledger)
     claim = ledger.claim(job.id, "gpu@here/0")
@@ -79,7 +79,7 @@ def test_a_check_diagnoses_and_runs_nothing(
     run_of(settings, job, 5, state="failed")
     (settings.home / "logs").mkdir()
     (settings.home / "logs" / "gpu.log").write_text("x\n2026 ERROR workers.runner: job failed\n")
-    record = ask(desk_of(f"open({str(tmp_path / 'ran')!r}, 'w')"), mode="check")
+    record = ask(service_of(f"open({str(tmp_path / 'ran')!r}, 'w')"), mode="check")
     assert record["state"] == "done" and "command" not in record and not (tmp_path / "ran").exists()
     said = " / ".join(f"{one['seen']}: {one['advice']}" for one in record["report"]["findings"])
     for wanted in ("no worker serves", "model_unavailable", "milo models pull", "failed", "logs/gpu.log", "appendonly"):
@@ -90,8 +90,8 @@ def test_a_check_diagnoses_and_runs_nothing(
     assert [one["what"] for one in audit(settings)] == ["ended"]
 
 
-def test_without_a_command_a_fix_says_what_to_set(desk_of: Callable[..., FixService]) -> None:
-    record = ask(desk_of())
+def test_without_a_command_a_fix_says_what_to_set(service_of: Callable[..., FixService]) -> None:
+    record = ask(service_of())
     assert record["state"] == "done" and record["report"]["findings"]
     assert record["command"]["ended"] == "not_configured" and "MILO_FIX_COMMAND" in record["command"]["output"]
 
@@ -100,9 +100,9 @@ def test_without_a_command_a_fix_says_what_to_set(desk_of: Callable[..., FixServ
 
 
 def test_the_command_gets_the_diagnosis_on_stdin_and_its_output_is_kept(
-    settings: Settings, desk_of: Callable[..., FixService]
+    settings: Settings, service_of: Callable[..., FixService]
 ) -> None:
-    record = ask(desk_of("import json, sys; d = json.load(sys.stdin); print(d['mode'], d['problem'], sorted(d))"))
+    record = ask(service_of("import json, sys; d = json.load(sys.stdin); print(d['mode'], d['problem'], sorted(d))"))
     assert record["state"] == "done" and record["command"]["exit_code"] == 0
     assert "fix it is slow" in record["command"]["output"]
     for name in ("report", "status", "health", "failed_jobs", "logs"):
@@ -111,18 +111,18 @@ def test_the_command_gets_the_diagnosis_on_stdin_and_its_output_is_kept(
     assert audit(settings)[0]["asked_by"] == "ana" and len(audit(settings)[0]["context_sha256"]) == 64
 
 
-def test_what_somebody_writes_stays_data(desk_of: Callable[..., FixService], tmp_path: Path) -> None:
+def test_what_somebody_writes_stays_data(service_of: Callable[..., FixService], tmp_path: Path) -> None:
     evil = f"'; touch {tmp_path}/one; $(touch {tmp_path}/two) `touch {tmp_path}/three` | sh\n--flag \\ \" \u0000"
     script = "import json, sys; d = json.load(sys.stdin); print(json.dumps([sys.argv[1:], d['problem']]))"
-    record = ask(desk_of(script, "-p", "'two words'"), problem=evil)
+    record = ask(service_of(script, "-p", "'two words'"), problem=evil)
     assert json.loads(record["command"]["output"]) == [["-p", "two words"], evil]
     assert [path.name for path in tmp_path.iterdir() if path.name in ("one", "two", "three")] == []
 
 
 def test_a_command_that_hangs_is_killed_with_what_it_started(
-    desk_of: Callable[..., FixService], settings: Settings
+    service_of: Callable[..., FixService], settings: Settings
 ) -> None:
-    record = ask(desk_of(HANG, timeout_s=2.0))
+    record = ask(service_of(HANG, timeout_s=2.0))
     assert record["state"] == "timed_out" and record["command"]["exit_code"] is None
     child = int(record["command"]["output"])
     wait_until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie", "it lives on")
@@ -130,24 +130,24 @@ def test_a_command_that_hangs_is_killed_with_what_it_started(
 
 
 def test_a_command_deaf_to_sigterm_is_killed(
-    desk_of: Callable[..., FixService], monkeypatch: pytest.MonkeyPatch
+    service_of: Callable[..., FixService], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "PATIENCE_S", 0.2)
     deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
-    assert ask(desk_of(deaf, timeout_s=1.5))["state"] == "timed_out"
+    assert ask(service_of(deaf, timeout_s=1.5))["state"] == "timed_out"
 
 
-def test_an_endless_output_is_read_and_only_its_end_kept(desk_of: Callable[..., FixService]) -> None:
-    record = ask(desk_of("import sys\nfor _ in range(300): sys.stdout.write('x' * 65536)\nprint('the end')"))
+def test_an_endless_output_is_read_and_only_its_end_kept(service_of: Callable[..., FixService]) -> None:
+    record = ask(service_of("import sys\nfor _ in range(300): sys.stdout.write('x' * 65536)\nprint('the end')"))
     assert record["state"] == "done" and record["command"]["output_bytes"] == 300 * 65536 + 8
     assert len(record["command"]["output"]) == command.OUTPUT_BYTES
     assert record["command"]["output"].endswith("the end\n")
 
 
 def test_a_command_that_fails_or_never_reads_or_is_not_there_is_told(
-    desk_of: Callable[..., FixService], settings: Settings, ledger: Ledger
+    service_of: Callable[..., FixService], settings: Settings, ledger: Ledger
 ) -> None:
-    record = ask(desk_of("import os, sys; os.write(2, b'no idea'); sys.exit(3)"))
+    record = ask(service_of("import os, sys; os.write(2, b'no idea'); sys.exit(3)"))
     assert record["state"] == "failed" and record["command"]["exit_code"] == 3
     assert record["command"]["output"] == "no idea"
     missing = settings.model_copy(update={"fix_command": "/no/such/program --now"})
@@ -155,45 +155,45 @@ def test_a_command_that_fails_or_never_reads_or_is_not_there_is_told(
     assert record["state"] == "failed" and "/no/such/program can't be started" in record["command"]["output"]
     broken = settings.model_copy(update={"fix_command": "claude -p 'half"})
     with pytest.raises(Unavailable, match="MILO_FIX_COMMAND"):
-        FixService(broken, ledger, Files(broken)).take(FixRequest(problem="x", mode="fix"), "ana")
+        FixService(broken, ledger, Files(broken)).start(FixRequest(problem="x", mode="fix"), "ana")
 
 
-def test_one_command_at_a_time_and_checks_beside_it(desk_of: Callable[..., FixService]) -> None:
-    desk = desk_of(HANG)
-    running = desk.take(FixRequest(problem="first", mode="fix"), "ana")
+def test_one_command_at_a_time_and_checks_beside_it(service_of: Callable[..., FixService]) -> None:
+    service = service_of(HANG)
+    running = service.start(FixRequest(problem="first", mode="fix"), "ana")
     with pytest.raises(Conflict, match=running["id"]):
-        desk.take(FixRequest(problem="second", mode="fix"), "bob")
+        service.start(FixRequest(problem="second", mode="fix"), "bob")
     with pytest.raises(Conflict, match="one at a time"):  # another process of the same house
-        desk_of(HANG).take(FixRequest(problem="third", mode="fix"), "bob")
-    assert ask(desk, mode="check")["state"] == "done"
-    assert desk.get(running["id"])["state"] == "running"
-    wait_until(lambda: (desk._folder / running["id"]).is_dir(), "the command did not start")
-    desk.close()
-    assert desk.get(running["id"])["state"] == "stopped"
-    assert [one["problem"] for one in desk.history()] == ["it is slow", "first"]
-    assert all("context" not in one for one in desk.history())
+        service_of(HANG).start(FixRequest(problem="third", mode="fix"), "bob")
+    assert ask(service, mode="check")["state"] == "done"
+    assert service.get(running["id"])["state"] == "running"
+    wait_until(lambda: (service._folder / running["id"]).is_dir(), "the command did not start")
+    service.close()
+    assert service.get(running["id"])["state"] == "stopped"
+    assert [one["problem"] for one in service.history()] == ["it is slow", "first"]
+    assert all("context" not in one for one in service.history())
 
 
-def test_a_request_whose_process_died_is_interrupted(desk_of: Callable[..., FixService]) -> None:
-    desk = desk_of()
-    record = ask(desk)
-    desk._write(record | {"state": "running", "runs_command": True})
-    assert desk.get(record["id"])["state"] == "interrupted"
-    desk._write(record | {"state": "running", "created": 0.0})
-    assert desk.get(record["id"])["state"] == "interrupted"
+def test_a_request_whose_process_died_is_interrupted(service_of: Callable[..., FixService]) -> None:
+    service = service_of()
+    record = ask(service)
+    service._write(record | {"state": "running", "runs_command": True})
+    assert service.get(record["id"])["state"] == "interrupted"
+    service._write(record | {"state": "running", "created": 0.0})
+    assert service.get(record["id"])["state"] == "interrupted"
 
 
 @pytest.mark.parametrize("name", ["fix_0", "../status", "fix_" + "g" * 24, ""])
-def test_an_unknown_id_is_not_found(desk_of: Callable[..., FixService], name: str) -> None:
+def test_an_unknown_id_is_not_found(service_of: Callable[..., FixService], name: str) -> None:
     with pytest.raises(NotFound):
-        desk_of().get(name)
+        service_of().get(name)
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_command_gets_none_of_our_secrets(
-    desk_of: Callable[..., FixService], settings: Settings, monkeypatch: pytest.MonkeyPatch
+    service_of: Callable[..., FixService], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MILO_API_KEY", SECRET)
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-api03-abcdefghijklmnop")
@@ -202,7 +202,7 @@ def test_the_command_gets_none_of_our_secrets(
         f"Authorization: Bearer {SECRET}\nHF_TOKEN=hf_abcdefghijklmnop1234\n"
     )
     script = f"import os\nprint(sorted(os.environ), os.getcwd())\n{ECHO}"
-    record = ask(desk_of(script), problem=f"my key {SECRET} does not work")
+    record = ask(service_of(script), problem=f"my key {SECRET} does not work")
     everything = json.dumps(record) + json.dumps(audit(settings))
     assert SECRET not in everything and "hf_abcdef" not in everything and "sk-ant" not in everything
     assert GONE in record["problem"] and "does not work" in record["command"]["output"]
@@ -236,17 +236,17 @@ def test_a_problem_has_a_length_and_no_other_fields() -> None:
             FixRequest.model_validate(wrong)
 
 
-def test_texts_of_jobs_do_not_leave_the_house(desk_of: Callable[..., FixService], ledger: Ledger) -> None:
+def test_texts_of_jobs_do_not_leave_the_house(service_of: Callable[..., FixService], ledger: Ledger) -> None:
     payload = {"text": "a private sentence", "model": "espeak"}
     job = ledger.create(NewJob(kind="tts", payload=payload, owner="ana", priority="interactive"))
     claim = ledger.claim(job.id, "gpu@here/0")
     assert claim
     ledger.fail(claim, Invalid("no such voice"))
-    record = ask(desk_of(), mode="check")
+    record = ask(service_of(), mode="check")
     assert job.id in json.dumps(record["context"]) and "private sentence" not in json.dumps(record)
 
 
-def test_the_folder_of_a_command_is_its_own_and_empty(desk_of: Callable[..., FixService]) -> None:
-    record = ask(desk_of("import os; print(os.listdir('.'), os.getpgid(0) == os.getpid())"))
+def test_the_folder_of_a_command_is_its_own_and_empty(service_of: Callable[..., FixService]) -> None:
+    record = ask(service_of("import os; print(os.listdir('.'), os.getpgid(0) == os.getpid())"))
     assert record["command"]["output"] == "[] True\n"
     assert os.getpgid(0) != 0

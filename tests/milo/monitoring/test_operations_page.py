@@ -36,7 +36,7 @@ def test_the_watchdogs_table_is_the_codes() -> None:
 
 
 def test_the_table_of_alerts_is_the_codes() -> None:
-    rows = [[f"`{one.name}`", one.level, f"`{one.field}`", one.threshold] for one in alerts.ALERTS]
+    rows = [[f"`{one.name}`", one.level, f"`{one.field}`", one.condition.text] for one in alerts.ALERTS]
     assert table("Alerts") == rows
 
 

@@ -16,7 +16,7 @@ from milo.gpu import GpuReading
 from milo.jobs import NewJob
 from milo.ledger import Ledger
 from milo.ledger.database import connect
-from milo.monitoring import document, redis_state, store, training
+from milo.monitoring import document, redis_state, schema, store, training
 from milo.monitoring.cache import StatusCache
 from milo.queue import pause
 from milo.settings import Settings
@@ -28,7 +28,7 @@ def build(settings: Settings, ledger: Ledger, before: dict[str, Any] | None = No
     return document.build(settings, ledger, before)
 
 
-def report(settings: Settings, key: str = "k" * 32, **fields: Any) -> Path:
+def report(settings: Settings, key: str = "a" * 32, **fields: Any) -> Path:
     folder = settings.home / "evaluations" / key
     folder.mkdir(parents=True)
     (folder / "report.json").write_text(json.dumps({"status": "ok", "wer": 0.387, "cer": 0.121} | fields))
@@ -183,7 +183,7 @@ def test_the_orchestrator_needs_a_beat_that_ticks(
     assert found["orchestrator"] is False and "beat has not ticked for 300 s" in found["orchestrator_reason"]
 
 
-# --- queues, alerts, board --------------------------------------------------------------------------------------------
+# --- queues, alerts, cache --------------------------------------------------------------------------------------------
 
 
 def test_queues_tell_their_depth_their_workers_and_the_age_of_the_first_job(
@@ -241,25 +241,25 @@ def test_a_pause_is_shown_with_its_reason(settings: Settings, ledger: Ledger) ->
     assert one["rule"] == "gpu_overheated" and one["seen"] == "91 C" and one["since"]
 
 
-def test_the_board_builds_at_most_once_a_second_and_hands_out_the_last_page_meanwhile(
+def test_the_cache_builds_at_most_once_a_second_and_hands_out_the_last_page_meanwhile(
     settings: Settings, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built = []
     real = document.build
     monkeypatch.setattr(document, "build", lambda *given: built.append(1) or real(*given))
-    board = StatusCache(settings, ledger)
-    assert board.at_hand() is None
-    page = board.look()
-    assert board.look() is page and board.at_hand() is page and len(built) == 1
+    cache = StatusCache(settings, ledger)
+    assert cache.at_hand() is None
+    page = cache.fresh()
+    assert cache.fresh() is page and cache.at_hand() is page and len(built) == 1
     assert json.loads(page.bodies["status"]) == page.document
     assert json.loads(page.bodies["training"])["phase"] == "idle"
     object.__setattr__(page, "made_at", page.made_at - 2)
-    assert board.at_hand() is page  # and a newer one is on its way
-    assert board.look() is not page and len(built) == 2
-    old = board.look()
+    assert cache.at_hand() is page  # and a newer one is on its way
+    assert cache.fresh() is not page and len(built) == 2
+    old = cache.fresh()
     object.__setattr__(old, "made_at", old.made_at - 60)
-    assert board.at_hand() is None
-    board.close()
+    assert cache.at_hand() is None
+    cache.close()
 
 
 def test_a_hung_redis_does_not_hold_the_document_for_long(settings: Settings, ledger: Ledger) -> None:
@@ -298,6 +298,34 @@ def test_a_run_whose_job_is_running_goes_before_a_newer_folder(settings: Setting
     first, second = new_training(ledger), new_training(ledger)
     run = run_of(settings, first, 5)
     run_of(settings, second, 50, state="done")
-    assert training.subject(settings, []).run != run
+    assert training.shown(settings, []).run != run
     assert ledger.claim(first.id, "gpu@here/0")
     assert build(settings, ledger)["training"]["run"] == run.id
+
+
+def test_the_document_has_the_fields_of_its_schema_in_that_order(
+    settings: Settings, ledger: Ledger, heat: Callable[[float], None], redis_client: redis.Redis
+) -> None:
+    heat(60)
+    alive(redis_client)
+    run_of(settings, new_training(ledger), 5)
+    pause.put(settings, "gpu_overheated", "91 C", 60)
+    report(settings)
+    found = build(settings, ledger)
+    for row, fields in (
+        (found, schema.Status),
+        (found["training"], schema.TrainingStatus),
+        (found["gpu"], schema.GpuStatus),
+        (found["gpu"]["cards"][0], schema.CardStatus),
+        (found["eval"], schema.EvaluationStatus),
+        (found["eval"]["results"], schema.EvaluationResults),
+        (found["paused"][0], schema.PauseStatus),
+        (found["queues"]["cpu"], schema.QueueStatus),
+        (found["jobs"][0], schema.JobStatus),
+        (found["workers"][0], schema.WorkerStatus),
+        (found["disk"], schema.DiskStatus),
+        (found["redis"], schema.PartStatus),
+        (found["ledger"], schema.PartStatus),
+        (found["alerts"][0], schema.AlertStatus),
+    ):
+        assert list(row) == list(fields.__annotations__), fields

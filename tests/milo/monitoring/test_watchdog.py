@@ -27,13 +27,15 @@ GB = 10**9
 
 
 @pytest.fixture
-def look(settings: Settings, ledger: Ledger, redis_client: redis.Redis) -> Callable[[float], list[Fix]]:
+def check(settings: Settings, ledger: Ledger, redis_client: redis.Redis) -> Callable[[float], list[Fix]]:
     """Look once, so many seconds from now."""
     alive(redis_client)
 
     def at(seconds: float = 0) -> list[Fix]:
-        seen = redis_state.read(settings)
-        return watchdog.look(settings, ledger, redis_state.RedisState(**seen.__dict__ | {"at": time.time() + seconds}))
+        state = redis_state.read(settings)
+        return watchdog.check(
+            settings, ledger, redis_state.RedisState(**state.__dict__ | {"at": time.time() + seconds})
+        )
 
     return at
 
@@ -52,99 +54,99 @@ def asked_to_end(client: redis.Redis) -> list[dict[str, Any]]:
 
 
 def test_a_step_that_moves_is_left_alone(
-    settings: Settings, ledger: Ledger, look: Callable[[float], list[Fix]], redis_client: redis.Redis
+    settings: Settings, ledger: Ledger, check: Callable[[float], list[Fix]], redis_client: redis.Redis
 ) -> None:
     job = new_training(ledger)
     claimed(ledger, job)
     run = run_of(settings, job, 20)
     for number in range(5):
-        assert look(number * 100) == []
+        assert check(number * 100) == []
         run.summarise(step=21 + number)
     assert asked_to_end(redis_client) == []
 
 
 def test_a_step_that_stands_still_for_too_long_ends_the_child_that_runs_it(
-    settings: Settings, ledger: Ledger, look: Callable[[float], list[Fix]], redis_client: redis.Redis
+    settings: Settings, ledger: Ledger, check: Callable[[float], list[Fix]], redis_client: redis.Redis
 ) -> None:
     job = new_training(ledger)
     claim = claimed(ledger, job)
     run = run_of(settings, job, 20)
-    look(0)
+    check(0)
     run.summarise(step=21)
-    assert look(10) == [] and look(125) == []
-    (fix,) = look(140)
+    assert check(10) == [] and check(125) == []
+    (fix,) = check(140)
     assert fix.rule == "step_not_moving" and fix.about == job.id
     assert fix.seen == "step 21 for 130 s, 120 s is the most" and "attempt 1 of 3" in fix.done
     assert asked_to_end(redis_client) == [{"job": job.id, "fence": claim.fence, "slot": 0}]
     (alert,) = run.alerts()
     assert alert["kind"] == "step_not_moving" and alert["action"] == "fix" and alert["step"] == 21
-    assert look(145) == []  # it cools down
+    assert check(145) == []  # it cools down
     assert document.build(settings, ledger)["auto_fixes"] == 1
 
 
 def test_slow_steps_get_five_times_their_median(
-    settings: Settings, ledger: Ledger, look: Callable[[float], list[Fix]]
+    settings: Settings, ledger: Ledger, check: Callable[[float], list[Fix]]
 ) -> None:
     job = new_training(ledger)
     claimed(ledger, job)
     run = run_of(settings, job)
     for number in range(1, 21):
         run.log(number, **{"train/loss": 1.0, "time": 100.0 * number})
-    look(0)
+    check(0)
     run.summarise(step=20)
-    look(1)
-    assert look(480) == [] and len(look(520)) == 1
+    check(1)
+    assert check(480) == [] and len(check(520)) == 1
 
 
 @pytest.mark.parametrize("step", [15, 30, 45])
 def test_steps_that_save_or_evaluate_have_a_ceiling_of_their_own(
-    settings: Settings, ledger: Ledger, look: Callable[[float], list[Fix]], step: int
+    settings: Settings, ledger: Ledger, check: Callable[[float], list[Fix]], step: int
 ) -> None:
     job = new_training(ledger)
     claimed(ledger, job)
     run = run_of(settings, job, step - 1)
-    look(0)
+    check(0)
     run.summarise(step=step)
-    look(1)
-    assert look(settings.hard_limit_s - 10) == [] and len(look(settings.hard_limit_s + 10)) == 1
+    check(1)
+    assert check(settings.hard_limit_s - 10) == [] and len(check(settings.hard_limit_s + 10)) == 1
 
 
 def test_the_first_step_of_a_slice_may_load_the_model_first(
-    settings: Settings, ledger: Ledger, look: Callable[[float], list[Fix]]
+    settings: Settings, ledger: Ledger, check: Callable[[float], list[Fix]]
 ) -> None:
     job = new_training(ledger)
     claim = claimed(ledger, job)
     run_of(settings, job, 20)
-    look(0)
-    assert look(settings.hard_limit_s - 10) == []
+    check(0)
+    assert check(settings.hard_limit_s - 10) == []
     ledger.release(claim)
     claimed(ledger, job)
-    assert look(settings.hard_limit_s + 10) == []  # another slice, another first step
-    assert len(look(2 * settings.hard_limit_s + 30)) == 1
+    assert check(settings.hard_limit_s + 10) == []  # another slice, another first step
+    assert len(check(2 * settings.hard_limit_s + 30)) == 1
 
 
 def test_a_training_that_waits_for_the_card_does_not_hang(
-    settings: Settings, ledger: Ledger, look: Callable[[float], list[Fix]], redis_client: redis.Redis
+    settings: Settings, ledger: Ledger, check: Callable[[float], list[Fix]], redis_client: redis.Redis
 ) -> None:
     job = new_training(ledger)
     claim = claimed(ledger, job)
     run_of(settings, job, 20)
-    look(0)
+    check(0)
     ledger.release(claim)
-    assert look(10_000) == []
+    assert check(10_000) == []
     assert redis_client.hlen(redis_state.STEPS_KEY) == 0
 
 
 def test_after_three_fixes_of_a_job_it_stops_and_says_so_once(
-    settings: Settings, ledger: Ledger, look: Callable[[float], list[Fix]], redis_client: redis.Redis
+    settings: Settings, ledger: Ledger, check: Callable[[float], list[Fix]], redis_client: redis.Redis
 ) -> None:
     job = new_training(ledger)
     claimed(ledger, job)
     run = run_of(settings, job, 20)
-    look(0)
+    check(0)
     run.summarise(step=21)
-    look(1)
-    assert [len(look(1000 * number)) for number in range(1, 7)] == [1, 1, 1, 0, 0, 0]
+    check(1)
+    assert [len(check(1000 * number)) for number in range(1, 7)] == [1, 1, 1, 0, 0, 0]
     assert len(asked_to_end(redis_client)) == 3
     actions = [row["action"] for row in record.history(settings, "step_not_moving", job.id)]
     assert actions == ["fix", "fix", "fix", STOPPED]
@@ -179,15 +181,15 @@ def test_a_disk_too_full_to_write_on_keeps_no_job_from_being_queued_again(
 
 
 def test_a_job_whose_child_the_watchdog_ended_is_one_fix_and_not_two(
-    settings: Settings, ledger: Ledger, look: Callable[[float], list[Fix]]
+    settings: Settings, ledger: Ledger, check: Callable[[float], list[Fix]]
 ) -> None:
     job = new_training(ledger)
     claimed(ledger, job)
     run = run_of(settings, job, 20)
-    look(0)
+    check(0)
     run.summarise(step=21)
-    look(1)
-    assert len(look(200)) == 1
+    check(1)
+    assert len(check(200)) == 1
     watchdog.lost(settings, ledger.reap(worker="gpu@here/0"))
     assert [row["rule"] for row in store.rows(settings, "fixes")] == ["step_not_moving"]
 
@@ -198,34 +200,34 @@ def test_a_job_whose_child_the_watchdog_ended_is_one_fix_and_not_two(
 def test_a_warm_card_is_told_of_and_a_hot_one_rests_until_it_is_cool(
     settings: Settings,
     ledger: Ledger,
-    look: Callable[[float], list[Fix]],
+    check: Callable[[float], list[Fix]],
     heat: Callable[[float | None], None],
 ) -> None:
     job = new_training(ledger)
     heat(84.9)
-    assert look(0) == []
+    assert check(0) == []
     heat(85)
-    assert [(fix.rule, fix.action) for fix in look(0)] == [("gpu_hot", "alert")]
-    assert look(10) == [] and pause.active(settings) == []
+    assert [(fix.rule, fix.action) for fix in check(0)] == [("gpu_hot", "alert")]
+    assert check(10) == [] and pause.active(settings) == []
     heat(90)
-    (fix,) = look(20)
+    (fix,) = check(20)
     assert fix.rule == "gpu_overheated" and fix.seen == "90 C"
     assert ledger.claim(job.id, "gpu@here/0") is None  # nobody may take it
     heat(82)
-    assert look(30) == [] and len(pause.active(settings)) == 1  # not cool enough
+    assert check(30) == [] and len(pause.active(settings)) == 1  # not cool enough
     heat(79)
-    (fix,) = look(40)
+    (fix,) = check(40)
     assert "go on" in fix.done and fix.action == "alert" and pause.active(settings) == []
     ledger.clock = lambda: time.time() + watchdog.PAUSE_S + 1
     assert ledger.claim(job.id, "gpu@here/0")
 
 
 def test_an_archive_is_transcribed_while_training_rests(
-    settings: Settings, ledger: Ledger, look: Callable[[float], list[Fix]], heat: Callable[[float | None], None]
+    settings: Settings, ledger: Ledger, check: Callable[[float], list[Fix]], heat: Callable[[float | None], None]
 ) -> None:
     job = ledger.create(NewJob(kind="ping", payload={}, owner="ana", priority="batch"))
     heat(95)
-    look(0)
+    check(0)
     assert ledger.claim(job.id, "gpu@here/0")
 
 
@@ -239,12 +241,12 @@ def test_a_pause_that_nobody_repeats_ends_by_itself(settings: Settings) -> None:
 @pytest.mark.parametrize("temperature_c", [None, 60.0])
 def test_a_card_that_tells_nothing_or_is_cool_pauses_nothing(
     settings: Settings,
-    look: Callable[[float], list[Fix]],
+    check: Callable[[float], list[Fix]],
     heat: Callable[[float | None], None],
     temperature_c: float | None,
 ) -> None:
     heat(temperature_c)
-    assert look(0) == [] and pause.active(settings) == []
+    assert check(0) == [] and pause.active(settings) == []
 
 
 def test_a_running_training_gives_way_to_a_pause_at_its_next_step(settings: Settings, ledger: Ledger) -> None:
@@ -289,7 +291,7 @@ def room(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sets how many bytes are free."""
 
     def set_to(free: int) -> None:
-        monkeypatch.setattr(document, "free_bytes", lambda settings: free)
+        monkeypatch.setattr(space, "free_bytes", lambda settings: free)
 
     return set_to
 
@@ -299,7 +301,7 @@ def names(run: runs.Run) -> list[str]:
 
 
 def test_a_full_disk_loses_old_checkpoints_and_never_best_or_last(
-    settings: Settings, ledger: Ledger, look: Callable[[float], list[Fix]], room: Callable[[int], None]
+    settings: Settings, ledger: Ledger, check: Callable[[float], list[Fix]], room: Callable[[int], None]
 ) -> None:
     ended, job = new_training(ledger), new_training(ledger)
     done = run_of(settings, ledger.cancel(ended.id), 60, state="done")
@@ -313,16 +315,16 @@ def test_a_full_disk_loses_old_checkpoints_and_never_best_or_last(
         best={"step": 20, "path": "checkpoint-20"}, last={"step": 50, "path": str(done.path / "checkpoint-50")}
     )
     room(GB)
-    fixes = look(0)
+    fixes = check(0)
     assert [fix.rule for fix in fixes] == ["disk_low", "disk_full"]
     assert names(done) == ["checkpoint-20", "checkpoint-50"]
     assert names(active) == ["checkpoint-20", "checkpoint-40", "checkpoint-50"]
     assert f"{done.id}/checkpoint-10" in fixes[0].done and f"{active.id}/checkpoint-30" in fixes[0].done
     assert not list(settings.home.glob("runs/*/.removed-*"))
     assert [one.rule for one in pause.active(settings)] == ["disk_full"]
-    assert look(10) == [] and look(20) == []  # it was told, and it still rests
+    assert check(10) == [] and check(20) == []  # it was told, and it still rests
     room(100 * GB)
-    (fix,) = look(30)
+    (fix,) = check(30)
     assert "go on" in fix.done and pause.active(settings) == []
 
 
@@ -336,21 +338,21 @@ def test_no_more_is_removed_than_is_needed(settings: Settings, ledger: Ledger) -
 
 def test_two_checkpoints_of_the_run_must_fit(settings: Settings, ledger: Ledger, room: Callable[[int], None]) -> None:
     run = run_of(settings, new_training(ledger), 60)
-    assert document.needed_bytes(None) == document.needed_bytes(run) == 2 * 1024**3
+    assert space.needed_bytes(None) == space.needed_bytes(run) == 2 * 1024**3
     folder = checkpoint(run, 10)
     with (folder / "optimizer.pt").open("wb") as file:
         file.truncate(3 * GB)  # a hole: it takes no room
-    assert document.needed_bytes(run) == 6 * GB + 20
+    assert space.needed_bytes(run) == 6 * GB + 20
 
 
 def test_with_room_nothing_is_touched(
-    settings: Settings, ledger: Ledger, look: Callable[[float], list[Fix]], room: Callable[[int], None]
+    settings: Settings, ledger: Ledger, check: Callable[[float], list[Fix]], room: Callable[[int], None]
 ) -> None:
     run = run_of(settings, new_training(ledger), 60, state="done")
     for step in (10, 20, 30):
         checkpoint(run, step)
     room(100 * GB)
-    assert look(0) == [] and len(names(run)) == 3
+    assert check(0) == [] and len(names(run)) == 3
 
 
 def test_a_run_of_an_unknown_hand_keeps_its_newest_checkpoint(settings: Settings) -> None:
@@ -364,7 +366,7 @@ def test_a_run_of_an_unknown_hand_keeps_its_newest_checkpoint(settings: Settings
 
 
 def test_without_redis_it_does_nothing_and_says_nothing(settings: Settings, ledger: Ledger) -> None:
-    assert watchdog.look(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"}), ledger) == []
+    assert watchdog.check(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"}), ledger) == []
 
 
 def test_rules_have_names_of_their_own() -> None:

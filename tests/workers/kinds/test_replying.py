@@ -120,4 +120,4 @@ def test_a_message_that_is_cancelled_while_it_is_answered_lets_the_next_one_thro
 
 
 def is_first(ledger: Ledger, job: Job) -> bool:
-    return Sessions(ledger.settings).look("ana", str(job.payload["session_id"]), int(job.payload["ticket"]))
+    return Sessions(ledger.settings).renew("ana", str(job.payload["session_id"]), int(job.payload["ticket"]))
