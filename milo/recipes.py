@@ -8,11 +8,21 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import from_json, to_json
 
 from milo.errors import Invalid
@@ -173,9 +183,44 @@ class Deploy(Part):
     """Store the weights in float16. False: as the checkpoint has them."""
 
 
-Task = Literal["whisper", "vits", "nllb"]
 WHISPER_ONLY = ("lora", "freeze_encoder", "augment", "pack", "gradient_checkpointing")
 """Fields of `Schedule` that the other trainers have no use for."""
+
+
+@dataclass(frozen=True)
+class TaskRules:
+    """What holds for the recipes of one task."""
+
+    model_type: str
+    """Of the base model's config.json."""
+    examples: Literal["recordings", "pairs"] = "recordings"
+    """What the data consist of: recordings with texts, or sentence pairs."""
+    unused: tuple[str, ...] = ()
+    """Fields of `Schedule` that do nothing."""
+    no_error_rate: str = ""
+    """Why checkpoints can't be evaluated; empty: they can."""
+
+
+TASKS: dict[str, TaskRules] = {
+    "whisper": TaskRules("whisper"),
+    "vits": TaskRules("vits", unused=WHISPER_ONLY, no_error_rate="speech synthesis has no error rate"),
+    "nllb": TaskRules("m2m_100", examples="pairs", unused=WHISPER_ONLY),
+}
+"""The tasks of recipes; who does the work stands in `trainer.tasks`. How to add one: `docs/adding-a-training.md`."""
+
+
+def _known(task: str) -> str:
+    if task not in TASKS:
+        *names, last = map(repr, TASKS)
+        raise ValueError(f"Input should be {', '.join(names)} or {last}")
+    return task
+
+
+def _task_schema() -> dict[str, Any]:
+    return {"type": "string", "enum": list(TASKS)}
+
+
+Task = Annotated[str, AfterValidator(_known), WithJsonSchema(_task_schema())]
 
 
 class Recipe(Part):
@@ -200,10 +245,9 @@ class Recipe(Part):
 
     @model_validator(mode="after")
     def _of_use(self) -> Recipe:
-        if self.task != "whisper":
-            for name in WHISPER_ONLY:
-                if getattr(self.training, name) != Schedule.model_fields[name].default:
-                    raise ValueError(f"training.{name} does nothing for task {self.task}; remove it")
+        for name in TASKS[self.task].unused:
+            if getattr(self.training, name) != Schedule.model_fields[name].default:
+                raise ValueError(f"training.{name} does nothing for task {self.task}; remove it")
         return self
 
 
@@ -214,10 +258,10 @@ def check(document: object) -> Recipe:
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
-        said = [f"{'.'.join(map(str, one['loc'])) or 'recipe'}: {_plain(one)}" for one in error.errors()]
+        problems = [f"{'.'.join(map(str, one['loc'])) or 'recipe'}: {_plain(one)}" for one in error.errors()]
         pointers = ["#/" + "/".join(map(str, one["loc"])) for one in error.errors()]
-        errors = [{"detail": text, "pointer": to} for text, to in zip(said, pointers, strict=True)]
-        raise Invalid(f"the recipe can't be used: {'; '.join(said)}", code="bad_recipe", errors=errors) from None
+        errors = [{"detail": text, "pointer": to} for text, to in zip(problems, pointers, strict=True)]
+        raise Invalid(f"the recipe can't be used: {'; '.join(problems)}", code="bad_recipe", errors=errors) from None
 
 
 def _leaves(value: object) -> Iterator[object]:

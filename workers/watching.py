@@ -20,7 +20,7 @@ from milo.monitoring import document as status
 from milo.monitoring.model_health import verify_one
 from milo.monitoring.schema import Status
 from milo.queue import wakeups
-from milo.recipes import Recipe
+from milo.recipes import TASKS, Recipe
 from milo.settings import Settings
 from milo.storage import json_lines
 from milo.storage.files import Files
@@ -31,8 +31,6 @@ log = logging.getLogger(__name__)
 
 ABANDONED_AFTER_S = 86_400
 """A run that nobody wrote to for this long gets no more evaluations."""
-NOT_EVALUATED = ("vits",)
-"""Tasks without an error rate."""
 _KEY_PREFIX = "evaluate:"
 """How the idempotency keys of these evaluations begin."""
 
@@ -85,7 +83,7 @@ def evaluate_checkpoints(settings: Settings, ledger: Ledger) -> int:
     queued = 0
     for run in runs.all_runs(settings):
         recipe = _recipe_of(run)
-        if recipe is None or recipe.task in NOT_EVALUATED or not _is_recent(run):
+        if recipe is None or TASKS[recipe.task].no_error_rate or not _is_recent(run):
             continue
         for step, path in run.checkpoints().items():
             if not _has_own_evaluation(recipe, run, step):

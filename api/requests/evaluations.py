@@ -21,7 +21,7 @@ from milo.errors import Forbidden, Invalid, MiloError, NotFound
 from milo.jobs import DeployPayload, EvaluationPayload, PipelinePayload, Priority
 from milo.ledger.keys import Key
 from milo.models import registry
-from milo.recipes import Data, Evaluation, Recipe, Task
+from milo.recipes import TASKS, Data, Evaluation, Recipe, Task
 from milo.settings import Settings
 from milo.storage.roots import named_path
 from milo.training import datasets, runs
@@ -77,8 +77,8 @@ class DeployRequest(Closed):
 
 def evaluation_payload(context: Context, key: Key, asked: EvaluationRequest) -> dict[str, Any]:
     """The payload of an `evaluation` job, its model and data checked."""
-    if asked.task == "vits":
-        raise pointed("speech synthesis has no error rate; listen to the samples of its run", "task", "not_evaluable")
+    if why := TASKS[asked.task].no_error_rate:
+        raise pointed(f"{why}; listen to the samples of its run", "task", "not_evaluable")
     data = check_data(context, key, asked.data, asked.task)
     model = check_model(context, key, asked.model)
     payload = EvaluationPayload(
@@ -160,7 +160,7 @@ def deploy_payload(context: Context, key: Key, name: str, asked: DeployRequest) 
     evaluation = asked.evaluation or (recipe.evaluation if recipe else Evaluation())
     if asked.ungated:
         data = None
-    elif data is None and serving and task != "vits":
+    elif data is None and serving and not TASKS[task].no_error_rate:
         raise pointed(
             f"{name} serves {serving}: name the `data` to compare them on, or say `ungated`",
             "data",

@@ -18,12 +18,11 @@ from milo import recipes
 from milo.errors import BadRequest, Forbidden, Invalid, MiloError, ModelUnavailable, TooLarge
 from milo.ledger.keys import Key
 from milo.models import registry
-from milo.recipes import Data, Recipe, Task
+from milo.recipes import TASKS, Data, Recipe, Task
 from milo.storage.roots import named_path
 from milo.training import datasets
 
 MAX_BYTES = 256 * 1024
-MODEL_TYPES: dict[Task, str] = {"whisper": "whisper", "vits": "vits", "nllb": "m2m_100"}
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml")
 
 
@@ -103,7 +102,7 @@ def _check_model(context: Context, recipe: Recipe) -> None:
             return  # it will be pulled when the training begins
         raise pointed(f"model: {error.detail}", "model", "unknown_model") from None
     info = registry.describe(resolved, settings)
-    wanted = MODEL_TYPES[recipe.task]
+    wanted = TASKS[recipe.task].model_type
     if info.model_type != wanted:
         detail = f"model: {recipe.model} is a {info.model_type} model; task {recipe.task} trains a {wanted} one"
         raise pointed(detail, "model", "unknown_model")

@@ -14,7 +14,7 @@ from typing import Any, Literal, TextIO
 
 from milo.errors import Invalid
 from milo.models.files import near
-from milo.recipes import Data, Task
+from milo.recipes import TASKS, Data, Task
 from milo.storage.json_lines import Row
 from milo.storage.roots import named_path
 
@@ -133,7 +133,7 @@ def wanted_columns(data: Data) -> dict[str, str]:
 def check(data: Data, task: Task = "whisper") -> None:
     """Whatever can be told cheaply: the source is there, and a table of text has the columns. Raises `Invalid`."""
     kind = kind_of(data.source)
-    if task == "nllb":
+    if TASKS[task].examples == "pairs":
         if kind != "file":
             raise wrong("source", f"translation is trained on a .tsv, .csv or .jsonl file, not on {data.source}")
         return

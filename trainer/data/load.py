@@ -4,7 +4,7 @@
     train[0].text, train[0].audio()          # str, float32 (n,) at 16 kHz, decoded when asked for
     train.sha256                             # names the examples and the bytes of their audio
 
-Texts and lengths are in memory, audio is not. Owns splits and filters; `trainer.data.rows` reads formats.
+Texts and lengths are in memory, audio is not. Owns the filters; `trainer.data.rows` reads formats.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, overload
 
 from milo.engines.whisper.checkpoint import ISO_639_3
 from milo.errors import MiloError
@@ -25,12 +25,11 @@ from milo.recipes import Data
 from milo.settings import Settings
 from milo.training.datasets import wrong
 from trainer.data import rows
-from trainer.data.hub_rows import no_split
 from trainer.data.measure import Audio, Measured, decode, measured
-from trainer.data.rows import ALL, Row, Splits
+from trainer.data.row import Row
+from trainer.data.splits import Split, choose
 
-Split = Literal["train", "validation", "test"]
-Told = Callable[[int, int], None]
+ReportProgress = Callable[[int, int], None]
 EXAMPLES = 5
 """Ids named for each reason that rows were dropped for."""
 
@@ -109,31 +108,36 @@ class Dataset(Sequence[Item]):
         }
 
 
-def load(settings: Settings, data: Data, split: Split, told: Told | None = None) -> Dataset:
+def load(settings: Settings, data: Data, split: Split, report: ReportProgress | None = None) -> Dataset:
     """The examples of a split that pass the filters. Raises `Invalid` naming the field of the recipe and the fix.
 
-    `told(done, total)` is called while lengths are measured for the first time.
+    `report(done, total)` is called while lengths are measured for the first time.
     """
-    return load_all(settings, data, (split,), told)[split]
+    return load_all(settings, data, (split,), report)[split]
 
 
 def load_all(
-    settings: Settings, data: Data, splits: Iterable[Split] = ("train", "validation", "test"), told: Told | None = None
+    settings: Settings,
+    data: Data,
+    splits: Iterable[Split] = ("train", "validation", "test"),
+    report: ReportProgress | None = None,
 ) -> dict[str, Dataset]:
     """Several splits at once: the source is read once."""
     parts = rows.read(settings, data)
-    found = {split: _filtered(settings, data, split, choose(parts, data, split), told) for split in splits}
-    for split, one in found.items():
+    sets: dict[str, Dataset] = {}
+    for split in splits:
+        sets[split] = _filtered(settings, data, split, choose(parts, data, split), report)
+    for one in sets.values():
         if not one.items:
-            detail = f"no usable row is left in the split {split} of {data.source} ({one.why_empty})"
+            detail = f"no usable row is left in the split {one.split} of {data.source} ({one.why_empty})"
             raise wrong("source", detail, "no_usable_rows")
-    return found
+    return sets
 
 
-def load_to_judge(settings: Settings, data: Data, split: Split, told: Told | None = None) -> Dataset:
+def load_to_judge(settings: Settings, data: Data, split: Split, report: ReportProgress | None = None) -> Dataset:
     """A split for an evaluation: what can't be read belongs to it, and none at all is a finding, not a mistake."""
-    found = _filtered(settings, data, split, choose(rows.read(settings, data), data, split), told)
-    return Dataset(split, [*found.items, *found.unreadable], found.dropped)
+    readable = _filtered(settings, data, split, choose(rows.read(settings, data), data, split), report)
+    return Dataset(split, [*readable.items, *readable.unreadable], readable.dropped)
 
 
 def write_document(path: Path, data: Data, splits: Iterable[Dataset]) -> dict[str, Any]:
@@ -144,54 +148,18 @@ def write_document(path: Path, data: Data, splits: Iterable[Dataset]) -> dict[st
     return document
 
 
-# --- splits -----------------------------------------------------------------------------------------------------------
-
-
-def choose(parts: Splits, data: Data, split: Split) -> list[Row]:
-    """The rows of a split. A source without a validation split gives a share of its training rows, by hash of text."""
-    names = data.splits
-    if set(parts) == {ALL}:
-        parts = {names.train: parts[ALL]}
-    if names.train not in parts and split != "test":
-        raise no_split(names.train, list(parts), "train", data.source)
-    if split == "test":
-        own = _own(parts, names.test, "test", data.source)
-        return own if own is not None else choose(parts, data, "validation")
-    own = _own(parts, names.validation, "validation", data.source)
-    if own is not None and split == "validation":
-        return own
-    if own is not None:
-        return parts[names.train]
-    return _share(parts[names.train], data.validation_share, split)
-
-
-def _own(parts: Splits, name: str | None, role: str, source: str) -> list[Row] | None:
-    """Rows of the split that was named; None: there is none. The default names need not exist."""
-    if name is None or name in parts:
-        return parts[name] if name else None
-    if name == role:
-        return None
-    raise no_split(name, list(parts), role, source)
-
-
-def _share(found: list[Row], share: float, split: Split) -> list[Row]:
-    """Equal texts stay together, so that no sentence of validation was trained on."""
-    keys = {text: hashlib.sha256(text.encode()).digest() for text in {row.text.casefold() for row in found}}
-    ordered = sorted(keys, key=lambda text: keys[text])
-    held_out = set(ordered[: max(1, round(len(ordered) * share))]) if len(ordered) > 1 else set()
-    return [row for row in found if (row.text.casefold() in held_out) == (split == "validation")]
-
-
 # --- filters ----------------------------------------------------------------------------------------------------------
 
 
-def _filtered(settings: Settings, data: Data, split: Split, found: list[Row], told: Told | None) -> Dataset:
+def _filtered(
+    settings: Settings, data: Data, split: Split, candidates: list[Row], report: ReportProgress | None
+) -> Dataset:
     kept: list[Item] = []
     unreadable: list[Item] = []
     dropped: dict[str, list[str]] = {}
     seen: Counter[str] = Counter()
-    wanted = _limited(found, data, dropped)
-    for row, size in zip(wanted, measured(settings, data.source, wanted, told), strict=True):
+    wanted = _limited(candidates, data, dropped)
+    for row, size in zip(wanted, measured(settings, data.source, wanted, report), strict=True):
         why = _fault(size, data)
         if why:
             dropped.setdefault(why, []).append(row.id)
@@ -203,10 +171,10 @@ def _filtered(settings: Settings, data: Data, split: Split, found: list[Row], to
     return Dataset(split, kept, dropped, unreadable)
 
 
-def _limited(found: list[Row], data: Data, dropped: dict[str, list[str]]) -> list[Row]:
-    """What can be told without audio: text, language, the limit."""
+def _limited(candidates: list[Row], data: Data, dropped: dict[str, list[str]]) -> list[Row]:
+    """What can be report without audio: text, language, the limit."""
     wanted = []
-    for row in found:
+    for row in candidates:
         if not re.search(r"\w", row.text):
             dropped.setdefault("without text", []).append(row.id)
         elif row.language and not _same_language(row.language, data.language):
@@ -217,7 +185,7 @@ def _limited(found: list[Row], data: Data, dropped: dict[str, list[str]]) -> lis
 
 
 def _same_language(one: str, other: str) -> bool:
-    """Codes are compared; a name, such as `Malagasy`, is not told from another and passes."""
+    """Codes are compared; a name, such as `Malagasy`, is not report from another and passes."""
     codes = [re.split(r"[-_]", code.lower())[0] for code in (one, other)]
     return len(codes[0]) > 3 or ISO_639_3.get(codes[0], codes[0]) == ISO_639_3.get(codes[1], codes[1])
 

@@ -21,7 +21,7 @@ from milo.audio.media import Media, open_media
 from milo.errors import MiloError
 from milo.models.files import write_durably
 from milo.settings import Settings
-from trainer.data.rows import Row, digest
+from trainer.data.row import Row, digest
 
 Audio = npt.NDArray[np.float32]
 SAVE_EVERY = 2000
@@ -39,7 +39,8 @@ class Measured:
 def decode(source: Path | bytes, max_s: float) -> Audio:
     """Mono float32 at 16 kHz, shape (n,), from anything `milo.audio.reading` reads. Raises `BadMedia` or `TooLarge`."""
     blocks = list(reading.stream(io.BytesIO(source) if isinstance(source, bytes) else source, max_s=max_s))
-    return np.concatenate(blocks).astype(np.float32) / np.float32(32768)
+    samples: Audio = np.concatenate(blocks).astype(np.float32) / np.float32(32768)
+    return samples
 
 
 def measure(row: Row, max_s: float) -> Measured:
@@ -76,37 +77,37 @@ def _is_cut_off(media: Media, claim_s: float) -> bool:
 
 
 def measured(
-    settings: Settings, source: str, rows: list[Row], told: Callable[[int, int], None] | None = None
+    settings: Settings, source: str, rows: list[Row], report: Callable[[int, int], None] | None = None
 ) -> Iterator[Measured]:
-    """Each row's measure, in order. `told` hears how many are done."""
+    """Each row's measure, in order. `report(done, total)` is called after each that had to be measured."""
     place = settings.home / "datasets" / "measured"
     place.mkdir(parents=True, exist_ok=True)
     path = place / f"{digest(source)[:16]}.json"
-    known = _known(path)
-    missing = [row for row in rows if row.state not in known and row.at_s is None]
+    remembered = _remembered(path)
+    missing = [row for row in rows if row.state not in remembered and row.at_s is None]
     fresh = 0
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="measure") as pool:
         for start in range(0, len(missing), SAVE_EVERY):
             part = missing[start : start + SAVE_EVERY]
-            for row, found in zip(part, pool.map(lambda one: measure(one, settings.max_audio_s), part), strict=True):
+            for row, one in zip(part, pool.map(lambda row: measure(row, settings.max_audio_s), part), strict=True):
                 fresh += 1
-                if row.state and not found.fault:
-                    known[row.state] = (found.duration_s, found.sha256)
+                if row.state and not one.fault:
+                    remembered[row.state] = (one.duration_s, one.sha256)
                 else:
-                    known.setdefault(row.id, (0, found.fault))
-                if told:
-                    told(fresh, len(missing))
-            write_durably(path, json.dumps({key: pair for key, pair in known.items() if pair[0]}))
+                    remembered.setdefault(row.id, (0, one.fault))
+                if report:
+                    report(fresh, len(missing))
+            write_durably(path, json.dumps({key: pair for key, pair in remembered.items() if pair[0]}))
     for row in rows:
         if row.at_s is not None:
             yield Measured(row.at_s, row.state)
-        elif row.state in known:
-            yield Measured(*known[row.state])
+        elif row.state in remembered:
+            yield Measured(*remembered[row.state])
         else:
-            yield Measured(0, "", known[row.id][1])
+            yield Measured(0, "", remembered[row.id][1])
 
 
-def _known(path: Path) -> dict[str, tuple[float, str]]:
+def _remembered(path: Path) -> dict[str, tuple[float, str]]:
     try:
         return {key: (float(pair[0]), str(pair[1])) for key, pair in json.loads(path.read_text()).items()}
     except (OSError, ValueError, TypeError, IndexError, AttributeError):

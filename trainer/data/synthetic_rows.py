@@ -8,19 +8,19 @@ Sentences are spoken once, into FLAC files under MILO_HOME/datasets.
 
 from __future__ import annotations
 
-import json
 import random
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from milo.models.files import near, write_durably
 from milo.recipes import Data
 from milo.settings import Settings
 from milo.training.datasets import wrong
-from trainer.data.rows import Row, Splits, digest
+from trainer.data.row import Row, Splits, digest
 from trainer.tiny.corpus import corpus, lexicon
 from trainer.tiny.corpus.effects import RATE_HZ
 from trainer.tiny.corpus.phrasebook import Sentence
@@ -77,7 +77,20 @@ class Options(BaseModel):
         return WORDS[self.words] if isinstance(self.words, str) else self.words
 
 
-def options(given: dict[str, Any]) -> Options:
+class Spoken(BaseModel):
+    """One sentence of the manifest: which file it was spoken into, by whom, and how long that is."""
+
+    id: str
+    text: str
+    speaker: str
+    audio: str
+    duration_s: float
+
+
+_SPOKEN = TypeAdapter(dict[str, list[Spoken]])
+
+
+def options(given: Mapping[str, object]) -> Options:
     """`Data.synthetic`, checked. Raises `Invalid`."""
     try:
         return Options.model_validate(given)
@@ -94,9 +107,10 @@ def sentences(chosen: Options) -> dict[str, list[str]]:
     words = list(chosen.new_words)
     order: list[str] = []
     seen: set[str] = set()
-    found: dict[str, list[str]] = {}
+    splits: dict[str, list[str]] = {}
     for split, count in chosen.count.items():
-        found[split] = texts = []
+        texts: list[str] = []
+        splits[split] = texts
         tries = 0
         while len(texts) < count:
             if not order:
@@ -110,7 +124,7 @@ def sentences(chosen: Options) -> dict[str, list[str]]:
                 raise wrong(
                     "synthetic.count", f"{len(words)} words give too few different sentences for {count} of {split}"
                 )
-    return found
+    return splits
 
 
 def _fill(pattern: str, order: list[str], words: list[str], rng: random.Random) -> str:
@@ -131,13 +145,14 @@ def rows(settings: Settings, data: Data) -> Splits:
     manifest = folder / "manifest.json"
     if not manifest.is_file():
         _make(folder, chosen)
-    made: dict[str, list[dict[str, Any]]] = json.loads(manifest.read_text(encoding="utf-8"))
+    made = _SPOKEN.validate_json(manifest.read_bytes())
     return {split: [_row(folder, key, one) for one in part] for split, part in made.items()}
 
 
-def _row(folder: Path, key: str, one: dict[str, Any]) -> Row:
-    path = folder / str(one["audio"])
-    return Row(one["id"], one["text"], one["speaker"], None, lambda: path, digest(key, one["id"]), one["duration_s"])
+def _row(folder: Path, key: str, spoken: Spoken) -> Row:
+    path = folder / spoken.audio
+    state = digest(key, spoken.id)
+    return Row(spoken.id, spoken.text, spoken.speaker, None, lambda: path, state, spoken.duration_s)
 
 
 def _make(folder: Path, chosen: Options) -> None:
@@ -146,7 +161,7 @@ def _make(folder: Path, chosen: Options) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(f"speakers/{chosen.seed}")
     speakers = [corpus.speaker(rng, "mg", chosen.voices) for _ in range(chosen.speakers)]
-    manifest: dict[str, list[dict[str, Any]]] = {}
+    manifest: dict[str, list[Spoken]] = {}
     for split, texts in sentences(chosen).items():
         manifest[split] = []
         for number, text in enumerate(texts):
@@ -154,6 +169,9 @@ def _make(folder: Path, chosen: Options) -> None:
             audio, _ = corpus.speak(Sentence(text, "mg", "synthetic"), speakers[who], fresh=True)
             name = f"{split}-{number:05}"
             soundfile.write(folder / f"{name}.flac", audio, RATE_HZ)
-            row = {"id": name, "text": text, "speaker": f"s{who:02}", "audio": f"{name}.flac"}
-            manifest[split].append({**row, "duration_s": round(len(audio) / RATE_HZ, 3)})
-    write_durably(folder / "manifest.json", json.dumps(manifest, ensure_ascii=False))
+            seconds = round(len(audio) / RATE_HZ, 3)
+            speaker = f"s{who:02}"
+            manifest[split].append(
+                Spoken(id=name, text=text, speaker=speaker, audio=f"{name}.flac", duration_s=seconds)
+            )
+    write_durably(folder / "manifest.json", _SPOKEN.dump_json(manifest).decode())

@@ -32,7 +32,7 @@ def summarise(recipe: Recipe, run: Run, state: Document) -> Document:
     """All that the stages found, as one document."""
     trained = run.summary()
     chosen = state["judge"]["chosen"]
-    judged = next((one for one in state["judge"]["checkpoints"] if one["checkpoint"] == chosen), {})
+    judged: Document = next((one for one in state["judge"]["checkpoints"] if one["checkpoint"] == chosen), {})
     return {
         "recipe": recipe.name,
         "task": recipe.task,

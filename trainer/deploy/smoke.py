@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jiwer
@@ -21,6 +22,8 @@ from milo.engines.whisper.guards import compression_ratio
 from milo.errors import Conflict, MiloError
 from milo.language.malagasy import normalise_for_scoring
 from milo.protocols import DecodeOptions, Samples, WindowText
+from milo.recipes import Data, Evaluation, Task
+from milo.settings import Settings
 from trainer.evaluation.engines import Engines
 
 MAX_CER = 0.75
@@ -52,6 +55,36 @@ class Sample:
 
     audio: Samples
     reference: str | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A folder that wants to serve, and what it is evaluated on."""
+
+    folder: Path
+    name: str
+    """In the registry."""
+    task: Task
+    language: str = "mg"
+    data: Data | None = None
+    """None: it is tried out and compared with nothing."""
+    evaluation: Evaluation = Evaluation()
+
+
+def _nothing_to_check(settings: Settings, candidate: Candidate) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Smoke:
+    """How a model of one task is tried out."""
+
+    outputs: Callable[[Settings, Candidate, str, Engines], list[str]]
+    """(settings, candidate, model, engines): what the model, named so, makes of known samples; twice the same.
+
+    Raises `Refused`."""
+    check_files: Callable[[Settings, Candidate], None] = _nothing_to_check
+    """Before anything is loaded. Raises `Refused`."""
 
 
 def spoken_samples(language: str) -> list[Sample]:

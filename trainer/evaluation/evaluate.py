@@ -11,48 +11,23 @@ import hashlib
 import json
 import time
 from collections.abc import Generator
-from dataclasses import asdict, dataclass
-from typing import Any
 
-from milo.engines.runtime.devices import ct2_device
 from milo.errors import Invalid
 from milo.jobs import Progress
 from milo.language.malagasy import SCORING_VERSION
 from milo.models import registry
-from milo.models.registry import ResolvedModel
-from milo.protocols import DecodeOptions
-from milo.recipes import Data, Evaluation, Task
+from milo.recipes import TASKS, Data, Evaluation, Task
 from milo.settings import Settings
 from milo.training import evaluations
 from milo.training.evaluations import Stored
+from trainer import tasks
 from trainer.evaluation.engines import Engines, own_engines
-from trainer.loop.background import Told, in_background
+from trainer.evaluation.plan import Document, Method, Plan
+from trainer.loop.background import ReportProgress, in_background
 
-Steps = Generator[Progress, None, dict[str, Any]]
+Steps = Generator[Progress, None, Document]
 ROWS_VERSION = 1
 """Raise it when rows made by an older Milo must not be used."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """One evaluation, all of it known before the first batch."""
-
-    settings: Settings
-    model: ResolvedModel
-    data: Data
-    evaluation: Evaluation
-    task: Task
-    items: list[Any]
-    data_sha256: str
-    key: str
-    decode: dict[str, Any]
-    nothing: str = ""
-    """Why there are no items, where there are none."""
-
-    @property
-    def pinned(self) -> str:
-        """The model by a name that goes on meaning this version, whatever is deployed meanwhile."""
-        return str(self.model.path) if self.model.kind == "folder" else self.model.label
 
 
 def evaluate(
@@ -71,97 +46,62 @@ def evaluate(
     utterances. Raises `ModelUnavailable`, `Invalid` (task, language), and `EngineError` with code `broken_weights` for
     a model whose numbers are not finite.
     """
-    if task == "vits":
-        raise Invalid("speech synthesis has no error rate; listen to the samples of its run", code="not_evaluable")
+    method = method_of(task)
     wanted = evaluation or Evaluation()
     plan = yield from in_background(
-        lambda told: make_plan(settings, model, data, wanted, task, told), "recordings measured"
+        lambda report: make_plan(settings, model, data, wanted, task, method, report), "recordings measured"
     )
     stored = evaluations.open_or_make(settings, plan.key)
     report = stored.report()
-    wants_loss = plan.evaluation.loss and task == "whisper"
-    if report is not None and (not wants_loss or report.get("loss") is not None or report["status"] != "ok"):
+    add_losses = method.add_losses if plan.evaluation.loss else None
+    if report is not None and (add_losses is None or report.get("loss") is not None or report["status"] != "ok"):
         return report
     with engines or own_engines(settings) as opened:
-        if task == "nllb":
-            from trainer.evaluation.text import decode, summarise
-        else:
-            from trainer.evaluation.speech import decode, summarise
-        yield from decode(plan, stored, opened)
-        if wants_loss:
-            from trainer.evaluation.speech import add_losses
-
+        yield from method.decode(plan, stored, opened)
+        if add_losses is not None:
             yield from add_losses(plan, stored, opened)
-    return _settle(plan, stored, summarise)
+    return _settle(plan, stored, method)
+
+
+def method_of(task: Task) -> Method:
+    """How models of a task are evaluated. Raises `Invalid` for a task without an error rate."""
+    place = tasks.TASKS[task].evaluate
+    if place is None:
+        raise Invalid(f"{TASKS[task].no_error_rate}; listen to the samples of its run", code="not_evaluable")
+    method: Method = tasks.load(place)
+    return method
 
 
 def make_plan(
-    settings: Settings, model: str, data: Data, evaluation: Evaluation, task: Task, told: Told | None = None
+    settings: Settings,
+    model: str,
+    data: Data,
+    evaluation: Evaluation,
+    task: Task,
+    method: Method,
+    report: ReportProgress | None = None,
 ) -> Plan:
     """What is to be evaluated, and the key under which its rows are kept. Reads weights and audio to hash them, once;
-    `told` is called meanwhile."""
+    `report` is called meanwhile."""
     resolved = registry.ensure(settings, model)
-    items, sha256, nothing = _items(settings, data, evaluation, task, told)
+    split = method.load(settings, data, evaluation, report)
+    items, sha256 = split.items, split.sha256
     if evaluation.max_items is not None and evaluation.max_items < len(items):
         items = sorted(items, key=lambda item: hashlib.sha256(str(item.id).encode()).digest())[: evaluation.max_items]
         sha256 = hashlib.sha256(f"{sha256} {evaluation.max_items}".encode()).hexdigest()
-    decode = _decode_settings(settings, data, evaluation, task)
+    decode = method.decode_settings(settings, data, evaluation)
     parts = [ROWS_VERSION, registry.content_sha256(resolved), sha256, task, decode, SCORING_VERSION]
     key = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
-    return Plan(settings, resolved, data, evaluation, task, items, sha256, key, decode, nothing)
+    return Plan(settings, resolved, data, evaluation, task, items, sha256, key, decode, split.why_empty)
 
 
-def _items(
-    settings: Settings, data: Data, evaluation: Evaluation, task: Task, told: Told | None
-) -> tuple[list[Any], str, str]:
-    """The split's items, their hash, and why there are none where there are none."""
-    if task == "nllb":
-        from trainer.evaluation.text import load
-
-        sentences = load(settings, data, evaluation.split, told)
-        return list(sentences), sentences.sha256, ""
-    from trainer.data.load import load_to_judge
-
-    found = load_to_judge(settings, data, evaluation.split, told)
-    if not found.items:  # the hash of no items is the same for any data
-        return [], hashlib.sha256(f"{data.source}: {found.why_empty}".encode()).hexdigest(), found.why_empty
-    return found.items, found.sha256, ""
-
-
-def _decode_settings(settings: Settings, data: Data, evaluation: Evaluation, task: Task) -> dict[str, Any]:
-    device = ct2_device(settings)
-    if task == "nllb":
-        return {
-            "source": data.language,
-            "target": data.target_language,
-            "beam_size": settings.translate_beam_size,
-            "compute_type": settings.translate_compute_type,
-            "device": device,
-        }
-    options = asdict(decode_options(data, evaluation))
-    return {
-        **options,
-        "temperatures": list(options["temperatures"]),
-        "engine": settings.stt_engine,
-        "compute_type": settings.stt_compute_type,
-        "device": device,
-    }
-
-
-def decode_options(data: Data, evaluation: Evaluation) -> DecodeOptions:
-    """Temperature 0 alone: what is sampled would come out differently each time."""
-    return DecodeOptions(
-        language=data.language, word_timestamps=False, beam_size=evaluation.beam_size, temperatures=(0.0,)
-    )
-
-
-def _settle(plan: Plan, stored: Stored, summarise: Any) -> dict[str, Any]:
-    known = stored.rows()
-    rows = [known[str(item.id)] for item in plan.items if str(item.id) in known]
+def _settle(plan: Plan, stored: Stored, method: Method) -> Document:
+    decoded = stored.rows()
+    rows = [decoded[str(item.id)] for item in plan.items if str(item.id) in decoded]
     compute_s = sum(row.get("latency_s") or 0 for row in rows)
-    sums = summarise(rows)
+    sums = method.summarise(rows)
     if not plan.items:
-        sums["reason"] = f"no row of the split {plan.evaluation.split} can be used ({plan.nothing})"
+        sums["reason"] = f"no row of the split {plan.evaluation.split} can be used ({plan.why_empty})"
     report = {
         "key": plan.key,
         "task": plan.task,

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import Any
 
+from milo.engines.runtime.devices import ct2_device
 from milo.errors import EngineError, MiloError
 from milo.jobs import Progress
 from milo.protocols import Samples, WindowText
+from milo.recipes import Data, Evaluation
+from milo.settings import Settings
 from milo.training.evaluations import Stored
+from trainer.data.load import load_to_judge
 from trainer.evaluation.engines import Engines
+from trainer.evaluation.plan import Document, Items, Method, Plan, decode_options
 from trainer.evaluation.score import snr_db, totals, word_counts
 from trainer.evaluation.teacher_forcing import cross_entropies
-
-if TYPE_CHECKING:
-    from trainer.evaluation.evaluate import Plan
+from trainer.loop.background import ReportProgress
 
 RATE_HZ = 16_000
 STEP_S = 1.5
@@ -25,7 +30,6 @@ STEP_S = 1.5
 WIDEST = 16
 """Most times `batch_windows` in one step: the engine sorts its windows by length, so more of them pad less."""
 LOSSES = "losses.jsonl"
-summarise = totals
 
 
 class BrokenWeights(EngineError):
@@ -34,11 +38,29 @@ class BrokenWeights(EngineError):
     code, title, retryable = "broken_weights", "The weights of the model are broken", False
 
 
+def load(settings: Settings, data: Data, evaluation: Evaluation, report: ReportProgress | None) -> Items:
+    """The utterances of the split. What can't be read belongs to them: the report counts it."""
+    dataset = load_to_judge(settings, data, evaluation.split, report)
+    if not dataset.items:  # the hash of no items is the same for any data
+        named = f"{data.source}: {dataset.why_empty}"
+        return Items([], hashlib.sha256(named.encode()).hexdigest(), dataset.why_empty)
+    return Items(dataset.items, dataset.sha256)
+
+
+def decode_settings(settings: Settings, data: Data, evaluation: Evaluation) -> Document:
+    options = asdict(decode_options(data, evaluation))
+    return {
+        **options,
+        "temperatures": list(options["temperatures"]),
+        "engine": settings.stt_engine,
+        "compute_type": settings.stt_compute_type,
+        "device": ct2_device(settings),
+    }
+
+
 def decode(plan: Plan, stored: Stored, engines: Engines) -> Iterator[Progress]:
     """Append a row for each item that has none."""
-    from trainer.evaluation.evaluate import decode_options
-
-    known = stored.rows()
+    decoded = stored.rows()
     options = decode_options(plan.data, plan.evaluation)
 
     def work(items: list[Any], audio: list[Samples | MiloError]) -> float:
@@ -57,7 +79,7 @@ def decode(plan: Plan, stored: Stored, engines: Engines) -> Iterator[Progress]:
         stored.append(rows)
         return took_s
 
-    todo = [item for item in plan.items if str(item.id) not in known]
+    todo = [item for item in plan.items if str(item.id) not in decoded]
     for done in batches(todo, plan.settings.batch_windows, work):
         yield Progress(done=len(plan.items) - len(todo) + done, total=len(plan.items), unit="items")
 
@@ -100,13 +122,13 @@ def batches(
 
 
 def _read(items: Sequence[Any]) -> list[Samples | MiloError]:
-    found: list[Samples | MiloError] = []
+    audio: list[Samples | MiloError] = []
     for item in items:
         try:
-            found.append(item.audio())
+            audio.append(item.audio())
         except MiloError as error:
-            found.append(error)
-    return found
+            audio.append(error)
+    return audio
 
 
 def _too_long(audio: Samples | MiloError, longest_s: float) -> MiloError | None:
@@ -115,7 +137,7 @@ def _too_long(audio: Samples | MiloError, longest_s: float) -> MiloError | None:
     return MiloError(f"{len(audio) / RATE_HZ:.1f} s is longer than the {longest_s:g} s that the model takes")
 
 
-def _failed(item: Any, error: MiloError) -> dict[str, Any]:
+def _failed(item: Any, error: MiloError) -> Document:
     return {
         "id": str(item.id),
         "speaker": item.speaker,
@@ -125,7 +147,7 @@ def _failed(item: Any, error: MiloError) -> dict[str, Any]:
     }
 
 
-def _row(item: Any, audio: Samples, text: WindowText, latency_s: float) -> dict[str, Any]:
+def _row(item: Any, audio: Samples, text: WindowText, latency_s: float) -> Document:
     if not math.isfinite(text.avg_logprob):
         raise BrokenWeights(f"the model returned {text.avg_logprob} for {item.id}: its weights are broken")
     counts = word_counts(item.text, text.text)
@@ -151,7 +173,7 @@ def _row(item: Any, audio: Samples, text: WindowText, latency_s: float) -> dict[
 def add_losses(plan: Plan, stored: Stored, engines: Engines) -> Iterator[Progress]:
     """The cross-entropy of each row's reference. Kept apart until it is whole, then written into the rows."""
     rows = stored.rows()
-    known = stored.rows(LOSSES)
+    measured = stored.rows(LOSSES)
 
     def work(items: list[Any], audio: list[Samples | MiloError]) -> float:
         started = time.monotonic()
@@ -163,7 +185,7 @@ def add_losses(plan: Plan, stored: Stored, engines: Engines) -> Iterator[Progres
         stored.append([{"id": name, "cross_entropy": total, "tokens": count} for name, (total, count) in made], LOSSES)
         return time.monotonic() - started
 
-    todo = [i for i in plan.items if str(i.id) not in known and "error" not in rows.get(str(i.id), {"error": ""})]
+    todo = [i for i in plan.items if str(i.id) not in measured and "error" not in rows.get(str(i.id), {"error": ""})]
     for done in batches(todo, plan.settings.batch_windows, work):
         yield Progress(done=len(plan.items) - len(todo) + done, total=len(plan.items), unit="losses")
     losses = stored.rows(LOSSES)
@@ -171,3 +193,6 @@ def add_losses(plan: Plan, stored: Stored, engines: Engines) -> Iterator[Progres
         raise BrokenWeights(f"the loss of {plan.model.label} is not finite: its weights are broken")
     stored.append([rows[name] | loss for name, loss in losses.items() if name in rows])
     (stored.path / LOSSES).unlink(missing_ok=True)
+
+
+METHOD = Method(load, decode_settings, decode, totals, add_losses)

@@ -10,22 +10,21 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from milo.engines.runtime.devices import ct2_device
 from milo.errors import Invalid
 from milo.jobs import Progress
-from milo.recipes import Data
+from milo.recipes import Data, Evaluation
 from milo.settings import Settings
 from milo.training.bootstrap import ratio_interval
 from milo.training.evaluations import INSUFFICIENT, Stored
 from trainer.data.pairs import load_pairs, split_pairs
 from trainer.evaluation.engines import Engines
-from trainer.loop.background import Told
-
-if TYPE_CHECKING:
-    from trainer.evaluation.evaluate import Plan
+from trainer.evaluation.plan import Document, Items, Method, Plan
+from trainer.loop.background import ReportProgress
 
 BATCH = 64
 
@@ -40,19 +39,16 @@ class Sentence:
     """The reference."""
 
 
-class Sentences(list[Sentence]):
-    """Held-out pairs, and the hash of them all."""
-
-    @property
-    def sha256(self) -> str:
-        content = json.dumps([[one.source, one.text] for one in self], ensure_ascii=False)
-        return hashlib.sha256(content.encode()).hexdigest()
-
-
-def load(settings: Settings, data: Data, split: str, told: Told | None = None) -> Sentences:
+def load(settings: Settings, data: Data, evaluation: Evaluation, report: ReportProgress | None = None) -> Items:
     """The pairs that training holds out (`validation` and `test` are the same). Raises `Invalid`."""
+    sentences = heldout_sentences(data)
+    content = json.dumps([[one.source, one.text] for one in sentences], ensure_ascii=False)
+    return Items(sentences, hashlib.sha256(content.encode()).hexdigest())
+
+
+def heldout_sentences(data: Data) -> list[Sentence]:
     _, heldout = split_pairs(load_pairs(data))
-    found = Sentences()
+    sentences = []
     for pair in heldout:
         sides = dict(zip(pair.languages, pair.texts, strict=True))
         if data.language not in sides or data.target_language not in sides:
@@ -62,27 +58,37 @@ def load(settings: Settings, data: Data, split: str, told: Told | None = None) -
                 code="bad_data",
             )
         source, target = sides[data.language], sides[data.target_language]
-        found.append(Sentence(hashlib.sha256(f"{source}\t{target}".encode()).hexdigest()[:16], source, target))
-    return found
+        sentences.append(Sentence(hashlib.sha256(f"{source}\t{target}".encode()).hexdigest()[:16], source, target))
+    return sentences
+
+
+def decode_settings(settings: Settings, data: Data, evaluation: Evaluation) -> Document:
+    return {
+        "source": data.language,
+        "target": data.target_language,
+        "beam_size": settings.translate_beam_size,
+        "compute_type": settings.translate_compute_type,
+        "device": ct2_device(settings),
+    }
 
 
 def decode(plan: Plan, stored: Stored, engines: Engines) -> Iterator[Progress]:
     """Append a row for each pair that has none."""
     from sacrebleu.metrics import CHRF
 
-    known, chrf = stored.rows(), CHRF()
-    todo = [item for item in plan.items if item.id not in known]
+    decoded, chrf = stored.rows(), CHRF()
+    todo = [item for item in plan.items if item.id not in decoded]
     for start in range(0, len(todo), BATCH):
         part = todo[start : start + BATCH]
         started = time.monotonic()
         with engines.translator(plan.pinned) as engine:
-            made = engine.translate([one.source for one in part], plan.data.language, plan.data.target_language)
+            translations = engine.translate([one.source for one in part], plan.data.language, plan.data.target_language)
         share_s = (time.monotonic() - started) / len(part)
-        stored.append([_row(one, text, chrf, share_s) for one, text in zip(part, made, strict=True)])
+        stored.append([_row(one, text, chrf, share_s) for one, text in zip(part, translations, strict=True)])
         yield Progress(done=len(plan.items) - len(todo) + start + len(part), total=len(plan.items), unit="items")
 
 
-def _row(item: Sentence, text: str, chrf: Any, latency_s: float) -> dict[str, Any]:
+def _row(item: Sentence, text: str, chrf: Any, latency_s: float) -> Document:
     score = float(chrf.sentence_score(text, [item.text]).score)
     return {
         "id": item.id,
@@ -99,7 +105,7 @@ def _row(item: Sentence, text: str, chrf: Any, latency_s: float) -> dict[str, An
     }
 
 
-def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def summarise(rows: Sequence[Document]) -> Document:
     """chrF and BLEU of the whole, the share of exact ones, and the interval of the mean sentence chrF (0 to 100)."""
     from sacrebleu.metrics import BLEU, CHRF
 
@@ -126,3 +132,6 @@ def summarise(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "items": len(rows),
         "scored": len(rows),
     }
+
+
+METHOD = Method(load, decode_settings, decode, summarise)

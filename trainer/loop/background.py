@@ -12,39 +12,42 @@ from typing import Any, TypeVar
 from milo.jobs import Progress
 
 T = TypeVar("T")
-LOOK_S = 0.1
-Told = Callable[..., None]
+POLL_S = 0.1
+ReportProgress = Callable[..., None]
+"""Called now and then with any arguments, such as (done, total)."""
 
 
-class Left(Exception):
+class Abandoned(Exception):
     """Nobody waits for the work any more."""
 
 
-def in_background(work: Callable[[Told], T], unit: str) -> Generator[Progress, None, T]:
+def in_background(work: Callable[[ReportProgress], T], unit: str, wait: bool = True) -> Generator[Progress, None, T]:
     """What `work` returns, or raises. It is handed a function to call now and then, with any arguments: that ends it
-    when the generator was closed. Closing waits until it has ended."""
-    left, done = threading.Event(), threading.Event()
-    found: list[T] = []
+    when the generator was closed. `wait`:
+    closing waits until it has ended; what only reads and hashes may be left to notice by itself."""
+    abandoned, done = threading.Event(), threading.Event()
+    results: list[T] = []
     errors: list[BaseException] = []
 
-    def told(*_: Any) -> None:
-        if left.is_set():
-            raise Left
+    def report(*_: Any) -> None:
+        if abandoned.is_set():
+            raise Abandoned
 
     def run() -> None:
         try:
-            found.append(work(told))
+            results.append(work(report))
         except BaseException as error:
             errors.append(error)
         done.set()
 
     threading.Thread(target=run, name=unit, daemon=True).start()
     try:
-        while not done.wait(LOOK_S):
+        while not done.wait(POLL_S):
             yield Progress(unit=unit)
     finally:
-        left.set()
-        done.wait()
+        abandoned.set()
+        if wait:
+            done.wait()
     if errors:
         raise errors[0]
-    return found[0]
+    return results[0]

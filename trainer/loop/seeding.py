@@ -11,7 +11,7 @@ import torch
 
 
 @contextmanager
-def noise(name: str, device: torch.device) -> Iterator[None]:
+def seeded(name: str, device: torch.device) -> Iterator[None]:
     """Draw from a seed made of `name` inside, and leave the process's own random numbers as they were.
 
     Torch's on the CPU and on `device`, and numpy's, from which transformers draws the layers that it drops.

@@ -27,12 +27,11 @@ from milo.settings import Settings
 from milo.training.runs import Run
 from trainer.data.pairs import TextPair, chrf, load_pairs, split_pairs
 from trainer.loop import loop, run_record, state
-from trainer.loop.seeding import noise
+from trainer.loop.base import device_of, pinned
+from trainer.loop.seeding import seeded
 from trainer.loop.step import Step
 from trainer.loop.trainable import StepResult
 from trainer.nllb import step as nllb
-from trainer.vits.gan import device_of
-from trainer.whisper.prepare import pinned
 
 MOST_PAIRS, CHUNK = 64, 8
 """Held-out pairs that an evaluation in training translates, each way; and those translated between two yields."""
@@ -91,7 +90,7 @@ class TranslationTraining:
         taken = self._batches(number * count, count)
         rate = learning_rate(self.options, number, self.total) * factor
         parts = [part for batch in taken for part in _in_parts(batch, splits)]
-        with noise(f"{self.options.seed}/{number}/{factor}", self.device):
+        with seeded(f"{self.options.seed}/{number}/{factor}", self.device):
             loss = nllb.one_step(self.model, self.optimizer, parts, self.own, rate, self.checkpoint)
         tokens = sum(len(example) for batch in taken for example in batch)
         epoch = (number + 1) / self._steps_an_epoch

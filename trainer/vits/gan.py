@@ -13,9 +13,7 @@ from typing import Any, Literal
 
 import torch
 
-from milo.errors import Invalid
-from milo.settings import Settings
-from trainer.loop.seeding import noise
+from trainer.loop.seeding import seeded
 from trainer.vits.discriminators import discriminators_for
 from trainer.vits.forward import Batch, Segment, decode_segment, encode
 from trainer.vits.losses import DISC_WEIGHT, WEIGHTS, discriminator_loss, feature_loss, generator_loss, kl_loss
@@ -54,7 +52,7 @@ class Gan:
         self.model.train()
         self.discriminators.train()
         totals = dict.fromkeys(LOSSES, 0.0)
-        with noise(seed, self.device):
+        with seeded(seed, self.device):
             for number, batch in enumerate(batches):
                 last = number == len(batches) - 1
                 for name, value in self._micro(batch.to(self.device), 1 / len(batches), last).items():
@@ -124,11 +122,3 @@ def _numbers(losses: dict[str, torch.Tensor]) -> dict[str, float]:
     if wrong:
         raise Diverged(f"the loss {' and the loss '.join(wrong)} is not a number")
     return found
-
-
-def device_of(settings: Settings) -> torch.device:
-    """Where to train. Raises `Invalid` when a GPU was asked for and there is none."""
-    cuda = settings.device != "cpu" and torch.cuda.is_available()
-    if settings.device == "cuda" and not cuda:
-        raise Invalid("MILO_DEVICE=cuda, but torch sees no CUDA device")
-    return torch.device("cuda", torch.cuda.current_device()) if cuda else torch.device("cpu")

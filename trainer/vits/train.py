@@ -26,14 +26,14 @@ from milo.settings import Settings
 from milo.training.runs import Run
 from trainer.loop import loop, run_record
 from trainer.loop import state as training_state
+from trainer.loop.base import device_of, pinned
 from trainer.loop.step import Step
 from trainer.loop.trainable import StepResult
 from trainer.vits.clips import Plan, cut, read_clips
-from trainer.vits.gan import Diverged, Gan, device_of
+from trainer.vits.gan import Diverged, Gan
 from trainer.vits.losses import WEIGHTS
 from trainer.vits.model import Voice, load_voice, save_voice
 from trainer.vits.validation import judge, write_sample
-from trainer.whisper.prepare import pinned
 
 GAMMA = 0.999875
 BEST_BY = "eval/loss_mel"

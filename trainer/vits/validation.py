@@ -12,7 +12,7 @@ from milo.audio.encode import encode as encode_audio
 from milo.engines.speech.vits import SEED, VitsSynthesizer
 from milo.errors import MiloError
 from milo.synthesis.normalization import sentences
-from trainer.loop.seeding import noise
+from trainer.loop.seeding import seeded
 from trainer.vits.audio import log_mel, spectrogram
 from trainer.vits.clips import Clips
 from trainer.vits.forward import encode
@@ -43,7 +43,7 @@ def judge(gan: Gan, clips: Clips) -> Generator[None, None, dict[str, float]]:
 def _losses(gan: Gan, clips: Clips, index: int) -> tuple[float, ...]:
     batch = clips.batch([index]).to(gan.device)
     framing = gan.voice.framing
-    with noise(f"judge/{index}", gan.device):
+    with seeded(f"judge/{index}", gan.device):
         latents = encode(gan.model, batch, framing)
     made = gan.model.flow(latents.prior_mean * latents.mask, latents.mask, latents.speaker, reverse=True)
     wave = gan.model.decoder(made * latents.mask, latents.speaker)
@@ -63,7 +63,7 @@ def write_sample(gan: Gan, text: str, language: str, path: Path) -> str:
     gan.model.eval()
     synth = VitsSynthesizer(voice.base, gan.model, voice.tokens, (language,))
     try:
-        with noise(f"sample/{SEED}", gan.device):
+        with seeded(f"sample/{SEED}", gan.device):
             samples = synth.synthesize(voice.readable(sentences(text)[0], language), language=language)
         if not len(samples):
             return "the text has nothing that can be spoken"

@@ -58,7 +58,8 @@ def with_noise(audio: Audio, bounds_db: tuple[float, float], rng: np.random.Gene
     """`audio` with coloured noise at a signal-to-noise ratio drawn from `bounds_db`."""
     noise = effects.coloured_noise(rng, len(audio))
     level = float(np.sqrt((audio**2).mean())) * 10 ** (-rng.uniform(*bounds_db) / 20)
-    return audio + noise / np.float32(noise.std() + 1e-9) * np.float32(level)
+    noisy: Audio = audio + noise / np.float32(noise.std() + 1e-9) * np.float32(level)
+    return noisy
 
 
 def spec_augment(features: Audio, frames: int, rng: np.random.Generator) -> None:

@@ -20,13 +20,13 @@ from milo.models.registry import ResolvedModel
 from milo.settings import Settings
 from milo.training.runs import Run
 from trainer.loop import checkpoints, parking
-from trainer.loop.gate import Gate
 from trainer.loop.guards import Fixes, LossGuard
 from trainer.loop.run_record import Tracker
+from trainer.loop.thread_generator import ThreadGenerator
 from trainer.whisper import checkpoints as whisper_checkpoints
 from trainer.whisper.features import IGNORE, Batches
 from trainer.whisper.model import logits_of
-from trainer.whisper.validation import Judge
+from trainer.whisper.validation import Validation
 
 METRIC = "eval_wer"
 SAVING = ".saving"
@@ -50,27 +50,27 @@ class WhisperTrainer(Seq2SeqTrainer):
         run: Run,
         base: ResolvedModel,
         batches: Batches,
-        judge: Judge,
+        validation: Validation,
         guard: LossGuard,
         fixes: Fixes,
         tracker: Tracker,
-        gate: Gate,
+        thread: ThreadGenerator,
         pause: Callable[[], None],
         keep: tuple[int, int],
         **stock: Any,
     ) -> None:
         super().__init__(**stock)
         self.settings, self.run, self.base = settings, run, base
-        self.batches, self.judge, self.tracker = batches, judge, tracker
-        self.guard, self.fixes, self.gate, self.pause, self.keep = guard, fixes, gate, pause, keep
+        self.batches, self.validation, self.tracker = batches, validation, tracker
+        self.guard, self.fixes, self.thread, self.pause, self.keep = guard, fixes, thread, pause, keep
         self.model_accepts_loss_kwargs = True  # so that the labels of all micro-batches of a step are counted
         self.loss_is_scaled_for_ga = True  # `compute_loss` divides by that count
         self.away = False
         """Its tensors are in RAM while it stands still."""
-        self.taken: list[dict[str, Any]] = []
+        self.micro_batches: list[dict[str, Any]] = []
         """Micro-batches of the step in hand."""
         self.step_loss = 0.0
-        self.bad = False
+        self.not_finite = False
         """The loss of a micro-batch of this step is no number."""
 
     # --- where it is ---
@@ -96,7 +96,7 @@ class WhisperTrainer(Seq2SeqTrainer):
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
         """Forward and backward of a micro-batch; when memory runs out, this step's are made again in smaller parts."""
         model.train()
-        self.taken.append(inputs)
+        self.micro_batches.append(inputs)
         lacking = ""
         try:
             loss = self._learn(model, inputs, num_items_in_batch)
@@ -120,7 +120,7 @@ class WhisperTrainer(Seq2SeqTrainer):
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
             try:
-                losses = [self._learn(model, inputs, counted) for inputs in self.taken]
+                losses = [self._learn(model, inputs, counted) for inputs in self.micro_batches]
             except RuntimeError as error:
                 if not should_reduce_batch_size(error):
                     raise
@@ -138,7 +138,7 @@ class WhisperTrainer(Seq2SeqTrainer):
             if torch.isfinite(loss) or self.accelerator.scaler is not None:  # a scaler skips the update by itself
                 self.accelerator.backward(loss)
             else:
-                self.bad = True
+                self.not_finite = True
         return total
 
     def compute_loss(
@@ -176,15 +176,15 @@ class WhisperTrainer(Seq2SeqTrainer):
 
     # --- judging ---
 
-    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:  # type: ignore[override]
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         began = time.perf_counter()
-        with self.gate.aside():
-            found = self.judge(self.model, self.state.global_step, self.accelerator.autocast, self.pause)
+        with self.thread.off_the_clock():
+            found = self.validation(self.model, self.state.global_step, self.accelerator.autocast, self.pause)
         metrics = {f"eval_{name}": value for name, value in found.items()}
         metrics["eval_runtime"] = round(time.perf_counter() - began, 3)
         self.log(dict(metrics))
         self.tracker.log(self.state.global_step, **{f"eval/{name}": value for name, value in found.items()})
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
     def scores(self) -> dict[int, float]:
@@ -192,7 +192,7 @@ class WhisperTrainer(Seq2SeqTrainer):
         return {int(row["step"]): float(row[METRIC]) for row in self.state.log_history if METRIC in row}
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
-        better = super()._determine_best_metric(metrics, trial)
+        better: bool = super()._determine_best_metric(metrics, trial)
         if better:
             self.state.best_model_checkpoint = str(self.run.path / f"checkpoint-{self.state.global_step}")
         scores = self.scores()
@@ -209,7 +209,7 @@ class WhisperTrainer(Seq2SeqTrainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """As stock, but written aside and given its name when it is whole."""
         best = self.state.best_model_checkpoint
-        with self.gate.aside():
+        with self.thread.off_the_clock():
             self._save_whole(model, trial)
         self.state.best_model_checkpoint = best
 
@@ -222,7 +222,7 @@ class WhisperTrainer(Seq2SeqTrainer):
         checkpoints.prune(self.run, self.scores(), *self.keep)
 
 
-class Follow(TrainerCallback):
+class StepCallback(TrainerCallback):
     """Stands at the trainer's side: places batches, watches losses, reports steps."""
 
     def __init__(
@@ -245,22 +245,22 @@ class Follow(TrainerCallback):
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.trainer.pause()  # here and not at the step's end: what is saved and judged after it has been by now
-        self.trainer.taken.clear()
-        self.trainer.step_loss, self.trainer.bad = 0.0, False
+        self.trainer.micro_batches.clear()
+        self.trainer.step_loss, self.trainer.not_finite = 0.0, False
 
     def on_substep_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.trainer.pause()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self.trainer.bad:
+        if self.trainer.not_finite:
             for parameter in self.trainer.model.parameters():
                 parameter.grad = None  # the optimizer leaves such parameters as they are
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         trainer = self.trainer
         state.epoch = trainer.batches.plan.epochs_at(state.global_step * args.gradient_accumulation_steps)
-        ids = [name for batch in trainer.taken for name in batch["ids"]]
-        loss = float("nan") if trainer.bad else trainer.step_loss
+        ids = [name for batch in trainer.micro_batches for name in batch["ids"]]
+        loss = float("nan") if trainer.not_finite else trainer.step_loss
         trainer.guard.see(state.global_step, loss, ids)
         self.report(trainer, loss)
         if state.global_step >= state.max_steps:

@@ -23,15 +23,16 @@ from milo.recipes import Recipe
 from milo.settings import Settings
 from milo.training.runs import Run
 from trainer.loop import checkpoints, parking, run_record
-from trainer.loop.gate import Gate
+from trainer.loop.background import in_background
 from trainer.loop.guards import Fixes, LossGuard, RollBack
 from trainer.loop.step import Step
+from trainer.loop.thread_generator import ThreadGenerator
 from trainer.whisper import checkpoints as whisper_checkpoints
 from trainer.whisper import model
 from trainer.whisper.features import Batches
-from trainer.whisper.hf_trainer import METRIC, Follow, WhisperTrainer
-from trainer.whisper.prepare import Prepared, in_background, prepare
-from trainer.whisper.validation import Judge
+from trainer.whisper.hf_trainer import METRIC, StepCallback, WhisperTrainer
+from trainer.whisper.prepare import Prepared, prepare
+from trainer.whisper.validation import Validation
 
 SUMMARY_EVERY_S = 1.0
 
@@ -48,13 +49,28 @@ def train(settings: Settings, recipe: Recipe, run: Run) -> Generator[Step, None,
         error=None,
     )
     try:
-        prepared = yield from in_background(lambda told: prepare(settings, recipe, run, told))
-        gate = Gate()
-        return (yield from gate.drive(lambda: Training(settings, recipe, run, prepared, gate).run_all()))
+        prepared = yield from _prepared(settings, recipe, run)
+        thread = ThreadGenerator()
+        return (yield from thread.steps(lambda: Training(settings, recipe, run, prepared, thread).run_all()))
     except Exception as error:
         detail = error.detail if isinstance(error, MiloError) else f"{type(error).__name__}: {error}"
         run.summarise(state="failed", error=detail, updated_at=time.time())
         raise
+
+
+def _prepared(settings: Settings, recipe: Recipe, run: Run) -> Generator[Step, None, Prepared]:
+    """What is read and planned, in a thread, without a GPU."""
+    preparing = in_background(lambda report: prepare(settings, recipe, run, report), "preparing", wait=False)
+    try:
+        while True:
+            try:
+                next(preparing)
+            except StopIteration as end:
+                prepared: Prepared = end.value
+                return prepared
+            yield Step(0, 0)
+    finally:
+        preparing.close()
 
 
 def _checkpointing(wanted: bool) -> dict[str, bool]:
@@ -75,8 +91,10 @@ def _give_back_memory() -> None:
 class Training:
     """One training in its thread: attempts, reports, the end."""
 
-    def __init__(self, settings: Settings, recipe: Recipe, run: Run, prepared: Prepared, gate: Gate) -> None:
-        self.settings, self.recipe, self.run, self.prepared, self.gate = settings, recipe, run, prepared, gate
+    def __init__(
+        self, settings: Settings, recipe: Recipe, run: Run, prepared: Prepared, thread: ThreadGenerator
+    ) -> None:
+        self.settings, self.recipe, self.run, self.prepared, self.thread = settings, recipe, run, prepared, thread
         self.schedule = recipe.training
         self.total = prepared.plan.steps
         self.fixes = Fixes.of(run)
@@ -105,7 +123,7 @@ class Training:
     def pause(self) -> None:
         """Stand still, and say what has been done since."""
         step, self.last = self.last, Step(self.last.step, self.total)
-        self.gate.pause(step)
+        self.thread.suspend(step)
         if self.trainer is not None:
             self.trainer.come_back()
 
@@ -148,14 +166,14 @@ class Training:
         kept = whisper_checkpoints.extras(resume) if resume else {}
         guard = LossGuard(self.fixes, kept.get("losses", []), step, self.schedule.log_steps)
         foreign = resume is not None and resume.parent != self.run.path
-        follow = Follow(self.schedule.early_stop, foreign, self._report, self._links)
+        callback = StepCallback(self.schedule.early_stop, foreign, self._report, self._links)
         prepared, schedule = self.prepared, self.schedule
         trainer = WhisperTrainer(
             settings=self.settings,
             run=self.run,
             base=prepared.base,
             batches=Batches(prepared.plan, prepared.labels, schedule.seed, schedule.augment),
-            judge=Judge(
+            validation=Validation(
                 prepared.validation,
                 prepared.labels,
                 prepared.windows,
@@ -167,7 +185,7 @@ class Training:
             guard=guard,
             fixes=self.fixes,
             tracker=self.tracker,
-            gate=self.gate,
+            thread=self.thread,
             pause=self.pause,
             keep=(schedule.keep_best, schedule.keep_last),
             model=model.build(self.settings, prepared.base, schedule),
@@ -175,9 +193,9 @@ class Training:
             train_dataset=prepared.plan.items,
             eval_dataset=list(prepared.validation),
             data_collator=lambda rows: rows,
-            callbacks=[follow],
+            callbacks=[callback],
         )
-        follow.trainer = trainer
+        callback.trainer = trainer
         trainer.remove_callback(PrinterCallback)
         return trainer
 
@@ -219,14 +237,14 @@ class Training:
 
     def _now(self) -> float:
         """A clock that stands still with the training."""
-        return time.perf_counter() - self.gate.still_s
+        return time.perf_counter() - self.thread.suspended_s
 
     def _report(self, trainer: WhisperTrainer, loss: float) -> None:
         """A step is done: count it, log it when it is its turn."""
         step = trainer.state.global_step
         audio_s, padded_s, steps, since = self._counted
-        audio_s += sum(batch["audio_s"] for batch in trainer.taken)
-        padded_s += sum(batch["padded_s"] for batch in trainer.taken)
+        audio_s += sum(batch["audio_s"] for batch in trainer.micro_batches)
+        padded_s += sum(batch["padded_s"] for batch in trainer.micro_batches)
         self._counted = [audio_s, padded_s, steps + 1, since]
         self.last = Step(step, self.total, None)
         if step % self.schedule.log_steps == 0 or step == self.total:

@@ -28,7 +28,7 @@ from trainer.whisper.plan import Windows
 
 
 @dataclass(frozen=True)
-class Judge:
+class Validation:
     """What is judged, and with what."""
 
     dataset: Dataset

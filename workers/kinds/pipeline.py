@@ -19,7 +19,7 @@ from milo.errors import Conflict, EngineError, Invalid, MiloError, ModelUnavaila
 from milo.jobs import PipelinePayload, Progress
 from milo.models import registry
 from milo.models.files import write_durably
-from milo.recipes import Recipe
+from milo.recipes import TASKS, Recipe
 from milo.settings import Settings
 from milo.training import evaluations
 from milo.training.compare import compare
@@ -89,8 +89,8 @@ def baseline(running: RunningJob) -> Stage:
 
 def _baseline(pipe: Pipe) -> Found:
     recipe = pipe.recipe
-    if recipe.task == "vits":
-        return {"skipped": "speech synthesis has no error rate; listen to the samples of its run"}
+    if why := TASKS[recipe.task].no_error_rate:
+        return {"skipped": f"{why}; listen to the samples of its run"}
     base = yield from _evaluate(pipe, recipe.model)
     if base["status"] != "ok":
         raise Invalid(
@@ -170,7 +170,7 @@ def checkpoints_of(run: Run) -> dict[str, Path]:
 def _judge_one(pipe: Pipe, checkpoint: Path) -> Found:
     try:
         folder = yield from _candidate(pipe, checkpoint)
-        if pipe.recipe.task == "vits":
+        if TASKS[pipe.recipe.task].no_error_rate:
             return {}
         report = yield from _evaluate(pipe, str(folder))
     except (EngineError, ModelUnavailable) as error:

@@ -5,38 +5,29 @@ The generator stays warm while the job gives way; started anew, it goes on from 
 
 from __future__ import annotations
 
-import importlib
 import logging
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import suppress
 from typing import Any
 
-from milo.errors import Invalid, MiloError
 from milo.jobs import Progress
 from milo.recipes import Recipe
-from milo.settings import Settings
 from milo.training import runs
 from milo.training.runs import Run
 from trainer.loop.step import Step
+from trainer.tasks import trainer_of
 from workers import engines
 from workers.faults import is_disk_full
 from workers.work import Finished, RetryLater, RunningJob
 
 log = logging.getLogger(__name__)
 
-TRAINERS = {
-    "whisper": "trainer.whisper.train:train",
-    "vits": "trainer.vits.train:train",
-    "nllb": "trainer.nllb.train:train",
-}
-"""Task of a recipe -> the generator function that trains it, imported on first use."""
 LATER_S = 5.0
 NO_ROOM_S = 10.0
 """How often a training whose disk was full looks for room."""
 MORE_ROOM = 1 << 20
 """So many bytes more than there were must be free before it tries again."""
-Train = Callable[[Settings, Recipe, Run], Generator[Step, None, dict[str, Any]]]
 _had: dict[str, int] = {}
 """Job whose disk was full -> bytes that were free, and were too few."""
 _training: set[str] = set()
@@ -92,7 +83,7 @@ def _wait_for_room(job: RunningJob, folder: Run, error: Exception) -> RetryLater
 def _train(job: RunningJob, recipe: Recipe, folder: Run) -> Generator[Progress, None, dict[str, Any]]:
     saved = max(folder.checkpoints(), default=0)
     _training.add(job.id)
-    steps = trainer_of(recipe)(job.settings, recipe, folder)
+    steps = trainer_of(recipe.task)(job.settings, recipe, folder)
     engines.residency().relief = _leave_the_card
     try:
         while True:
@@ -135,18 +126,3 @@ def _leave_the_card() -> bool:
     from trainer.loop import parking
 
     return parking.offload()
-
-
-def trainer_of(recipe: Recipe) -> Train:
-    """The trainer of a task. Raises `MiloError` when this installation lacks what it needs."""
-    if recipe.task not in TRAINERS:
-        raise Invalid(f"task: there is no trainer for {recipe.task} here; {', '.join(TRAINERS)}", code="bad_recipe")
-    module, name = TRAINERS[recipe.task].split(":")
-    try:
-        found: Train = getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        if error.name and error.name.startswith("trainer"):
-            raise Invalid(f"task: there is no trainer for {recipe.task} here", code="bad_recipe") from None
-        detail = f"training needs the package {error.name}; install milo with the extra `train`"
-        raise MiloError(detail, code="not_installed") from None
-    return found

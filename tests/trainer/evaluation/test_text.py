@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from milo.errors import Invalid
-from milo.recipes import Data
+from milo.recipes import Data, Evaluation
 from milo.settings import Settings
 from milo.training import evaluations
 from milo.training.compare import compare
@@ -54,7 +54,7 @@ def test_held_out_pairs_are_translated_scored_and_compared(settings: Settings, d
         report = run(evaluate(settings, str(folder), data, task="nllb"))
         reports.append(report)
         rows.append(evaluations.find(settings, report["key"]).rows())
-    assert reports[0]["items"] == len(load(settings, data, "test")) > 4
+    assert reports[0]["items"] == len(load(settings, data, Evaluation()).items) > 4
     texts, references = [row["hyp"] for row in rows[0].values()], [row["ref"] for row in rows[0].values()]
     assert reports[0]["chrf"] == pytest.approx(sacrebleu.corpus_chrf(texts, [references]).score)
     assert reports[0]["bleu"] == pytest.approx(sacrebleu.corpus_bleu(texts, [references]).score)
@@ -73,7 +73,7 @@ def test_an_exact_translation_scores_100() -> None:
 
 def test_languages_that_the_file_does_not_have_are_said(settings: Settings, data: Data) -> None:
     with pytest.raises(Invalid) as caught:
-        load(settings, data.model_copy(update={"target_language": "de"}), "test")
+        load(settings, data.model_copy(update={"target_language": "de"}), Evaluation())
     assert "mg and fr" in caught.value.detail
 
 

@@ -6,13 +6,13 @@ import threading
 
 import pytest
 
-from trainer.loop.background import Left, Told, in_background
+from trainer.loop.background import Abandoned, ReportProgress, in_background
 
 
 def test_it_yields_until_the_work_is_done_and_returns_what_it_made() -> None:
     go = threading.Event()
 
-    def work(told: Told) -> str:
+    def work(report: ReportProgress) -> str:
         assert go.wait(30)
         return "made"
 
@@ -26,7 +26,7 @@ def test_it_yields_until_the_work_is_done_and_returns_what_it_made() -> None:
 
 
 def test_what_the_work_raises_is_raised() -> None:
-    def work(told: Told) -> None:
+    def work(report: ReportProgress) -> None:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
@@ -36,11 +36,11 @@ def test_what_the_work_raises_is_raised() -> None:
 def test_closing_ends_work_that_listens_and_waits_for_it() -> None:
     ended: list[str] = []
 
-    def work(told: Told) -> None:
+    def work(report: ReportProgress) -> None:
         try:
             while True:
-                told(1, 2)
-        except Left:
+                report(1, 2)
+        except Abandoned:
             ended.append("left")
             raise
 

@@ -12,75 +12,77 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from trainer.loop.step import Step
 
+T = TypeVar("T")
+
 
 class Stopped(BaseException):
     """The generator was closed: the loop unwinds. Not an Exception, so that nothing on the way catches it."""
 
 
-class Gate:
-    """Handed to the loop, which calls `pause` at every point where it may stand still."""
+class ThreadGenerator:
+    """Handed to the loop, which calls `suspend` at every point where it may stand still."""
 
     def __init__(self) -> None:
-        self._said: SimpleQueue[Any] = SimpleQueue()
-        self._go = threading.Semaphore(0)
+        self._messages: SimpleQueue[Any] = SimpleQueue()
+        self._resume = threading.Semaphore(0)
         self._stopping = False
-        self.still_s = 0.0
+        self.suspended_s = 0.0
         """Seconds the loop has stood still so far."""
 
-    def pause(self, step: Step) -> None:
-        """Say `step`, and stand still until it is asked for the next. Raises `Stopped` when nobody will."""
+    def suspend(self, step: Step) -> None:
+        """Hand over `step`, and stand still until it is asked for the next. Raises `Stopped` when nobody will."""
         if self._stopping:
             raise Stopped
-        kept = _random_states()
+        states = _random_states()
         began = time.perf_counter()
-        self._said.put(step)
-        self._go.acquire()
+        self._messages.put(step)
+        self._resume.acquire()
         if self._stopping:
             raise Stopped
-        self.still_s += time.perf_counter() - began
-        _restore(kept)
+        self.suspended_s += time.perf_counter() - began
+        _restore(states)
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
-        """What is done in here (judging, saving) does not count as time of the training either."""
-        began, still_s = time.perf_counter(), self.still_s
+    def off_the_clock(self) -> Iterator[None]:
+        """What is done in here (evaluating, saving) does not count as time of the training either."""
+        began, suspended_s = time.perf_counter(), self.suspended_s
         try:
             yield
         finally:
-            self.still_s = still_s + time.perf_counter() - began
+            self.suspended_s = suspended_s + time.perf_counter() - began
 
-    def drive(self, loop: Callable[[], dict[str, Any]]) -> Generator[Step, None, dict[str, Any]]:
-        """Run `loop` in a thread, yield what it says, return what it returns, raise what it raises."""
+    def steps(self, loop: Callable[[], T]) -> Generator[Step, None, T]:
+        """Run `loop` in a thread, yield each `Step`, return what it returns, raise what it raises."""
         thread = threading.Thread(target=self._run, args=(loop,), name="training", daemon=True)
         thread.start()
         try:
             while True:
-                said = self._said.get()
-                if isinstance(said, Step):
-                    yield said
-                    self._go.release()
-                elif isinstance(said, BaseException):
-                    raise said
+                message = self._messages.get()
+                if isinstance(message, Step):
+                    yield message
+                    self._resume.release()
+                elif isinstance(message, BaseException):
+                    raise message
                 else:
-                    result: dict[str, Any] = said
+                    result: T = message
                     return result
         finally:
             self._stopping = True
-            self._go.release()
+            self._resume.release()
             thread.join()
 
-    def _run(self, loop: Callable[[], dict[str, Any]]) -> None:
+    def _run(self, loop: Callable[[], Any]) -> None:
         try:
-            self._said.put(loop())
+            self._messages.put(loop())
         except BaseException as error:
-            self._said.put(error)
+            self._messages.put(error)
 
 
 def _random_states() -> tuple[Any, ...]:
@@ -88,8 +90,8 @@ def _random_states() -> tuple[Any, ...]:
     return random.getstate(), np.random.get_state(), torch.get_rng_state(), on_gpu, torch.get_num_threads()
 
 
-def _restore(kept: tuple[Any, ...]) -> None:
-    python, numpy, cpu, on_gpu, threads = kept
+def _restore(states: tuple[Any, ...]) -> None:
+    python, numpy, cpu, on_gpu, threads = states
     random.setstate(python)
     np.random.set_state(numpy)
     torch.set_rng_state(cpu)
