@@ -17,6 +17,12 @@ from milo.models.files import fsync_folder
 from milo.training.runs import Run
 
 T = TypeVar("T")
+
+
+class Damaged(ValueError):
+    """A checkpoint is not whole; its text says why."""
+
+
 BROKEN = (SafetensorError, OSError, ValueError, KeyError, TypeError)
 """What reading a damaged file raises. Memory that runs out is not among it: the checkpoint is good."""
 
@@ -28,15 +34,21 @@ def write(run: Run, step: int, fill: Callable[[Path], None]) -> Path:
     clear_leftovers(run)
     temporary.mkdir()
     fill(temporary)
-    for file in temporary.rglob("*"):
+    publish(temporary, target)
+    return target
+
+
+def publish(staged: Path, target: Path) -> None:
+    """Give a filled folder its name, once all of it is on the disk: a crash leaves it there whole, or not at all."""
+    for file in staged.rglob("*"):
         if file.is_file():
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())
+    fsync_folder(staged)
     if target.exists():
         shutil.rmtree(target)
-    temporary.rename(target)
-    fsync_folder(run.path)
-    return target
+    staged.rename(target)
+    fsync_folder(target.parent)
 
 
 def restore(run: Run, load: Callable[[Path], T]) -> tuple[int, T] | None:
@@ -49,14 +61,14 @@ def restore(run: Run, load: Callable[[Path], T]) -> tuple[int, T] | None:
         try:
             return step, load(folder)
         except BROKEN as error:
-            aside = run.path / f"broken-{folder.name}"
-            if aside.exists():
-                shutil.rmtree(aside)
+            reason = str(error) if isinstance(error, Damaged) else f"{type(error).__name__}: {error}"
+            aside = folder.with_name(f"broken-{folder.name}")
+            shutil.rmtree(aside, ignore_errors=True)
             folder.rename(aside)
             run.alert(
                 "corrupt_checkpoint",
-                f"{folder.name} can't be loaded: {type(error).__name__}: {error}",
-                "put aside; the training goes on from the checkpoint before it",
+                f"{folder.name} can't be loaded: {reason}",
+                f"set aside as {aside.name}, the one before is used",
                 step=step,
             )
     return None

@@ -88,7 +88,7 @@ class LossGuard:
         self._bad: list[list[str]] = []
         self._high: list[list[str]] = []
 
-    def see(self, step: int, loss: float, ids: list[str]) -> None:
+    def check(self, step: int, loss: float, ids: list[str]) -> None:
         """Raises `RollBack` for the third bad step in a row, `MiloError` when that was mended too often."""
         if not math.isfinite(loss):
             self._bad.append(ids)
@@ -99,9 +99,9 @@ class LossGuard:
                 )
             return
         self._bad.clear()
-        known = list(self.losses)[-WINDOW:]
+        before = list(self.losses)[-WINDOW:]
         self.losses.append(loss)
-        median = statistics.median(known) if len(known) >= FEWEST else math.inf
+        median = statistics.median(before) if len(before) >= FEWEST else math.inf
         if loss <= SPIKE * median:
             self._high.clear()
             return

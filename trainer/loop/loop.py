@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -23,11 +22,11 @@ from milo.storage.roots import named_path
 from milo.training.runs import Run
 from trainer.loop import checkpoints, parking, run_record
 from trainer.loop.guards import Fixes, LossGuard, RollBack
+from trainer.loop.reporting import Reporter, Summary, reported
 from trainer.loop.step import Step
 from trainer.loop.trainable import StepResult, Trainable
 
 STATE = "trainer_state.json"
-SUMMARY_EVERY_S = 1.0
 
 
 @dataclass
@@ -47,56 +46,56 @@ class Position:
     """The recent ones, which the next are compared with."""
 
 
-def follow(recipe: Recipe, run: Run, make: Callable[[], Trainable]) -> Generator[Step, None, dict[str, Any]]:
-    """Train until the recipe's end. Yields after every optimizer step, with an unchanged number also while it judges;
-    returns the summary. Started again on the same run it goes on from the last good checkpoint."""
+def train(recipe: Recipe, run: Run, make: Callable[[], Trainable]) -> Generator[Step, None, Summary]:
+    """Train what `make` makes until the recipe's end. Yields after every optimizer step, with an unchanged number also
+    while it evaluates; returns the summary. Started again on the same run it goes on from the last good checkpoint."""
     run.path.mkdir(parents=True, exist_ok=True)
-    started = run.summary().get("started_at") or time.time()
-    run.summarise(
-        state="preprocessing", task=recipe.task, model=recipe.model, started_at=started, updated_at=time.time()
-    )
+    return (yield from reported(recipe, run, _train(recipe, run, make)))
+
+
+def _train(recipe: Recipe, run: Run, make: Callable[[], Trainable]) -> Generator[Step, None, Summary]:
     run_record.describe(run, recipe)
     loop = Loop(recipe, run, make())
     try:
         with parking.held(loop):
             yield from loop.steps()
     finally:
-        loop.tracker.close()
-    return loop.finish()
+        loop.reporter.close()
+    return loop.reporter.finish(loop.position.step, loop.trainable.document)
 
 
 class Loop:
     """One training of one run."""
 
-    def __init__(self, recipe: Recipe, run: Run, subject: Trainable) -> None:
-        self.recipe, self.options, self.run, self.subject = recipe, recipe.training, run, subject
+    def __init__(self, recipe: Recipe, run: Run, trainable: Trainable) -> None:
+        self.recipe, self.options, self.run, self.trainable = recipe, recipe.training, run, trainable
         self.fixes = Fixes.of(run)
+        self.reporter = Reporter(run, recipe, trainable.total, trainable.panels)
         self.away = False
         """Its tensors are in RAM while it stands still; see `trainer.loop.parking`."""
-        self._set_out()
+        self._begin()
 
-    # --- setting out ---
+    # --- the beginning ---
 
-    def _set_out(self) -> None:
+    def _begin(self) -> None:
         """From the last good checkpoint of this run, else from the recipe's, else from the base model."""
-        self.subject.fresh()
+        self.trainable.reset()
         had = bool(self.run.checkpoints())
-        found = checkpoints.restore(self.run, self._load)
-        if found is None and had:
-            self.subject.fresh()  # a checkpoint that broke off in the middle has left its traces
-        if found is None and self.recipe.resume:
-            found = 0, self._resume(named_path(self.recipe.resume))
-        self.position = found[1] if found else Position()
+        restored = checkpoints.restore(self.run, self._load)
+        if restored is None and had:
+            self.trainable.reset()  # a checkpoint that broke off in the middle has left its traces
+        if restored is None and self.recipe.resume:
+            restored = 0, self._resume(named_path(self.recipe.resume))
+        self.position = restored[1] if restored else Position()
         self.guard = LossGuard(self.fixes, self.position.losses, self.position.step)
-        self.run.forget_after(self.position.step)
-        self.tracker = run_record.Tracker(self.run, self.position.step)
-        self._spent_s = self._audio_s = self._told_at = 0.0
+        self.reporter.resume(self.position.step)
+        self._spent_s = self._audio_s = 0.0
         self._speed_s: float | None = None
         self._epoch: float | None = None
 
     def _load(self, folder: Path) -> Position:
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        self.subject.load(folder)
+        self.trainable.load(folder)
         position = Position(**state["position"])
         position.best = [(value, step) for value, step in position.best]
         return position
@@ -113,22 +112,22 @@ class Loop:
 
     def offload(self) -> bool:
         """Off the card, until it goes on."""
-        if self.subject.device.type == "cpu" or self.away:
+        if self.trainable.device.type == "cpu" or self.away:
             return False
         self._move("cpu")
         self.away = True
         return True
 
     def _move(self, device: torch.device | str) -> None:
-        for module, optimizer in self.subject.movable():
+        for module, optimizer in self.trainable.movable():
             parking.move(module, optimizer, device)
 
     def _come_back(self) -> None:
         if self.away:
-            self._move(self.subject.device)
+            self._move(self.trainable.device)
             self.away = False
 
-    # --- going ---
+    # --- steps ---
 
     def steps(self) -> Iterator[Step]:
         for step in self._steps():
@@ -136,35 +135,32 @@ class Loop:
             self._come_back()
 
     def _steps(self) -> Iterator[Step]:
-        step, total = self.position.step, self.subject.total
-        self.run.summarise(state="training", step=step, total_steps=total, run=self.run.id, updated_at=time.time())
         if self.position.step == 0 and not any(row["step"] == 0 for row in self.run.metrics()):
             yield from self._before()
-        while self.position.step < self.subject.total and not self._stops():
+        while self.position.step < self.trainable.total and not self._stops():
             try:
                 metrics = self._step()
             except RollBack:
-                self.tracker.close()
-                self._set_out()
+                self._begin()
                 continue
             yield from self._after(metrics)
 
     def _before(self) -> Iterator[Step]:
         """How good the base model is."""
         self._sample()
-        found = yield from self._judged()
-        self.tracker.log(0, **found)
-        self.run.summarise(base={"metric": self.subject.best_by, "value": found[self.subject.best_by]})
+        metrics = yield from self._evaluated()
+        self.reporter.log(0, **metrics)
+        self.run.summarise(base={"metric": self.trainable.best_by, "value": metrics[self.trainable.best_by]})
 
-    def _judged(self) -> Generator[Step, None, dict[str, float]]:
-        judging = self.subject.judge()
+    def _evaluated(self) -> Generator[Step, None, dict[str, float]]:
+        evaluating = self.trainable.evaluate()
         while True:
             try:
-                next(judging)
+                next(evaluating)
             except StopIteration as end:
-                found: dict[str, float] = end.value
-                return found
-            yield Step(self.position.step, self.subject.total)
+                metrics: dict[str, float] = end.value
+                return metrics
+            yield Step(self.position.step, self.trainable.total)
 
     def _step(self) -> dict[str, float]:
         """One optimizer step; its metrics if they are due. Raises `RollBack`."""
@@ -172,7 +168,7 @@ class Loop:
         while True:
             began = time.monotonic()
             try:
-                done = self.subject.step(number, self.fixes.rate(number), self.fixes.splits)
+                done = self.trainable.step(number, self.fixes.rate(number), self.fixes.splits)
                 break
             except torch.cuda.OutOfMemoryError as error:
                 detail = str(error)
@@ -181,7 +177,7 @@ class Loop:
             torch.cuda.empty_cache()
         position.step += 1
         self._epoch = done.now.get("train/epoch", self._epoch)
-        self.guard.see(position.step, done.loss, done.ids)
+        self.guard.check(position.step, done.loss, done.ids)
         if math.isfinite(done.loss):
             took_s = time.monotonic() - began
             self._speed_s = took_s if self._speed_s is None else 0.9 * self._speed_s + 0.1 * took_s
@@ -194,34 +190,34 @@ class Loop:
     def _metrics(self, done: StepResult) -> dict[str, float]:
         """Means since the last time."""
         position = self.position
-        found = {name: total / position.summed for name, total in position.sums.items()} | done.now
-        found["perf/step_s"] = self._spent_s / position.summed
+        metrics = {name: total / position.summed for name, total in position.sums.items()} | done.now
+        metrics["perf/step_s"] = self._spent_s / position.summed
         if self._audio_s:
-            found["perf/audio_s_per_s"] = self._audio_s / max(self._spent_s, 1e-9)
+            metrics["perf/audio_s_per_s"] = self._audio_s / max(self._spent_s, 1e-9)
         self._spent_s = self._audio_s = 0.0
         position.sums, position.summed = {}, 0
-        return found
+        return metrics
 
     def _after(self, metrics: dict[str, float]) -> Iterator[Step]:
-        """Judge, log and save what is due after a step, and say that it is done."""
+        """Evaluate, log and save what is due after a step, and say that it is done."""
         step, options = self.position.step, self.options
-        ends, better = step == self.subject.total, False
+        ends, better = step == self.trainable.total, False
         if step % options.eval_steps == 0 or ends:
-            found = yield from self._judged()
-            better = self._rank(found[self.subject.best_by])
-            metrics |= found
+            scores = yield from self._evaluated()
+            better = self._rank(scores[self.trainable.best_by])
+            metrics |= scores
         if metrics:
-            self.tracker.log(step, **metrics)
+            self.reporter.log(step, **metrics)
         if better or ends or step % options.save_steps == 0 or self._stops():
             self._save()
-        self._tell()
-        yield Step(step, self.subject.total, metrics or None)
+        self._report()
+        yield Step(step, self.trainable.total, metrics or None)
 
     # --- what is kept ---
 
     def _rank(self, value: float) -> bool:
         """Note an evaluation; whether its checkpoint is one of the best to keep."""
-        position, keep, score = self.position, self.options.keep_best, value * self.subject.sign
+        position, keep, score = self.position, self.options.keep_best, value * self.trainable.sign
         first = not position.best or score < position.best[0][0]
         position.worse = 0 if first else position.worse + 1
         position.best = sorted([*position.best, (score, position.step)])[: max(1, keep)]
@@ -237,47 +233,23 @@ class Loop:
         self.guard.good_step = position.step
         scores = {step: score for score, step in position.best}
         checkpoints.prune(run, scores, self.options.keep_best, self.options.keep_last)
-        saved = run.checkpoints()
-        checkpoints.link(run, "last", saved[position.step])
-        fields: dict[str, Any] = {"last": {"step": position.step, "path": str(saved[position.step])}}
-        score, best = position.best[0] if position.best else (0.0, 0)
-        if best in saved:
-            checkpoints.link(run, "best", saved[best])
-            value, metric = score * self.subject.sign, self.subject.best_by
-            fields["best"] = {"step": best, "metric": metric, "value": value, "path": str(saved[best])}
-        run.summarise(**fields)
+        sign = self.trainable.sign
+        values = {step: score * sign for step, score in scores.items()}
+        self.reporter.saved(values, self.trainable.best_by, sign)
         self._sample()
-        run_record.curves(run, self.subject.panels)
+        self.reporter.curves()
 
     def _fill(self, folder: Path) -> None:
-        self.subject.fill(folder)
+        self.trainable.save(folder)
         position = self.position
-        state = {"global_step": position.step, "max_steps": self.subject.total, "position": asdict(position)}
+        state = {"global_step": position.step, "max_steps": self.trainable.total, "position": asdict(position)}
         (folder / STATE).write_text(json.dumps(state, indent=1) + "\n", encoding="utf-8")
 
     def _sample(self) -> None:
-        why = self.subject.sample(self.position.step)
+        why = self.trainable.sample(self.position.step)
         if why:
             self.run.alert("no_sample", why, "the training goes on", step=self.position.step)
 
-    def _tell(self) -> None:
-        position, now, total = self.position, time.monotonic(), self.subject.total
-        if now - self._told_at < SUMMARY_EVERY_S and position.step < total:
-            return
-        self._told_at = now
-        self.run.summarise(
-            state="training",
-            step=position.step,
-            total_steps=total,
-            epoch=self._epoch and round(self._epoch, 4),
-            speed_s_per_step=self._speed_s and round(self._speed_s, 4),
-            eta_s=round(self._speed_s * (total - position.step), 1) if self._speed_s else None,
-            last_loss=position.last_loss,
-            updated_at=time.time(),
-        )
-
-    def finish(self) -> dict[str, Any]:
-        run_record.curves(self.run, self.subject.panels)
-        run_record.card(self.run, self.recipe, self.recipe.model, self.subject.document)
-        self.run.summarise(state="done", eta_s=0, updated_at=time.time())
-        return self.run.summary()
+    def _report(self) -> None:
+        position = self.position
+        self.reporter.progress(position.step, epoch=self._epoch, speed_s=self._speed_s, last_loss=position.last_loss)

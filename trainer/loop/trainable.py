@@ -34,17 +34,17 @@ class Trainable(Protocol):
     total: int
     """Optimizer steps of the whole training."""
     best_by: str
-    """The metric of `judge` that tells the best checkpoint."""
+    """The metric of `evaluate` that tells the best checkpoint."""
     sign: int
     """1: a smaller value is better; -1: a larger one."""
     panels: tuple[run_record.Panel, ...]
     document: dict[str, Any]
     """dataset.json"""
 
-    def fresh(self) -> None:
+    def reset(self) -> None:
         """Weights of the base model, optimizers that have seen nothing; memory of earlier ones is let go."""
 
-    def fill(self, folder: Path) -> None:
+    def save(self, folder: Path) -> None:
         """Write a checkpoint: a folder that serves, and below `training/` what is needed to go on."""
 
     def load(self, folder: Path) -> None:
@@ -53,7 +53,7 @@ class Trainable(Protocol):
     def step(self, number: int, factor: float, splits: int) -> StepResult:
         """Optimizer step `number` (from 0), with `factor` times its learning rate, micro-batches in `splits` parts."""
 
-    def judge(self) -> Generator[None, None, dict[str, float]]:
+    def evaluate(self) -> Generator[None, None, dict[str, float]]:
         """Metrics on held-out data; yields often."""
 
     def movable(self) -> list[tuple[Any, torch.optim.Optimizer]]:

@@ -39,11 +39,11 @@ MODEL_STATE = "training/model.safetensors"
 
 
 def train(settings: Settings, recipe: Recipe, run: Run) -> Generator[Step, None, dict[str, Any]]:
-    """Train until the recipe's end; see `trainer.loop.loop.follow`.
+    """Train until the recipe's end; see `trainer.loop.loop.train`.
 
     Raises `Invalid` for pairs or a recipe that can't be used, `ModelUnavailable` for a base that can't be loaded.
     """
-    return (yield from loop.follow(recipe, run, lambda: TranslationTraining(settings, recipe, run)))
+    return (yield from loop.train(recipe, run, lambda: TranslationTraining(settings, recipe, run)))
 
 
 class TranslationTraining:
@@ -76,7 +76,7 @@ class TranslationTraining:
         self._taken = 0
         self._stream: Iterator[list[nllb.Example]] = iter(())
 
-    def fresh(self) -> None:
+    def reset(self) -> None:
         self.__dict__.pop("model", None)  # its memory is needed for the next one
         model = nllb.load_model(self.checkpoint, str(self.device))
         if self.checkpoint.info.parameters > nllb.LARGE_PARAMETERS:
@@ -98,7 +98,7 @@ class TranslationTraining:
             loss, {"perf/tokens_per_step": float(tokens)}, {"train/learning_rate": rate, "train/epoch": epoch}
         )
 
-    def judge(self) -> Generator[None, None, dict[str, float]]:
+    def evaluate(self) -> Generator[None, None, dict[str, float]]:
         """chrF of each direction, a few sentences between two yields."""
         self.model.eval()
         made: dict[tuple[str, str], list[tuple[str, str]]] = {}
@@ -128,7 +128,7 @@ class TranslationTraining:
     def movable(self) -> list[tuple[Any, torch.optim.Optimizer]]:
         return [(self.model, self.optimizer)]
 
-    def fill(self, folder: Path) -> None:
+    def save(self, folder: Path) -> None:
         nllb.save(self.model, self.checkpoint, self.settings, folder)
         (folder / "training").mkdir()
         state.save(folder / MODEL_STATE, self.model, self.optimizer, 0)

@@ -41,12 +41,12 @@ GENERATOR, DISCRIMINATORS = "training/generator.safetensors", "training/discrimi
 
 
 def train(settings: Settings, recipe: Recipe, run: Run) -> Generator[Step, None, dict[str, Any]]:
-    """Train until the recipe's end; see `trainer.loop.loop.follow`.
+    """Train until the recipe's end; see `trainer.loop.loop.train`.
 
     Raises `Invalid` for data or a recipe that can't be used, `ModelUnavailable` for a model that can't be trained, and
     `MiloError` when the losses are no numbers, or the memory does not suffice, again and again.
     """
-    return (yield from loop.follow(recipe, run, lambda: VoiceTraining(settings, recipe, run)))
+    return (yield from loop.train(recipe, run, lambda: VoiceTraining(settings, recipe, run)))
 
 
 class VoiceTraining:
@@ -73,7 +73,7 @@ class VoiceTraining:
         self.total = self.options.max_steps or max(1, micro)
         self.gan: Gan
 
-    def fresh(self) -> None:
+    def reset(self) -> None:
         self.__dict__.pop("gan", None)  # its memory is needed for the next one
         voice, self._voice = self._voice or load_voice(self.settings, self.base), None
         with torch.random.fork_rng(devices=[]):
@@ -101,7 +101,7 @@ class VoiceTraining:
         warm = min(1.0, (number + 1) / (self.options.warmup_steps + 1))
         return self.options.learning_rate * warm * GAMMA**epoch
 
-    def judge(self) -> Generator[None, None, dict[str, float]]:
+    def evaluate(self) -> Generator[None, None, dict[str, float]]:
         return judge(self.gan, self.held_out)
 
     def sample(self, number: int) -> str:
@@ -112,7 +112,7 @@ class VoiceTraining:
         gan = self.gan
         return [(gan.model, gan.optimizer), (gan.discriminators, gan.disc_optimizer)]
 
-    def fill(self, folder: Path) -> None:
+    def save(self, folder: Path) -> None:
         gan = self.gan
         save_voice(gan.voice, folder)
         (folder / "training").mkdir()

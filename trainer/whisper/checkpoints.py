@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -11,11 +10,12 @@ from typing import Any
 
 from milo.errors import Invalid, MiloError
 from milo.models import registry
-from milo.models.files import fsync_folder, safetensors_header, weight_files, write_durably
+from milo.models.files import safetensors_header, weight_files, write_durably
 from milo.models.registry import ResolvedModel
 from milo.settings import Settings
 from milo.storage.roots import named_path
 from milo.training.runs import Run
+from trainer.loop import checkpoints
 
 OURS = "milo.json"
 """In a checkpoint: what Milo adds to a stock one (the sizes of its files, recent losses)."""
@@ -91,17 +91,14 @@ def step_of(folder: Path) -> int:
 
 def last_good(run: Run) -> Path | None:
     """The run's last whole checkpoint. Those after it are set aside, with an alert that says why."""
-    for step, folder in reversed(run.checkpoints().items()):
-        why = fault(folder)
-        if not why:
-            return folder
-        aside = folder.with_name(f"broken-{folder.name}")
-        shutil.rmtree(aside, ignore_errors=True)
-        folder.rename(aside)
-        run.alert(
-            "corrupt_checkpoint", f"{folder.name}: {why}", f"set aside as {aside.name}, the one before is used", step
-        )
-    return None
+    restored = checkpoints.restore(run, _whole)
+    return restored[1] if restored else None
+
+
+def _whole(folder: Path) -> Path:
+    if why := fault(folder):
+        raise checkpoints.Damaged(why)
+    return folder
 
 
 def foreign(path: str) -> Path:
@@ -116,23 +113,14 @@ def foreign(path: str) -> Path:
     return folder
 
 
-def publish(made: Path, final: Path, settings: Settings, base: ResolvedModel, **more: Any) -> None:
+def publish(staged: Path, final: Path, settings: Settings, base: ResolvedModel, **more: Any) -> None:
     """Complete a checkpoint that was written aside, and give it its name; a crash leaves it there or not at all."""
     for name in SMALL_FILES:
-        if not (made / name).is_file():
+        if not (staged / name).is_file():
             try:
-                shutil.copyfile(registry.find_file(settings, base, name), made / name)
+                shutil.copyfile(registry.find_file(settings, base, name), staged / name)
             except MiloError:
                 continue
-    sizes = {path.name: path.stat().st_size for path in sorted(made.iterdir()) if path.is_file()}
-    write_durably(made / OURS, json.dumps({"sizes": sizes, **more}))
-    for path in made.iterdir():
-        if path.is_file():
-            descriptor = os.open(path, os.O_RDONLY)
-            os.fsync(descriptor)
-            os.close(descriptor)
-    fsync_folder(made)
-    if final.exists():
-        shutil.rmtree(final)
-    made.rename(final)
-    fsync_folder(final.parent)
+    sizes = {path.name: path.stat().st_size for path in sorted(staged.iterdir()) if path.is_file()}
+    write_durably(staged / OURS, json.dumps({"sizes": sizes, **more}))
+    checkpoints.publish(staged, final)

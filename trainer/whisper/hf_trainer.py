@@ -1,4 +1,4 @@
-"""transformers' Seq2SeqTrainer, taught Milo's batches, guards and checkpoints; and the callback that follows it.
+"""transformers' Seq2SeqTrainer, taught Milo's batches, guards and checkpoints.
 
 What is on disk stays stock: weights as safetensors, optimizer, scheduler, random states, trainer_state.json.
 """
@@ -14,21 +14,20 @@ from typing import Any
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from torch.nn import functional as F
-from transformers import Seq2SeqTrainer, TrainerCallback
+from transformers import Seq2SeqTrainer
 
 from milo.models.registry import ResolvedModel
 from milo.settings import Settings
 from milo.training.runs import Run
 from trainer.loop import checkpoints, parking
 from trainer.loop.guards import Fixes, LossGuard
-from trainer.loop.run_record import Tracker
 from trainer.loop.thread_generator import ThreadGenerator
 from trainer.whisper import checkpoints as whisper_checkpoints
+from trainer.whisper.arguments import METRIC
 from trainer.whisper.features import IGNORE, Batches
 from trainer.whisper.model import logits_of
 from trainer.whisper.validation import Validation
 
-METRIC = "eval_wer"
 SAVING = ".saving"
 
 
@@ -53,7 +52,7 @@ class WhisperTrainer(Seq2SeqTrainer):
         validation: Validation,
         guard: LossGuard,
         fixes: Fixes,
-        tracker: Tracker,
+        log: Callable[..., None],
         thread: ThreadGenerator,
         pause: Callable[[], None],
         keep: tuple[int, int],
@@ -61,7 +60,7 @@ class WhisperTrainer(Seq2SeqTrainer):
     ) -> None:
         super().__init__(**stock)
         self.settings, self.run, self.base = settings, run, base
-        self.batches, self.validation, self.tracker = batches, validation, tracker
+        self.batches, self.validation, self.report = batches, validation, log
         self.guard, self.fixes, self.thread, self.pause, self.keep = guard, fixes, thread, pause, keep
         self.model_accepts_loss_kwargs = True  # so that the labels of all micro-batches of a step are counted
         self.loss_is_scaled_for_ga = True  # `compute_loss` divides by that count
@@ -159,10 +158,10 @@ class WhisperTrainer(Seq2SeqTrainer):
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """The stock schedule, halved from the steps on that fixes name."""
-        made = super().create_scheduler(num_training_steps, optimizer)
-        for at, stock in enumerate(made.lr_lambdas):
-            made.lr_lambdas[at] = lambda step, stock=stock: stock(step) * self.fixes.rate(step)
-        return made
+        scheduler = super().create_scheduler(num_training_steps, optimizer)
+        for at, stock in enumerate(scheduler.lr_lambdas):
+            scheduler.lr_lambdas[at] = lambda step, stock=stock: stock(step) * self.fixes.rate(step)
+        return scheduler
 
     def apply_rate(self) -> None:
         """After a checkpoint was loaded: its learning rate may be from before a fix."""
@@ -174,16 +173,16 @@ class WhisperTrainer(Seq2SeqTrainer):
         ):
             group["lr"] = base * rate(scheduler.last_epoch)
 
-    # --- judging ---
+    # --- evaluation ---
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         began = time.perf_counter()
         with self.thread.off_the_clock():
-            found = self.validation(self.model, self.state.global_step, self.accelerator.autocast, self.pause)
-        metrics = {f"eval_{name}": value for name, value in found.items()}
+            scores = self.validation(self.model, self.state.global_step, self.accelerator.autocast, self.pause)
+        metrics = {f"eval_{name}": value for name, value in scores.items()}
         metrics["eval_runtime"] = round(time.perf_counter() - began, 3)
         self.log(dict(metrics))
-        self.tracker.log(self.state.global_step, **{f"eval/{name}": value for name, value in found.items()})
+        self.report(self.state.global_step, **{f"eval/{name}": value for name, value in scores.items()})
         self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
@@ -216,60 +215,7 @@ class WhisperTrainer(Seq2SeqTrainer):
     def _save_whole(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         step = self.state.global_step
-        made, final = Path(self._get_output_dir(None)) / f"checkpoint-{step}", self.run.path / f"checkpoint-{step}"
-        whisper_checkpoints.publish(made, final, self.settings, self.base, losses=list(self.guard.losses))
+        staged, final = Path(self._get_output_dir(None)) / f"checkpoint-{step}", self.run.path / f"checkpoint-{step}"
+        whisper_checkpoints.publish(staged, final, self.settings, self.base, losses=list(self.guard.losses))
         self.guard.good_step = step
         checkpoints.prune(self.run, self.scores(), *self.keep)
-
-
-class StepCallback(TrainerCallback):
-    """Stands at the trainer's side: places batches, watches losses, reports steps."""
-
-    def __init__(
-        self,
-        early_stop: int | None,
-        foreign: bool,
-        report: Callable[[WhisperTrainer, float], None],
-        saved: Callable[[WhisperTrainer], None],
-    ) -> None:
-        self.early_stop, self.foreign, self.report, self.saved = early_stop, foreign, report, saved
-        self.trainer: WhisperTrainer
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        state.compute_steps(args, state.max_steps)  # a foreign checkpoint brings its own
-        if self.foreign:  # it was judged on other data, perhaps in percent
-            state.log_history = [row for row in state.log_history if METRIC not in row]
-            state.best_metric = state.best_global_step = state.best_model_checkpoint = None
-        self.trainer.batches.start = state.global_step * args.gradient_accumulation_steps
-        self.trainer.apply_rate()
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.trainer.pause()  # here and not at the step's end: what is saved and judged after it has been by now
-        self.trainer.micro_batches.clear()
-        self.trainer.step_loss, self.trainer.not_finite = 0.0, False
-
-    def on_substep_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.trainer.pause()
-
-    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if self.trainer.not_finite:
-            for parameter in self.trainer.model.parameters():
-                parameter.grad = None  # the optimizer leaves such parameters as they are
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        trainer = self.trainer
-        state.epoch = trainer.batches.plan.epochs_at(state.global_step * args.gradient_accumulation_steps)
-        ids = [name for batch in trainer.micro_batches for name in batch["ids"]]
-        loss = float("nan") if trainer.not_finite else trainer.step_loss
-        trainer.guard.see(state.global_step, loss, ids)
-        self.report(trainer, loss)
-        if state.global_step >= state.max_steps:
-            control.should_evaluate = True
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.saved(self.trainer)
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        scores = list(self.trainer.scores().values())
-        if self.early_stop and scores and len(scores) - 1 - scores.index(min(scores)) >= self.early_stop:
-            control.should_training_stop = control.should_save = True

@@ -9,53 +9,43 @@ would have: bit for bit on a CPU.
 from __future__ import annotations
 
 import gc
-import math
 import time
-from collections import deque
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from milo.errors import Invalid, MiloError
+from milo.errors import Invalid
 from milo.recipes import Recipe
 from milo.settings import Settings
 from milo.training.runs import Run
-from trainer.loop import checkpoints, parking, run_record
+from trainer.loop import parking
 from trainer.loop.background import in_background
 from trainer.loop.guards import Fixes, LossGuard, RollBack
+from trainer.loop.reporting import Reporter, Summary, reported
 from trainer.loop.step import Step
 from trainer.loop.thread_generator import ThreadGenerator
 from trainer.whisper import checkpoints as whisper_checkpoints
 from trainer.whisper import model
+from trainer.whisper.arguments import arguments
 from trainer.whisper.features import Batches
-from trainer.whisper.hf_trainer import METRIC, StepCallback, WhisperTrainer
+from trainer.whisper.hf_callback import StepCallback
+from trainer.whisper.hf_trainer import WhisperTrainer
+from trainer.whisper.meter import Meter
 from trainer.whisper.prepare import Prepared, prepare
 from trainer.whisper.validation import Validation
 
-SUMMARY_EVERY_S = 1.0
 
-
-def train(settings: Settings, recipe: Recipe, run: Run) -> Generator[Step, None, dict[str, Any]]:
-    """Train. Yields `Step` after every optimizer step (and, with an unchanged number, while it prepares or judges);
+def train(settings: Settings, recipe: Recipe, run: Run) -> Generator[Step, None, Summary]:
+    """Train. Yields `Step` after every optimizer step (and, with an unchanged number, while it prepares or evaluates);
     returns the run's summary. Raises `MiloError` with a sentence when the recipe can't be trained."""
-    run.summarise(
-        state="preprocessing",
-        task=recipe.task,
-        model=recipe.model,
-        started_at=run.summary().get("started_at") or time.time(),
-        updated_at=time.time(),
-        error=None,
-    )
-    try:
-        prepared = yield from _prepared(settings, recipe, run)
-        thread = ThreadGenerator()
-        return (yield from thread.steps(lambda: Training(settings, recipe, run, prepared, thread).run_all()))
-    except Exception as error:
-        detail = error.detail if isinstance(error, MiloError) else f"{type(error).__name__}: {error}"
-        run.summarise(state="failed", error=detail, updated_at=time.time())
-        raise
+    return (yield from reported(recipe, run, _train(settings, recipe, run)))
+
+
+def _train(settings: Settings, recipe: Recipe, run: Run) -> Generator[Step, None, Summary]:
+    prepared = yield from _prepared(settings, recipe, run)
+    thread = ThreadGenerator()
+    return (yield from thread.steps(lambda: Training(settings, recipe, run, prepared, thread).run_all()))
 
 
 def _prepared(settings: Settings, recipe: Recipe, run: Run) -> Generator[Step, None, Prepared]:
@@ -71,14 +61,6 @@ def _prepared(settings: Settings, recipe: Recipe, run: Run) -> Generator[Step, N
             yield Step(0, 0)
     finally:
         preparing.close()
-
-
-def _checkpointing(wanted: bool) -> dict[str, bool]:
-    """The argument's name depends on the version of transformers."""
-    from transformers import TrainingArguments
-
-    new = "activation_checkpointing"
-    return {new if hasattr(TrainingArguments, new) else "gradient_checkpointing": True} if wanted else {}
 
 
 def _give_back_memory() -> None:
@@ -98,15 +80,12 @@ class Training:
         self.schedule = recipe.training
         self.total = prepared.plan.steps
         self.fixes = Fixes.of(run)
-        self.tracker = run_record.Tracker(run)
+        self.reporter = Reporter(run, recipe, self.total)
         self.last = Step(0, self.total)
-        self._paces: deque[float] = deque(maxlen=20)
-        self._counted = [0.0, 0.0, 0, time.perf_counter()]
-        """Since the last log: seconds of audio, with padding, steps, and when that was."""
-        self._written = 0.0
+        self.meter = Meter(self._now)
         self.trainer: WhisperTrainer | None = None
 
-    def run_all(self) -> dict[str, Any]:
+    def run_all(self) -> Summary:
         """Attempts until one gets through; each begins at the last good checkpoint."""
         try:
             while True:
@@ -117,7 +96,7 @@ class Training:
                     _give_back_memory()
             return self._finish()
         finally:
-            self.tracker.close()
+            self.reporter.close()
             _give_back_memory()
 
     def pause(self) -> None:
@@ -130,14 +109,11 @@ class Training:
     # --- one attempt ---
 
     def _attempt(self) -> None:
-        checkpoints.clear_leftovers(self.run)
         resume = whisper_checkpoints.last_good(self.run)
         if resume is None and self.recipe.resume:
             resume = whisper_checkpoints.foreign(self.recipe.resume)
         step = whisper_checkpoints.step_of(resume) if resume else 0
-        self.run.forget_after(step)
-        self.tracker.close()
-        self.tracker.first_step = step
+        self.reporter.resume(step)
         self.last = Step(step, self.total)
         if step >= self.total:
             if resume is not None and resume.parent == self.run.path:
@@ -145,9 +121,8 @@ class Training:
             raise Invalid(
                 f"resume: {resume} is at step {step} already; training.max_steps is {self.total}", code="bad_checkpoint"
             )
-        self.run.summarise(state="training", step=step, total_steps=self.total, run=self.run.id, updated_at=time.time())
         trainer = self._trainer(resume, step)
-        self._counted = [0.0, 0.0, 0, self._now()]
+        self.meter.restart()
         self.trainer = trainer
         try:
             with parking.held(trainer):
@@ -166,7 +141,7 @@ class Training:
         kept = whisper_checkpoints.extras(resume) if resume else {}
         guard = LossGuard(self.fixes, kept.get("losses", []), step, self.schedule.log_steps)
         foreign = resume is not None and resume.parent != self.run.path
-        callback = StepCallback(self.schedule.early_stop, foreign, self._report, self._links)
+        callback = StepCallback(self.schedule.early_stop, foreign, self._report, self._saved)
         prepared, schedule = self.prepared, self.schedule
         trainer = WhisperTrainer(
             settings=self.settings,
@@ -184,12 +159,12 @@ class Training:
             ),
             guard=guard,
             fixes=self.fixes,
-            tracker=self.tracker,
+            log=self.reporter.log,
             thread=self.thread,
             pause=self.pause,
             keep=(schedule.keep_best, schedule.keep_last),
             model=model.build(self.settings, prepared.base, schedule),
-            args=self._arguments(),
+            args=arguments(self.settings, schedule, self.run.path, self.total),
             train_dataset=prepared.plan.items,
             eval_dataset=list(prepared.validation),
             data_collator=lambda rows: rows,
@@ -199,41 +174,7 @@ class Training:
         trainer.remove_callback(PrinterCallback)
         return trainer
 
-    def _arguments(self) -> Any:
-        from transformers import Seq2SeqTrainingArguments
-
-        schedule = self.schedule
-        return Seq2SeqTrainingArguments(
-            output_dir=str(self.run.path),
-            max_steps=self.total,
-            per_device_train_batch_size=schedule.batch_size,
-            gradient_accumulation_steps=schedule.gradient_accumulation,
-            learning_rate=schedule.learning_rate,
-            lr_scheduler_type=schedule.scheduler,
-            warmup_steps=schedule.warmup_steps,
-            weight_decay=schedule.weight_decay,
-            max_grad_norm=schedule.max_grad_norm,
-            optim="adamw_torch",
-            seed=schedule.seed,
-            bf16=schedule.precision == "bf16",
-            fp16=schedule.precision == "fp16",
-            **_checkpointing(schedule.gradient_checkpointing),
-            logging_strategy="no",
-            logging_nan_inf_filter=False,
-            eval_strategy="steps",
-            eval_steps=schedule.eval_steps,
-            save_strategy="steps",
-            save_steps=schedule.save_steps,
-            metric_for_best_model=METRIC,
-            greater_is_better=False,
-            ignore_data_skip=True,  # `Batches` begins where the checkpoint is
-            remove_unused_columns=False,
-            use_cpu=self.settings.device == "cpu",
-            report_to="none",
-            disable_tqdm=True,
-        )
-
-    # --- what is said ---
+    # --- what is reported ---
 
     def _now(self) -> float:
         """A clock that stands still with the training."""
@@ -242,82 +183,36 @@ class Training:
     def _report(self, trainer: WhisperTrainer, loss: float) -> None:
         """A step is done: count it, log it when it is its turn."""
         step = trainer.state.global_step
-        audio_s, padded_s, steps, since = self._counted
-        audio_s += sum(batch["audio_s"] for batch in trainer.micro_batches)
-        padded_s += sum(batch["padded_s"] for batch in trainer.micro_batches)
-        self._counted = [audio_s, padded_s, steps + 1, since]
-        self.last = Step(step, self.total, None)
-        if step % self.schedule.log_steps == 0 or step == self.total:
-            self.last = Step(step, self.total, self._log(trainer, step, loss))
-        self._summary(trainer, step, loss)
+        self.meter.count(trainer.micro_batches)
+        due = step % self.schedule.log_steps == 0 or step == self.total
+        self.last = Step(step, self.total, self._log(trainer, step, loss) if due else None)
+        epoch = float(trainer.state.epoch or 0)
+        self.reporter.progress(step, epoch=epoch, speed_s=self.meter.step_s, last_loss=loss)
 
     def _log(self, trainer: WhisperTrainer, step: int, loss: float) -> dict[str, float]:
-        audio_s, padded_s, steps, since = self._counted
-        took_s = max(self._now() - since, 1e-9)
         recent = list(trainer.guard.losses)[-self.schedule.log_steps :]
-        mean = sum(recent) / len(recent) if recent else loss
         row = {
-            "train/loss": mean,
+            "train/loss": sum(recent) / len(recent) if recent else loss,
             "train/learning_rate": float(trainer.lr_scheduler.get_last_lr()[0]),
             "train/epoch": round(float(trainer.state.epoch or 0), 6),
-            "perf/audio_s_per_s": round(audio_s / took_s, 3),
-            "perf/padding_ratio": round(1 - audio_s / padded_s, 6) if padded_s else 0.0,
-            "perf/step_s": round(took_s / max(1, steps), 6),
+            **self.meter.read(),
         }
-        self.tracker.log(step, **row)
-        stock = {"loss": mean, "learning_rate": row["train/learning_rate"], "epoch": row["train/epoch"], "step": step}
-        trainer.state.log_history.append(stock)
-        self._paces.append(row["perf/step_s"])
-        self._counted = [0.0, 0.0, 0, self._now()]
+        self.reporter.log(step, **row)
+        stock = {name: row[f"train/{name}"] for name in ("loss", "learning_rate", "epoch")}
+        trainer.state.log_history.append({**stock, "step": step})
         return row
-
-    def _summary(self, trainer: WhisperTrainer, step: int, loss: float) -> None:
-        if time.monotonic() - self._written < SUMMARY_EVERY_S and step < self.total:
-            return
-        self._written = time.monotonic()
-        speed_s = self._speed_s()
-        self.run.summarise(
-            state="training",
-            step=step,
-            total_steps=self.total,
-            epoch=round(float(trainer.state.epoch or 0), 4),
-            speed_s_per_step=speed_s,
-            eta_s=round((self.total - step) * speed_s, 1) if speed_s else None,
-            last_loss=loss if math.isfinite(loss) else None,
-            updated_at=time.time(),
-        )
-
-    def _speed_s(self) -> float | None:
-        if self._paces:
-            return float(sorted(self._paces)[len(self._paces) // 2])
-        _, _, steps, since = self._counted
-        return round((self._now() - since) / steps, 6) if steps else None
 
     # --- the end ---
 
-    def _links(self, trainer: WhisperTrainer) -> None:
-        found = self.run.checkpoints()
-        scores = {step: score for step, score in trainer.scores().items() if step in found}
-        best = min(scores, key=lambda step: (scores[step], step), default=None)
-        fields: dict[str, Any] = {}
-        if found:
-            last = max(found)
-            checkpoints.link(self.run, "last", found[last])
-            fields["last"] = {"step": last, "path": str(found[last])}
-        if best is not None:
-            checkpoints.link(self.run, "best", found[best])
-            fields["best"] = {"step": best, "metric": "eval/wer", "value": scores[best], "path": str(found[best])}
-        self.run.summarise(**fields)
+    def _saved(self, trainer: WhisperTrainer) -> None:
+        self.reporter.saved(trainer.scores(), "eval/wer")
 
-    def _finish(self) -> dict[str, Any]:
+    def _finish(self) -> Summary:
         best = self.run.summary().get("best") or self.run.summary().get("last") or {}
         if self.schedule.lora and best.get("path"):
             best = {**best, "path": str(self._merged(Path(best["path"])))}
             self.run.summarise(best=best)
-        run_record.curves(self.run)
-        run_record.card(self.run, self.recipe, self.recipe.model, self.prepared.document)
-        self.run.summarise(state="done", step=self.last.step, eta_s=0, updated_at=time.time())
-        return self.run.summary()
+        return self.reporter.finish(self.last.step, self.prepared.document)
 
     def _merged(self, checkpoint: Path) -> Path:
         """Beside a LoRA checkpoint, the whole model that it makes of its base."""

@@ -334,9 +334,9 @@ def test_a_spike_of_three_steps_goes_back_once(tmp_path: Path) -> None:
     run = Run(tmp_path)
     guard = LossGuard(Fixes.of(run), [1.0] * 30, good_step=20)
     for step, loss in enumerate([6.0, 7.0, 1.1, 6.0, 6.0], 31):
-        guard.see(step, loss, [f"{step}.wav"])
+        guard.check(step, loss, [f"{step}.wav"])
     with pytest.raises(RollBack, match="over 5 times its median of 1 for 3 steps up to 36"):
-        guard.see(36, 6.0, ["36.wav"])
+        guard.check(36, 6.0, ["36.wav"])
     assert Fixes.of(run).halved_at == [20] and Fixes.of(run).rate(19) == 1 and Fixes.of(run).rate(20) == 0.5
     (alert,) = run.alerts()
     assert alert["kind"] == "spike_rollback" and alert["ids"] == ["34.wav", "35.wav", "36.wav"]
