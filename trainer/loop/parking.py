@@ -1,6 +1,9 @@
 """Trainings that stand still in this process, and how their memory on the card is had for others.
 
-A training moves itself back to the card when it goes on. To be called while it stands still.
+Room is made in both directions. An engine that finds no memory calls `offload`: weights, gradients and the optimizer's
+moments of a training that stands still move to RAM, in place, so that every reference to a parameter stays good; it
+moves itself back when it goes on. A training that finds no memory calls `ask_for_room`: whoever is registered
+by `beside` (the worker, for its idle engines) gives memory back, before a micro-batch is cut into smaller parts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
 """A training loop that is not ours, run as a generator: its thread stands still between two `next`.
 
-Only one of the two threads runs at a time. What is global in a process (random states, torch's threads) is put back
-as the training left it, whatever ran while it stood still.
+A job is a generator that gives way at each `yield`; transformers' trainer is a loop that calls back. So the loop runs
+in a thread and waits in each `suspend`, the generator waits for the next `Step`, and only one of the two runs at once:
+while the loop stands still, the worker may compute anything else. For the training to stay exact, what is global in a
+process (the random states of Python, numpy and torch, the number of torch's threads) is noted when the loop stops and
+put back before it goes on. Closing the generator makes `suspend` raise, so that the loop unwinds and its thread ends.
 """
 
 from __future__ import annotations
