@@ -117,7 +117,7 @@ def _fill(pattern: str, order: list[str], words: list[str], rng: random.Random) 
     def value(match: re.Match[str]) -> str:
         if match[1] == "new":
             return order.pop() if order else rng.choice(words)
-        return rng.choice(lexicon.MG[match[1]])
+        return rng.choice(lexicon.WORDS["mg"][match[1]])
 
     text = re.sub(r"\{(\w+)\}", value, pattern)
     return text[0].upper() + text[1:] + ("" if text.endswith("?") else ".")
