@@ -60,7 +60,7 @@ class Options(BaseModel):
 
     seed: int = 0
     count: dict[str, Annotated[int, Field(gt=0, le=100_000)]] = {"train": 400, "validation": 40, "test": 80}
-    voices: corpus.Voices = "several"
+    voices: corpus.VoicePool = "several"
     speakers: int = Field(8, ge=1, le=1000)
     words: str | list[str] = "nature"
 
@@ -145,7 +145,7 @@ def _make(folder: Path, chosen: Options) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(f"speakers/{chosen.seed}")
-    speakers = [corpus.speaker(rng, "mg", chosen.voices) for _ in range(chosen.speakers)]
+    speakers = [corpus.draw_voice(rng, "mg", chosen.voices) for _ in range(chosen.speakers)]
     manifest: dict[str, list[dict[str, Any]]] = {}
     for split, texts in sentences(chosen).items():
         manifest[split] = []

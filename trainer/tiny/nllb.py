@@ -17,7 +17,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +185,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.measure:
-        print(json.dumps(nllb_card.write(args.measure, args.seed), indent=2))
+        print(json.dumps(asdict(nllb_card.write(args.measure, args.seed)), indent=2))
         return
     if not args.out:
         parser.error("--out or --measure is needed")

@@ -112,7 +112,7 @@ def train(recipe: Recipe, out: Path, device: str, first_step: int = 0, start_fro
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), fused=True)
     total, ends = sum(recipe.cycles), np.cumsum(recipe.cycles)
-    made = TrainingBatches(
+    batches = TrainingBatches(
         tokenizer,
         recipe.seed,
         total,
@@ -121,9 +121,9 @@ def train(recipe: Recipe, out: Path, device: str, first_step: int = 0, start_fro
         scale=recipe.batch_scale,
     )
     loader = torch.utils.data.DataLoader(
-        made,
+        batches,
         batch_size=None,
-        sampler=range(first_step, total),  # type: ignore[arg-type]
+        sampler=range(first_step, total),
         num_workers=recipe.workers,
         prefetch_factor=4 if recipe.workers else None,
     )
@@ -133,13 +133,13 @@ def train(recipe: Recipe, out: Path, device: str, first_step: int = 0, start_fro
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, recipe)
             with torch.autocast(device, dtype=torch.bfloat16):
-                text, letters, misguided = model.loss(_to(batch, device))
+                text, letters, guide = model.loss(_to(batch, device))
             optimizer.zero_grad(set_to_none=True)
-            (text + CTC_WEIGHT * letters + GUIDE_WEIGHT * misguided).backward()
+            (text + CTC_WEIGHT * letters + GUIDE_WEIGHT * guide).backward()
             norm = nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
             if torch.isfinite(norm):
                 optimizer.step()
-            sums += [1, *(float(part.detach()) for part in (text, letters, misguided))]
+            sums += [1, *(float(part.detach()) for part in (text, letters, guide))]
             if (step + 1) % 50 == 0 or step + 1 == total:
                 row = {
                     "step": step + 1,
@@ -157,7 +157,8 @@ def train(recipe: Recipe, out: Path, device: str, first_step: int = 0, start_fro
                 _checkpoint(model, out)
             if step + 1 in ends:
                 export.write(model.whisper, tokenizer, out / "model")
-    return model.eval()
+    model.eval()
+    return model
 
 
 def _checkpoint(model: TinyWhisper, out: Path) -> None:

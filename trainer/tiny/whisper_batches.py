@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -29,7 +29,16 @@ BATCH_SIZE: dict[Kind, int] = {"short": 16, "packed": 5, "full": 2}
 SHORT_LENGTHS = ((range(1, 27), 22, 0.42), (range(27, 42), 16, 0.35), (range(42, 10_000), 10, 0.23))
 """Letters of the sentences in one batch of short windows, its size, its share: equally long ones need no padding."""
 NO_SPEECH_SHARE, PROMPT_SHARE = 0.05, 0.03
-EASY: dict[str, Any] = {"voices": "few", "clean": True}
+
+
+class Recording(TypedDict, total=False):
+    """How a window is spoken and recorded: options of `corpus.window`."""
+
+    voices: corpus.VoicePool
+    clean: bool
+
+
+EASY: Recording = {"voices": "few", "clean": True}
 EASY_SHARE = (0.95, 0.3)
 """of the windows while the model learns to align, and later"""
 POOLS = (230, 230, 900)
@@ -116,7 +125,7 @@ def collate(windows: list[Window], targets: Targets, rng: random.Random, *, full
 
 
 def training_window(
-    rng: random.Random, kind: Kind, letters: range, length_s: float | None, options: dict[str, Any]
+    rng: random.Random, kind: Kind, letters: range, length_s: float | None, options: Recording
 ) -> Window:
     """One window as it is trained on: some language, or now and then nobody speaking."""
     if rng.random() < NO_SPEECH_SHARE:
@@ -167,9 +176,9 @@ class TrainingBatches(Dataset[Batch]):
         number = sum(POOLS[:pool]) + step % POOLS[pool]
         if number not in self._pool:
             rng = random.Random(f"{self.seed}/polish/{number}")
-            voices = ("several",) if pool == 0 else ("several", "all")
+            voices: tuple[corpus.VoicePool, ...] = ("several",) if pool == 0 else ("several", "all")
 
-            def options() -> dict[str, Any]:
+            def options() -> Recording:
                 clean = rng.random() < 0.5
                 return {"voices": voices[0] if len(voices) == 1 else rng.choice(voices), "clean": clean}
 
@@ -179,9 +188,7 @@ class TrainingBatches(Dataset[Batch]):
         spec_augment(mel, random.Random(f"{self.seed}/{step}"))
         return replace(batch, mel=mel)
 
-    def _make(
-        self, rng: random.Random, weights: tuple[float, float, float], options: Callable[[], dict[str, Any]]
-    ) -> Batch:
+    def _make(self, rng: random.Random, weights: tuple[float, float, float], options: Callable[[], Recording]) -> Batch:
         kind: Kind = rng.choices(("short", "packed", "full"), weights)[0]
         size, letters = BATCH_SIZE[kind], corpus.ANY_LENGTH
         if kind == "short":
