@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 
@@ -21,9 +22,10 @@ def test_a_training_that_was_broken_off_goes_on_to_the_same_losses(tmp_path: Pat
     torch.set_num_threads(1)
     options = nllb.schedule(steps=6, batch_tokens=400, peak_rate=2.5e-3, evaluate_steps=1, seed=0)
 
+    untrained, checkpoint = nllb.build(options.seed, SHAPE, tmp_path / "model")
+
     def fit(out: Path, break_off_at: int | None = None) -> None:
         out.mkdir(exist_ok=True)
-        model, checkpoint = nllb.build(options.seed, SHAPE, out / "model")
 
         def score() -> float:
             if len(scores) == break_off_at:
@@ -32,7 +34,7 @@ def test_a_training_that_was_broken_off_goes_on_to_the_same_losses(tmp_path: Pat
             return 0.0
 
         scores: list[float] = []
-        nllb.fit(model, checkpoint, options, out, score)
+        nllb.fit(copy.deepcopy(untrained), checkpoint, options, out, score)
 
     fit(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
