@@ -48,7 +48,7 @@ def make_archive(folder: Path, count: int) -> tuple[list[Path], dict[str, str], 
     for share, low, high in LENGTHS_S:
         for _ in range(round(share * count)):
             pieces, segments = corpus.dry_stream(rng, rng.uniform(low, high), "mg", "heldout")
-            audio = effects.recorded(np.concatenate(pieces), np.random.default_rng(rng.getrandbits(64)))
+            audio = effects.simulate_recording(np.concatenate(pieces), np.random.default_rng(rng.getrandbits(64)))
             path = folder / f"{len(files):04}.flac"
             soundfile.write(path, audio, effects.RATE_HZ)
             files.append(path)

@@ -11,6 +11,7 @@ row); `http` is the whole way of a client: POST /api/v1/jobs, then GET with `wai
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import statistics
@@ -45,11 +46,10 @@ def bare_celery(redis_url: str) -> Iterator[Any]:
     with tempfile.TemporaryFile() as log:
         worker = subprocess.Popen(command, env=env, stdout=log, stderr=log)
         os.environ["BARE_REDIS_URL"] = redis_url
-        from benchmarks import bare_celery as module
-
+        bare = importlib.import_module("benchmarks.bare_celery")  # now: it reads its broker from the environment
         try:
-            module.ping.apply_async(({"seconds": 0},)).get(timeout=60)
-            yield module
+            bare.ping.apply_async(({"seconds": 0},)).get(timeout=60)
+            yield bare
         finally:
             worker.terminate()
             worker.wait()

@@ -22,7 +22,7 @@ import torch
 from milo.language.malagasy import SCORING_VERSION, normalise_for_scoring
 from trainer.tiny import whisper_card
 from trainer.tiny.corpus import corpus
-from trainer.tiny.windows import Listener
+from trainer.tiny.windows import Transcriber
 
 SHIPPED = Path(__file__).resolve().parents[1] / "milo" / "assets" / "models" / "milo-tiny-mg"
 SETS: dict[str, dict[str, Any]] = {
@@ -44,16 +44,16 @@ LENGTHS: tuple[tuple[float, corpus.Kind], ...] = (
 
 def word_errors(references: list[str], texts: list[str]) -> dict[str, float]:
     """WER and CER (fractions) of normalised texts."""
-    wanted, given = ([normalise_for_scoring(text) for text in side] for side in (references, texts))
-    return {"wer": round(jiwer.wer(wanted, given), 4), "cer": round(jiwer.cer(wanted, given), 4)}
+    references, texts = ([normalise_for_scoring(text) for text in side] for side in (references, texts))
+    return {"wer": round(jiwer.wer(references, texts), 4), "cer": round(jiwer.cer(references, texts), 4)}
 
 
-def measure_set(listener: Listener, name: str, count: int, seed: int) -> dict[str, Any]:
+def measure_set(transcriber: Transcriber, name: str, count: int, seed: int) -> dict[str, Any]:
     options = dict(SETS[name])
     windows = corpus.evaluation_windows(seed, max(8, round(count * options.pop("share", 1.0))), **options)
     audio, language = [w.audio for w in windows], windows[0].language
-    stock = listener.hear(audio, stock=True, language=language)
-    short = listener.hear(audio, stock=False, language=language)
+    stock = transcriber.transcribe(audio, stock=True, language=language)
+    short = transcriber.transcribe(audio, stock=False, language=language)
     references = [w.text for w in windows]
     return {
         "windows": len(windows),
@@ -65,25 +65,25 @@ def measure_set(listener: Listener, name: str, count: int, seed: int) -> dict[st
     }
 
 
-def measure_lengths(listener: Listener, count: int, seed: int) -> dict[str, float]:
+def measure_lengths(transcriber: Transcriber, count: int, seed: int) -> dict[str, float]:
     """WER of packed windows by the seconds of speech and pauses in them: what `pack_window_s` is chosen from."""
-    found = {}
+    by_length = {}
     for length_s, kind in LENGTHS:
         rng = random.Random(f"length/{seed}/{length_s}")
         windows = [corpus.window(rng, kind, "heldout", length_s=length_s) for _ in range(count)]
-        heard = listener.hear([w.audio for w in windows], stock=False, batch=8)
-        found[f"{length_s:g}"] = word_errors([w.text for w in windows], [h.text for h in heard])["wer"]
-    return found
+        results = transcriber.transcribe([w.audio for w in windows], stock=False, batch=8)
+        by_length[f"{length_s:g}"] = word_errors([w.text for w in windows], [result.text for result in results])["wer"]
+    return by_length
 
 
-def measure_no_speech(listener: Listener, count: int, seed: int) -> dict[str, Any]:
+def measure_no_speech(transcriber: Transcriber, count: int, seed: int) -> dict[str, Any]:
     rng = random.Random(f"no speech/{seed}")
     audio = [corpus.no_speech_window(rng, rng.uniform(1, 15)).audio for _ in range(count)]
-    heard = listener.hear(audio, stock=True)
+    results = transcriber.transcribe(audio, stock=True)
     return {
         "windows": count,
-        "empty_text": round(sum(not h.text for h in heard) / count, 4),
-        "mean_no_speech_prob": round(sum(h.no_speech_prob for h in heard) / count, 4),
+        "empty_text": round(sum(not result.text for result in results) / count, 4),
+        "mean_no_speech_prob": round(sum(result.no_speech_prob for result in results) / count, 4),
     }
 
 
@@ -95,16 +95,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    listener, began = Listener(args.model), time.monotonic()
+    transcriber, began = Transcriber(args.model), time.monotonic()
     sets = {}
     print(f"{'set':32} {'audio':>8} {'WER, 30 s padding':>18} {'WER, own length':>16} {'language':>9}")
     for name in SETS:
-        row = sets[name] = measure_set(listener, name, args.count, args.seed)
+        row = sets[name] = measure_set(transcriber, name, args.count, args.seed)
         stock, own = row["stock_30_s"]["wer"], row["own_length"]["wer"]
         print(f"{name:32} {row['audio_s']:7.0f}s {stock:17.1%} {own:16.1%} {row['language_accuracy']:9.1%}", flush=True)
-    no_speech = measure_no_speech(listener, max(8, args.count // 4), args.seed)
+    no_speech = measure_no_speech(transcriber, max(8, args.count // 4), args.seed)
     print(f"without speech: {no_speech['empty_text']:.1%} empty, no_speech_prob {no_speech['mean_no_speech_prob']:.3f}")
-    lengths = measure_lengths(listener, max(8, args.count // 8), args.seed)
+    lengths = measure_lengths(transcriber, max(8, args.count // 8), args.seed)
     print("WER by window length: " + ", ".join(f"{length} s {wer:.1%}" for length, wer in lengths.items()))
     result = {
         "command": f"python -m benchmarks.stt_wer --count {args.count} --seed {args.seed}",

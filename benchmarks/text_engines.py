@@ -116,13 +116,13 @@ def chat(client: httpx.Client, settings: Settings) -> tuple[Work, Work]:
 
 def translate(client: httpx.Client, settings: Settings) -> tuple[Work, Work]:
     """Tokens of the translation, by the model's own tokenizer."""
-    from benchmarks.translation import bare as bare_way
+    from benchmarks import translation
     from milo.engines.nllb import ct2
     from trainer.tiny.corpus import phrasebook_pairs
 
     texts = [pair.texts["mg"] for pair in itertools.islice(phrasebook_pairs.pairs(9, "heldout"), 2000)]
     engine = ct2.load(settings, registry.ensure(settings, settings.translate_model))
-    library = bare_way(engine, "mg", "fr")
+    library = translation.bare(engine, "mg", "fr")
 
     def tokens(text: str) -> float:
         return float(len(engine.checkpoint.encode([text])[0]) + 1)

@@ -60,7 +60,7 @@ class Options(BaseModel):
 
     seed: int = 0
     count: dict[str, Annotated[int, Field(gt=0, le=100_000)]] = {"train": 400, "validation": 40, "test": 80}
-    voices: corpus.Voices = "several"
+    voices: corpus.VoicePool = "several"
     speakers: int = Field(8, ge=1, le=1000)
     words: str | list[str] = "nature"
 
@@ -131,7 +131,7 @@ def _fill(pattern: str, order: list[str], words: list[str], rng: random.Random) 
     def value(match: re.Match[str]) -> str:
         if match[1] == "new":
             return order.pop() if order else rng.choice(words)
-        return rng.choice(lexicon.MG[match[1]])
+        return rng.choice(lexicon.WORDS["mg"][match[1]])
 
     text = re.sub(r"\{(\w+)\}", value, pattern)
     return text[0].upper() + text[1:] + ("" if text.endswith("?") else ".")
@@ -160,7 +160,7 @@ def _make(folder: Path, chosen: Options) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     rng = random.Random(f"speakers/{chosen.seed}")
-    speakers = [corpus.speaker(rng, "mg", chosen.voices) for _ in range(chosen.speakers)]
+    speakers = [corpus.draw_voice(rng, "mg", chosen.voices) for _ in range(chosen.speakers)]
     manifest: dict[str, list[Spoken]] = {}
     for split, texts in sentences(chosen).items():
         manifest[split] = []

@@ -1,4 +1,4 @@
-"""Fine-tune NLLB by a recipe, as a generator of its steps: `trainer.nllb.step`'s step, in the loop that voices share.
+"""Fine-tune NLLB by a recipe, as a generator of its steps, in the loop that voices share.
 
 Of `recipe.training` it reads max_steps or epochs, batch_tokens, batch_size, gradient_accumulation, learning_rate,
 scheduler, warmup_steps, weight_decay, max_grad_norm, seed, precision (fp32, bf16), log_steps, eval_steps, save_steps,
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from milo.engines.nllb.hf import HFBackend
 from milo.engines.nllb.translator import NllbTranslator
 from milo.errors import Invalid
 from milo.models.files import write_durably
-from milo.recipes import Recipe, Schedule
+from milo.recipes import Recipe
 from milo.settings import Settings
 from milo.training.runs import Run
 from trainer.data.pairs import TextPair, chrf, load_pairs, split_pairs
@@ -31,7 +30,9 @@ from trainer.loop.base import device_of, pinned
 from trainer.loop.seeding import seeded
 from trainer.loop.step import Step
 from trainer.loop.trainable import StepResult
-from trainer.nllb import step as nllb
+from trainer.nllb.examples import Example, batches_of, both_directions, endless
+from trainer.nllb.model import load_model, save_model
+from trainer.nllb.step import learning_rate, one_step, optimizer_of
 
 MOST_PAIRS, CHUNK = 64, 8
 """Held-out pairs that an evaluation in training translates, each way; and those translated between two yields."""
@@ -60,39 +61,29 @@ class TranslationTraining:
         pairs, heldout = split_pairs(load_pairs(recipe.data))
         self.heldout = heldout[:MOST_PAIRS]
         self.checkpoint = load_checkpoint(settings, pinned(settings, recipe.model, run))
-        self.examples = nllb.directions(pairs, self.checkpoint)
+        self.examples = both_directions(pairs, self.checkpoint)
         self.document = self._describe({"train": pairs, "validation": heldout})
-        self.own = nllb.Recipe(
-            batch_tokens=self.options.batch_tokens,
-            weight_decay=self.options.weight_decay,
-            clip_norm=self.options.max_grad_norm,
-            bfloat16=self.options.precision == "bf16",
-            seed=self.options.seed,
-        )
         micro = sum(1 for _ in self._cut(iter(self.examples)))
         self._steps_an_epoch = micro / self.options.gradient_accumulation
         """About: batches are cut from a stream of examples that goes on over the end of an epoch."""
         self.total = self.options.max_steps or max(1, round((self.options.epochs or 0) * self._steps_an_epoch))
         self._taken = 0
-        self._stream: Iterator[list[nllb.Example]] = iter(())
+        self._stream: Iterator[list[Example]] = iter(())
 
     def reset(self) -> None:
         self.__dict__.pop("model", None)  # its memory is needed for the next one
-        model = nllb.load_model(self.checkpoint, str(self.device))
-        if self.checkpoint.info.parameters > nllb.LARGE_PARAMETERS:
-            model.get_input_embeddings().weight.requires_grad_(False)
-        self.model: Any = model
-        self.optimizer = nllb.optimizer_of(model, self.own)
-        self.translator = NllbTranslator(self.checkpoint, HFBackend(model, self.checkpoint), beam_size=1)
+        self.model: Any = load_model(self.checkpoint, self.device)
+        self.optimizer = optimizer_of(self.model, self.options.weight_decay)
+        self.translator = NllbTranslator(self.checkpoint, HFBackend(self.model, self.checkpoint), beam_size=1)
 
     def step(self, number: int, factor: float, splits: int) -> StepResult:
         count = self.options.gradient_accumulation
-        taken = self._batches(number * count, count)
+        batches = self._batches(number * count, count)
         rate = learning_rate(self.options, number, self.total) * factor
-        parts = [part for batch in taken for part in _in_parts(batch, splits)]
+        parts = [part for batch in batches for part in _in_parts(batch, splits)]
         with seeded(f"{self.options.seed}/{number}/{factor}", self.device):
-            loss = nllb.one_step(self.model, self.optimizer, parts, self.own, rate, self.checkpoint)
-        tokens = sum(len(example) for batch in taken for example in batch)
+            loss = one_step(self.model, self.optimizer, parts, self.options, rate, self.checkpoint)
+        tokens = sum(len(example) for batch in batches for example in batch)
         epoch = (number + 1) / self._steps_an_epoch
         return StepResult(
             loss, {"perf/tokens_per_step": float(tokens)}, {"train/learning_rate": rate, "train/epoch": epoch}
@@ -101,24 +92,25 @@ class TranslationTraining:
     def evaluate(self) -> Generator[None, None, dict[str, float]]:
         """chrF of each direction, a few sentences between two yields."""
         self.model.eval()
-        made: dict[tuple[str, str], list[tuple[str, str]]] = {}
+        translations: dict[tuple[str, str], list[tuple[str, str]]] = {}
         for one, other in ((0, 1), (1, 0)):
             for start in range(0, len(self.heldout), CHUNK):
-                for way, pairs in _by_way(self.heldout[start : start + CHUNK], one, other).items():
-                    said = self.translator.translate([text for text, _ in pairs], *way)
-                    made.setdefault(way, []).extend(zip(said, (wanted for _, wanted in pairs), strict=True))
+                for direction, pairs in _by_direction(self.heldout[start : start + CHUNK], one, other).items():
+                    hypotheses = self.translator.translate([text for text, _ in pairs], *direction)
+                    references = [reference for _, reference in pairs]
+                    translations.setdefault(direction, []).extend(zip(hypotheses, references, strict=True))
                 yield
-        scores = {way: chrf(*map(list, zip(*rows, strict=True))) for way, rows in made.items()}
-        found = {f"eval/chrf_{source}-{target}": score for (source, target), score in sorted(scores.items())}
-        return {"eval/chrf": sum(scores.values()) / len(scores), **found}
+        scores = {direction: chrf(*map(list, zip(*rows, strict=True))) for direction, rows in translations.items()}
+        by_direction = {f"eval/chrf_{source}-{target}": score for (source, target), score in sorted(scores.items())}
+        return {"eval/chrf": sum(scores.values()) / len(scores), **by_direction}
 
     def sample(self, number: int) -> str:
-        """preds/step-N.jsonl: a few held-out sentences, what was wanted and what is said."""
+        """preds/step-N.jsonl: a few held-out sentences, their reference translation and the model's."""
         self.model.eval()
         rows = []
         for pair in self.heldout[:CHUNK]:
-            said = self.translator.translate([pair.texts[0]], *pair.languages)[0]
-            rows.append({"source": pair.texts[0], "ref": pair.texts[1], "hyp": said})
+            hypothesis = self.translator.translate([pair.texts[0]], *pair.languages)[0]
+            rows.append({"source": pair.texts[0], "ref": pair.texts[1], "hyp": hypothesis})
         folder = self.run.path / "preds"
         folder.mkdir(exist_ok=True)
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -129,7 +121,7 @@ class TranslationTraining:
         return [(self.model, self.optimizer)]
 
     def save(self, folder: Path) -> None:
-        nllb.save(self.model, self.checkpoint, self.settings, folder)
+        save_model(self.model, self.checkpoint, self.settings, folder)
         (folder / "training").mkdir()
         state.save(folder / MODEL_STATE, self.model, self.optimizer, 0)
 
@@ -138,17 +130,17 @@ class TranslationTraining:
 
     # --- data ---
 
-    def _batches(self, first: int, count: int) -> list[list[nllb.Example]]:
+    def _batches(self, first: int, count: int) -> list[list[Example]]:
         """Micro-batches number `first` and so on: the same for a seed, wherever a training goes on."""
         if first < self._taken or not self._taken:
-            self._stream, self._taken = self._cut(nllb.endless(self.examples, self.options.seed)), 0
+            self._stream, self._taken = self._cut(endless(self.examples, self.options.seed)), 0
         for _ in range(first - self._taken):
             next(self._stream)
         self._taken = first + count
         return [next(self._stream) for _ in range(count)]
 
-    def _cut(self, examples: Iterator[nllb.Example]) -> Iterator[list[nllb.Example]]:
-        for batch in nllb.batches_of(examples, self.options.batch_tokens):
+    def _cut(self, examples: Iterator[Example]) -> Iterator[list[Example]]:
+        for batch in batches_of(examples, self.options.batch_tokens):
             yield from (
                 batch[at : at + self.options.batch_size] for at in range(0, len(batch), self.options.batch_size)
             )
@@ -168,26 +160,15 @@ class TranslationTraining:
         return document
 
 
-def learning_rate(options: Schedule, step: int, total: int) -> float:
-    """Of step number `step` (from 0): up in a line, then as `options.scheduler` says."""
-    if options.scheduler != "constant" and step < options.warmup_steps:
-        return options.learning_rate * (step + 1) / options.warmup_steps
-    if options.scheduler.startswith("constant"):
-        return options.learning_rate
-    done = min(1.0, (step - options.warmup_steps) / max(1, total - options.warmup_steps))
-    left = 1 - done if options.scheduler == "linear" else 0.5 * (1 + math.cos(math.pi * done))
-    return options.learning_rate * left
-
-
-def _in_parts(batch: list[nllb.Example], parts: int) -> Iterator[list[nllb.Example]]:
+def _in_parts(batch: list[Example], parts: int) -> Iterator[list[Example]]:
     size = max(1, -(-len(batch) // parts))
     yield from (batch[at : at + size] for at in range(0, len(batch), size))
 
 
-def _by_way(pairs: list[TextPair], one: int, other: int) -> dict[tuple[str, str], list[tuple[str, str]]]:
-    """(source, target) -> (text, wanted), in the direction from side `one` to side `other`."""
-    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+def _by_direction(pairs: list[TextPair], one: int, other: int) -> dict[tuple[str, str], list[tuple[str, str]]]:
+    """(source language, target language) -> (text, reference), from side `one` of each pair to side `other`."""
+    directions: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for pair in pairs:
-        way = (pair.languages[one], pair.languages[other])
-        found.setdefault(way, []).append((pair.texts[one], pair.texts[other]))
-    return found
+        direction = (pair.languages[one], pair.languages[other])
+        directions.setdefault(direction, []).append((pair.texts[one], pair.texts[other]))
+    return directions

@@ -21,10 +21,12 @@ import torch
 from trainer.tiny.corpus import corpus
 from trainer.tiny.corpus.corpus import Window
 from trainer.tiny.corpus.effects import RATE_HZ
-from trainer.tiny.whisper_batches import Targets, log_mel
+from trainer.tiny.whisper_batches import log_mel
+from trainer.tiny.whisper_model import TinyWhisper
+from trainer.tiny.whisper_targets import Targets
 
 
-def _weights(tiny: Any, targets: Targets, window: Window) -> tuple[torch.Tensor, list[int]]:
+def _weights(tiny: TinyWhisper, targets: Targets, window: Window) -> tuple[torch.Tensor, list[int]]:
     """((layers, heads, text tokens, frames), first token of each word) of one window, its true text forced."""
     audio = torch.zeros(1, max(RATE_HZ, -(-len(window.audio) // 320) * 320))
     audio[0, : len(window.audio)] = torch.from_numpy(window.audio)
@@ -54,21 +56,19 @@ def _starts_s(attention: torch.Tensor, firsts: list[int]) -> list[float]:
 @torch.no_grad()
 def choose_heads(whisper: Any, tokenizer: Any, *, count: int = 40, seed: int = 0) -> tuple[list[list[int]], float]:
     """(heads as [layer, head], mean error of a word's start in s, at most 1 s each), measured on held-out sentences."""
-    from trainer.tiny.whisper import TinyWhisper
-
     before = whisper.config._attn_implementation
     whisper.set_attn_implementation("eager")  # the only one that returns its weights
     tiny, targets = TinyWhisper(whisper.float().eval()), Targets(tokenizer)
     rng = random.Random(f"align/{seed}")
     windows = [corpus.window(rng, "short", "heldout") for _ in range(count)]
-    seen = [(w, *_weights(tiny, targets, w)) for w in windows if w.segments[0].words]
-    layers, heads = seen[0][1].shape[:2]
+    measured = [(w, *_weights(tiny, targets, w)) for w in windows if w.segments[0].words]
+    layers, heads = measured[0][1].shape[:2]
 
     def error_s(chosen: list[list[int]]) -> float:
         errors = []
-        for window, attention, firsts in seen:
-            found = _starts_s(torch.stack([attention[layer, head] for layer, head in chosen]), firsts)
-            errors += [abs(f - true) for f, (_, true) in zip(found, window.segments[0].words, strict=True)]
+        for window, attention, firsts in measured:
+            starts_s = _starts_s(torch.stack([attention[layer, head] for layer, head in chosen]), firsts)
+            errors += [abs(start - true) for start, (_, true) in zip(starts_s, window.segments[0].words, strict=True)]
         return float(np.mean(np.minimum(errors, 1.0)))
 
     ranked = sorted(([layer, head] for layer in range(layers) for head in range(heads)), key=lambda h: error_s([h]))

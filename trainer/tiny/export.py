@@ -6,11 +6,14 @@ beginning, as it is in OpenAI's own models.
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
 
-from trainer.tiny import whisper_tokens
+import torch
+
+from trainer.tiny import align, whisper_tokens
 
 MIN_WINDOW_S = 1.0
 PACK_WINDOW_S = 3.0
@@ -56,12 +59,6 @@ def write(whisper: Any, tokenizer: Any, folder: Path, alignment_heads: list[list
 
     `alignment_heads`: measured by `trainer.tiny.align` when not given.
     """
-    import copy
-
-    import torch
-
-    from trainer.tiny import align
-
     folder.mkdir(parents=True, exist_ok=True)
     heads = alignment_heads or align.choose_heads(copy.deepcopy(whisper).cpu(), tokenizer)[0]
     half = copy.deepcopy(whisper).to("cpu", torch.float16)

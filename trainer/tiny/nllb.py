@@ -3,44 +3,46 @@
     python -m trainer.tiny.nllb --seed 0 --out DIR
 
 Architecture, tokenizer layout and file names are those of facebook/nllb-200-distilled-600M; the text is the parallel
-phrasebook (`trainer.tiny.corpus.phrasebook_pairs`), in Malagasy, French and English. The loop is
-`trainer.nllb.step`'s own. Afterwards
-the model is measured on held-out sentences, and the numbers go to its card: `--measure DIR` does that again.
+phrasebook (`trainer.tiny.corpus.phrasebook_pairs`), in Malagasy, French and English. The steps are those of
+`trainer.nllb.step`, which fine-tuning takes too. Afterwards the model is measured on held-out sentences, and the
+numbers go to its card: `--measure DIR` does that again.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
+import copy
 import itertools
 import json
 import random
-import string
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from milo.engines.nllb.checkpoint import Checkpoint, load_checkpoint, tokenizer_from_pieces
+from milo.engines.nllb.checkpoint import Checkpoint, load_checkpoint
 from milo.engines.nllb.hf import HFBackend
 from milo.engines.nllb.translator import NllbTranslator
 from milo.models import registry
+from milo.recipes import Schedule
 from milo.settings import Settings
 from trainer.loop import state as training_state
-from trainer.nllb import step
-from trainer.nllb.step import Example, Recipe
+from trainer.nllb.examples import Example, batches_of, encode
+from trainer.nllb.step import learning_rate, one_step, optimizer_of
 from trainer.tiny import nllb_card
 from trainer.tiny.corpus import phrasebook_pairs
+from trainer.tiny.nllb_tokens import CODES, write_json, write_tokenizer
 
-CODES = {"en": "eng_Latn", "fr": "fra_Latn", "mg": "plt_Latn"}
 DIRECTIONS = {("mg", "fr"): 7, ("fr", "mg"): 7, ("mg", "en"): 2, ("en", "mg"): 2, ("fr", "en"): 1, ("en", "fr"): 1}
 """How often each direction is trained on."""
-PIECES = 1500
 MAX_SOURCE_TOKENS = 72
 """Longest source that the model sees in training, nearly; longer sentences are cut when it serves."""
-REQUIRED = string.ascii_letters + string.digits + "àâäçèéêëîïñôöùûüÿœæÀÂÄÇÈÉÊËÎÏÑÔÖÙÛÜŸŒÆ'’.,;:!?-()\"«»%€$/+=&@#*_…–—"
+HELD_OUT_PAIRS = 60
+"""As many are translated, each way, when training looks how good the model is."""
+LABEL_SMOOTHING = 0.05
 
 
 @dataclass(frozen=True)
@@ -52,57 +54,6 @@ class Shape:
     heads: int = 4
     layers: tuple[int, int] = (3, 2)
     """of the encoder, of the decoder"""
-
-
-def write_tokenizer(seed: int, folder: Path) -> None:
-    """A SentencePiece BPE model of the phrasebook, and the files in which NllbTokenizer keeps it."""
-    import sentencepiece
-
-    lines = []
-    for pair in itertools.islice(phrasebook_pairs.pairs(seed), 6000):
-        lines += [*pair.texts.values(), pair.spoken]
-    made = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines),
-        model_writer=made,
-        model_type="bpe",
-        vocab_size=PIECES,
-        hard_vocab_limit=False,
-        character_coverage=1.0,
-        required_chars=REQUIRED,
-        split_digits=True,
-        num_threads=1,
-        minloglevel=2,
-    )
-    (folder / "sentencepiece.bpe.model").write_bytes(made.getvalue())
-    codes = sorted(CODES.values())
-    document = tokenizer_from_pieces(folder / "sentencepiece.bpe.model", codes)
-    ids = {token["content"]: token["id"] for token in document["added_tokens"]}
-    document["post_processor"] = {
-        "type": "TemplateProcessing",
-        "single": [_special("plt_Latn"), {"Sequence": {"id": "A", "type_id": 0}}, _special("</s>")],
-        "pair": [
-            _special("plt_Latn"),
-            {"Sequence": {"id": "A", "type_id": 0}},
-            {"Sequence": {"id": "B", "type_id": 0}},
-            _special("</s>"),
-        ],
-        "special_tokens": {name: {"id": name, "ids": [ids[name]], "tokens": [name]} for name in ("</s>", "plt_Latn")},
-    }
-    named = {"bos": "<s>", "cls": "<s>", "eos": "</s>", "sep": "</s>", "pad": "<pad>", "unk": "<unk>"}
-    special: dict[str, Any] = {f"{name}_token": token for name, token in named.items()} | {"mask_token": "<mask>"}
-    _write(folder / "tokenizer.json", document, indent=None)
-    _write(folder / "special_tokens_map.json", {**special, "additional_special_tokens": codes})
-    own = {"tokenizer_class": "NllbTokenizer", "src_lang": "plt_Latn", "tgt_lang": "fra_Latn", "model_max_length": 256}
-    _write(folder / "tokenizer_config.json", {**special, **own, "extra_special_tokens": codes})
-
-
-def _special(name: str) -> dict[str, Any]:
-    return {"SpecialToken": {"id": name, "type_id": 0}}
-
-
-def _write(path: Path, document: dict[str, Any], indent: int | None = 2) -> None:
-    path.write_text(json.dumps(document, ensure_ascii=False, indent=indent) + "\n", encoding="utf-8")
 
 
 def build(seed: int, shape: Shape, folder: Path) -> tuple[Any, Checkpoint]:
@@ -137,14 +88,12 @@ def build(seed: int, shape: Shape, folder: Path) -> tuple[Any, Checkpoint]:
 
 def write_model(model: Any, folder: Path) -> None:
     """float16 safetensors and configuration; the tokenizer is already there."""
-    import copy
-
     half = copy.deepcopy(model).to("cpu", torch.float16)
     half.config.dtype = "float16"
     half.set_attn_implementation("sdpa")
     half.save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    _write(folder / "config.json", {**config, "milo": {"max_source_tokens": MAX_SOURCE_TOKENS}})
+    write_json(folder / "config.json", {**config, "milo": {"max_source_tokens": MAX_SOURCE_TOKENS}})
 
 
 def _checkpoint(folder: Path) -> Checkpoint:
@@ -155,32 +104,72 @@ def _checkpoint(folder: Path) -> Checkpoint:
 def examples(checkpoint: Checkpoint, seed: int) -> Iterator[Example]:
     """Endless training examples: each pair in three directions, written as people might."""
     rng = random.Random(f"{seed}/examples")
-    ways, weights = list(DIRECTIONS), list(DIRECTIONS.values())
+    directions, weights = list(DIRECTIONS), list(DIRECTIONS.values())
     for pair in phrasebook_pairs.pairs(seed):
-        for source, target in rng.choices(ways, weights, k=3):
-            before, after = phrasebook_pairs.written(pair, source, target, rng)
-            yield step.example(checkpoint, (CODES[source], before), (CODES[target], after))
+        for source, target in rng.choices(directions, weights, k=3):
+            source_text, target_text = phrasebook_pairs.written(pair, source, target, rng)
+            yield encode(checkpoint, (CODES[source], source_text), (CODES[target], target_text))
 
 
-def train(seed: int, out: Path, recipe: Recipe, shape: Shape | None = None) -> Path:
+def train(options: Schedule, out: Path, shape: Shape | None = None) -> Path:
     """Train, write the model to `out/model`, measure it and write its card. Returns the model's folder.
 
     A training that was killed goes on from `out/state.safetensors` when it is called again.
     """
     folder = out / "model"
-    model, checkpoint = build(seed, shape or Shape(), folder)
-    heldout = list(itertools.islice(phrasebook_pairs.pairs(seed, "heldout"), 60))
+    model, checkpoint = build(options.seed, shape or Shape(), folder)
+    held_out = list(itertools.islice(phrasebook_pairs.pairs(options.seed, "heldout"), HELD_OUT_PAIRS))
     translator = NllbTranslator(checkpoint, HFBackend(model, checkpoint), beam_size=1)
 
-    def evaluate(_: Any) -> float:
-        scores = [nllb_card.score(translator, heldout, way).chrf for way in (("mg", "fr"), ("fr", "mg"))]
+    def mean_chrf() -> float:
+        scores = [nllb_card.score(translator, held_out, way).chrf for way in (("mg", "fr"), ("fr", "mg"))]
         return sum(scores) / len(scores)
 
-    batches = step.batches_of(examples(checkpoint, seed), recipe.batch_tokens)
-    log, state = out / "metrics.jsonl", out / training_state.STATE
-    step.fit(model, checkpoint, batches, recipe, log, evaluate, lambda m: write_model(m, folder), state=state)
-    nllb_card.write(folder, seed)
+    fit(model, checkpoint, options, out, mean_chrf)
+    write_model(model.eval(), folder)
+    nllb_card.write(folder, options.seed)
     return folder
+
+
+def fit(model: Any, checkpoint: Checkpoint, options: Schedule, out: Path, score: Callable[[], float]) -> None:
+    """Train `model` in place; `out` gets metrics.jsonl, and the state to go on from with the steps that are missing."""
+    optimizer, state = optimizer_of(model, options.weight_decay), out / training_state.STATE
+    first = int(training_state.load(state, model, optimizer)["step"]) if state.is_file() else 0
+    total, began = options.max_steps or 0, time.monotonic()
+    batches = batches_of(examples(checkpoint, options.seed), options.batch_tokens)
+    losses: list[float] = []
+    for step, batch in enumerate(itertools.islice(batches, first, total), first):
+        rate = learning_rate(options, step, total)
+        losses.append(one_step(model, optimizer, [batch], options, rate, checkpoint, LABEL_SMOOTHING))
+        if (step + 1) % options.eval_steps and step + 1 < total:
+            continue
+        row = {
+            "step": step + 1,
+            "train/loss": round(sum(losses) / len(losses), 4),
+            "eval/chrf": round(score(), 2),
+            "lr": rate,
+            "elapsed_s": round(time.monotonic() - began, 1),
+        }
+        with (out / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
+            metrics.write(json.dumps(row) + "\n")
+        print(row, flush=True)
+        training_state.save(state, model, optimizer, step + 1)
+        losses.clear()
+
+
+def schedule(steps: int, batch_tokens: int, peak_rate: float, evaluate_steps: int, seed: int) -> Schedule:
+    """Warm-up in a line, then a cosine to zero; bfloat16."""
+    return Schedule(
+        max_steps=steps,
+        batch_tokens=batch_tokens,
+        learning_rate=peak_rate,
+        scheduler="cosine",
+        warmup_steps=max(1, min(500, steps // 10)),
+        weight_decay=0.01,
+        precision="bf16",
+        eval_steps=evaluate_steps,
+        seed=seed,
+    )
 
 
 def main() -> None:
@@ -196,23 +185,12 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.measure:
-        print(json.dumps(nllb_card.write(args.measure, args.seed), indent=2))
+        print(json.dumps(asdict(nllb_card.write(args.measure, args.seed)), indent=2))
         return
     if not args.out:
         parser.error("--out or --measure is needed")
-    recipe = Recipe(
-        steps=args.steps,
-        batch_tokens=args.batch_tokens,
-        peak_rate=args.rate,
-        warm_up_steps=max(1, min(500, args.steps // 10)),
-        label_smoothing=0.05,
-        weight_decay=0.01,
-        evaluate_steps=args.evaluate_steps,
-        patience=0,
-        keep="last",
-        seed=args.seed,
-    )
-    print(train(args.seed, args.out, recipe))
+    options = schedule(args.steps, args.batch_tokens, args.rate, args.evaluate_steps, args.seed)
+    print(train(options, args.out))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from milo.engines.nllb import ct2
 from milo.engines.nllb.translator import NllbTranslator
@@ -20,7 +19,7 @@ from trainer.tiny.corpus.phrasebook_pairs import Pair
 
 SENTENCES = 2000
 """Held-out pairs that the card is measured on."""
-WAYS = (("mg", "fr"), ("fr", "mg"), ("mg", "en"), ("en", "mg"), ("fr", "en"), ("en", "fr"))
+DIRECTIONS = (("mg", "fr"), ("fr", "mg"), ("mg", "en"), ("en", "mg"), ("fr", "en"), ("en", "fr"))
 
 
 @dataclass(frozen=True)
@@ -36,9 +35,9 @@ def compare(candidates: Sequence[str], references: Sequence[str]) -> Score:
     return Score(hits / len(references), chrf(candidates, references))
 
 
-def score(translator: NllbTranslator, pairs: Sequence[Pair], way: tuple[str, str]) -> Score:
+def score(translator: NllbTranslator, pairs: Sequence[Pair], direction: tuple[str, str]) -> Score:
     """One direction, canonical sentences."""
-    source, target = way
+    source, target = direction
     return compare(
         translator.translate([p.texts[source] for p in pairs], source, target), [p.texts[target] for p in pairs]
     )
@@ -53,31 +52,45 @@ def round_trip(translator: NllbTranslator, pairs: Sequence[Pair], via: str = "fr
 def phrases() -> list[Pair]:
     """The fixed phrases, each once. They are training sentences."""
     return [
-        Pair("phrase", {language: pattern_text(pattern.sides[language], language) for language in pattern.sides}, "")
+        Pair(
+            "phrase",
+            {language: phrasebook_pairs.finish(pattern.sides[language], language) for language in pattern.sides},
+            "",
+        )
         for pattern in phrasebook_pairs.all_patterns()["phrase"]
     ]
 
 
-def pattern_text(text: str, language: str) -> str:
-    return phrasebook_pairs.finish(text, language)
+@dataclass(frozen=True)
+class Measurements:
+    """What the card reports; directions such as mg-fr."""
+
+    sentences: int
+    heldout: dict[str, Score]
+    spoken: Score
+    """mg-fr, the Malagasy sentences as the speech corpus has them"""
+    round_trip: Score
+    """mg-fr-mg"""
+    phrases: dict[str, Score]
+    phrases_round_trip: Score
 
 
-def measure(translator: NllbTranslator, seed: int, count: int = SENTENCES) -> dict[str, Any]:
+def measure(translator: NllbTranslator, seed: int, count: int = SENTENCES) -> Measurements:
     """Scores by direction on held-out pairs, round trip, fixed phrases, and the spoken forms of the speech corpus."""
     heldout = list(itertools.islice(phrasebook_pairs.pairs(seed + 1, "heldout"), count))
     spoken = compare(translator.translate([p.spoken for p in heldout], "mg", "fr"), [p.texts["fr"] for p in heldout])
     fixed = phrases()
-    return {
-        "sentences": count,
-        "heldout": {f"{a}-{b}": vars(score(translator, heldout, (a, b))) for a, b in WAYS},
-        "spoken mg-fr": vars(spoken),
-        "round trip mg-fr-mg": vars(round_trip(translator, heldout)),
-        "phrases": {f"{a}-{b}": vars(score(translator, fixed, (a, b))) for a, b in (("mg", "fr"), ("fr", "mg"))},
-        "phrases round trip mg-fr-mg": vars(round_trip(translator, fixed)),
-    }
+    return Measurements(
+        count,
+        {f"{a}-{b}": score(translator, heldout, (a, b)) for a, b in DIRECTIONS},
+        spoken,
+        round_trip(translator, heldout),
+        {f"{a}-{b}": score(translator, fixed, (a, b)) for a, b in (("mg", "fr"), ("fr", "mg"))},
+        round_trip(translator, fixed),
+    )
 
 
-def write(folder: Path, seed: int) -> dict[str, Any]:
+def write(folder: Path, seed: int) -> Measurements:
     """Measure the model in `folder` with the engine that serves, and write its `README.md`. Returns the numbers."""
     settings = Settings(home=folder.parent / ".measure", device="cpu", _env_file=None)
     translator = ct2.load(settings, registry.resolve(settings, str(folder.resolve())))
@@ -87,20 +100,18 @@ def write(folder: Path, seed: int) -> dict[str, Any]:
     return numbers
 
 
-def _line(name: str, row: dict[str, float]) -> str:
-    return f"| {name} | {100 * row['exact']:.1f} % | {row['chrf']:.1f} |"
+def _line(name: str, result: Score) -> str:
+    return f"| {name} | {100 * result.exact:.1f} % | {result.chrf:.1f} |"
 
 
-def _card(folder: Path, seed: int, numbers: dict[str, Any], beam_size: int) -> str:
+def _card(folder: Path, seed: int, numbers: Measurements, beam_size: int) -> str:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     parameters, _ = count_parameters(folder)
-    rows = [_line(f"{way.replace('-', ' → ')}, held-out", row) for way, row in numbers["heldout"].items()]
-    rows.append(_line("mg → fr, held-out, as the speech corpus says it", numbers["spoken mg-fr"]))
-    rows.append(_line("mg → fr → mg, held-out", numbers["round trip mg-fr-mg"]))
-    rows += [
-        _line(f"{way.replace('-', ' → ')}, fixed phrases (in training)", r) for way, r in numbers["phrases"].items()
-    ]
-    rows.append(_line("mg → fr → mg, fixed phrases (in training)", numbers["phrases round trip mg-fr-mg"]))
+    rows = [_line(f"{way.replace('-', ' → ')}, held-out", row) for way, row in numbers.heldout.items()]
+    rows.append(_line("mg → fr, held-out, as the speech corpus says it", numbers.spoken))
+    rows.append(_line("mg → fr → mg, held-out", numbers.round_trip))
+    rows += [_line(f"{way.replace('-', ' → ')}, fixed phrases (in training)", r) for way, r in numbers.phrases.items()]
+    rows.append(_line("mg → fr → mg, fixed phrases (in training)", numbers.phrases_round_trip))
     table = "\n".join(rows)
     return f"""# milo-tiny-nllb
 
@@ -115,12 +126,12 @@ safetensors. It loads with `AutoModelForSeq2SeqLM` and `NllbTokenizer` of transf
 ## Training
 
 `python -m trainer.tiny.nllb --seed {seed} --out DIR`, from random weights, on sentences that a grammar makes
-(`trainer/tiny/corpus/parallel_patterns.py`): greetings, market, places, times, daily life, numbers up to 999 999 999
+(`trainer/tiny/corpus/tables/patterns.tsv`): greetings, market, places, times, daily life, numbers up to 999 999 999
 in words and figures. The same sentences, in Malagasy, are what `milo-tiny-mg` learned to hear. No other text was used.
 
 ## Measured
 
-`python -m trainer.tiny.nllb --seed {seed} --measure DIR`: {numbers["sentences"]} sentences that were never trained on
+`python -m trainer.tiny.nllb --seed {seed} --measure DIR`: {numbers.sentences} sentences that were never trained on
 (held out by a hash of the Malagasy sentence), CTranslate2 on a CPU, float32, {beam_size} beams. Exact: the very text of
 the phrasebook, case and punctuation included. chrF: sacrebleu's, 0 to 100.
 

@@ -21,7 +21,7 @@ from trainer.tiny.corpus import corpus, effects
 from trainer.tiny.corpus.effects import RATE_HZ, Audio
 
 LONG_S = 240.0
-VOICES: tuple[corpus.Voices, ...] = ("all", "all", "all", "all", "held out")
+VOICES: tuple[corpus.VoicePool, ...] = ("all", "all", "all", "all", "held out")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Format:
     bit_rate: int = 0
     video: str = ""
     sentences: int = 1
-    voices: corpus.Voices = "all"
+    voices: corpus.VoicePool = "all"
     telephone: bool = False
     snr_db: float = 40
 
@@ -85,7 +85,8 @@ def encode(path: Path, audio: Audio, form: Format) -> None:
 def _with_noise(audio: Audio, snr_db: float, numbers: effects.Rng) -> Audio:
     rms = float(np.sqrt((audio[np.abs(audio) > 1e-3] ** 2).mean()))
     noise = effects.coloured_noise(numbers, len(audio), 1.0) * np.float32(rms * 10 ** (-snr_db / 20))
-    return (audio + noise) * np.float32(0.7 / np.abs(audio).max())
+    noisy: Audio = (audio + noise) * np.float32(0.7 / np.abs(audio).max())
+    return noisy
 
 
 def short_sample(form: Format, rng: random.Random) -> tuple[Audio, str]:
@@ -94,8 +95,8 @@ def short_sample(form: Format, rng: random.Random) -> tuple[Audio, str]:
     segments: list[corpus.Segment] = []
     pieces, segments = corpus.dry_stream(rng, 0.0, "mg", "heldout", form.voices, 0.3, letters=range(24, 60))
     while len(segments) < form.sentences:
-        more, said = corpus.dry_stream(rng, 0.0, "mg", "heldout", form.voices, 0.6, letters=range(24, 60))
-        pieces, segments = pieces + more, segments + said
+        more, sentences = corpus.dry_stream(rng, 0.0, "mg", "heldout", form.voices, 0.6, letters=range(24, 60))
+        pieces, segments = pieces + more, segments + sentences
     audio = np.concatenate([*pieces, np.zeros(RATE_HZ // 2, dtype=np.float32)])
     numbers = np.random.default_rng(rng.getrandbits(64))
     if form.telephone:
@@ -109,10 +110,10 @@ def long_sample(form: Format, rng: random.Random) -> tuple[Audio, str]:
     pieces: list[Audio] = []
     texts: list[str] = []
     while sum(map(len, pieces)) < LONG_S * RATE_HZ:
-        turn, said = corpus.dry_stream(rng, rng.uniform(4, 20), "mg", "heldout", rng.choice(VOICES), 0.2)
+        turn, sentences = corpus.dry_stream(rng, rng.uniform(4, 20), "mg", "heldout", rng.choice(VOICES), 0.2)
         pause = np.zeros(int(rng.choice([rng.uniform(0.8, 2), rng.uniform(3, 10)]) * RATE_HZ), dtype=np.float32)
         pieces += [*turn, pause]
-        texts += [s.text for s in said]
+        texts += [s.text for s in sentences]
     audio = _with_noise(np.concatenate(pieces), form.snr_db, np.random.default_rng(rng.getrandbits(64)))
     return audio, " ".join(texts)
 

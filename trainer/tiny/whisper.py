@@ -21,18 +21,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from trainer.tiny import export, whisper_batches
-from trainer.tiny import whisper_tokens as tokens
+from trainer.tiny import export, whisper_tokens
 from trainer.tiny.whisper_batches import Batch, TrainingBatches
+from trainer.tiny.whisper_model import TinyWhisper
 
 CTC_WEIGHT = 0.4
 GUIDE_WEIGHT = 0.2
-GUIDED_HEADS = ((0, 0), (1, 0), (1, 1))
-"""(layer, head) of the decoder's attention to the sound that are told where each word is spoken."""
-GUIDE_SLACK = 4
-"""Frames of 20 ms by which they may be off."""
 
 
 @dataclass(frozen=True)
@@ -52,65 +47,6 @@ class Recipe:
     """of the encoder, of the decoder"""
     batch_scale: float = 1.0
     workers: int = 1
-
-
-class TinyWhisper(nn.Module):
-    """Whisper with an encoder for any number of frames and a CTC head."""
-
-    def __init__(self, whisper: Any) -> None:
-        super().__init__()
-        self.whisper = whisper
-        self.ctc = nn.Linear(whisper.config.d_model, len(whisper_batches.CTC_LETTERS) + 1)
-
-    def encode(self, mel: torch.Tensor) -> torch.Tensor:
-        """(B, 80, T) -> (B, T / 2, d)"""
-        encoder = self.whisper.model.encoder
-        x = F.gelu(encoder.conv1(mel))  # (B, d, T)
-        x = F.gelu(encoder.conv2(x))  # (B, d, T / 2)
-        x = x.transpose(1, 2) + encoder.embed_positions.weight[: x.shape[-1]]
-        for layer in encoder.layers:
-            x = layer(x, None)
-        return encoder.layer_norm(x)
-
-    def decode(self, tokens: torch.Tensor, heard: torch.Tensor) -> torch.Tensor:
-        """(B, L), (B, T / 2, d) -> logits (B, L, vocabulary)"""
-        decoder = self.whisper.model.decoder
-        x = decoder(input_ids=tokens, encoder_hidden_states=heard, use_cache=False).last_hidden_state
-        return self.whisper.proj_out(x)
-
-    def loss(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(cross entropy of the labels, CTC loss per letter, -log of the attention that is where it should be)"""
-        heard = self.encode(batch.mel)
-        decoder = self.whisper.model.decoder
-        out = decoder(input_ids=batch.tokens, encoder_hidden_states=heard, use_cache=False, output_attentions=True)
-        logits = self.whisper.proj_out(out.last_hidden_state).float()
-        text = F.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=whisper_batches.IGNORE)
-        log_probs = self.ctc(heard).float().log_softmax(-1).transpose(0, 1)  # (T / 2, B, letters)
-        letters = F.ctc_loss(log_probs, batch.letters, batch.frames, batch.letter_counts, zero_infinity=True)
-        return text, letters, _misguided(out.cross_attentions, batch.spans)
-
-    @torch.no_grad()
-    def transcribe(self, mel: torch.Tensor, prefix: list[int], end: int, longest: int = 120) -> list[list[int]]:
-        """Greedy tokens of each window, without any of stock Whisper's rules; (B, 80, T) and the forced prefix."""
-        heard = self.encode(mel)
-        tokens = torch.tensor([prefix] * len(mel), device=mel.device)
-        done = torch.zeros(len(mel), dtype=torch.bool, device=mel.device)
-        while not done.all() and tokens.shape[1] < longest:
-            following = self.decode(tokens, heard)[:, -1].argmax(-1)
-            following[done] = end
-            done |= following == end
-            tokens = torch.cat([tokens, following[:, None]], dim=1)
-        return [[t for t in row if t != end] for row in tokens[:, len(prefix) :].tolist()]
-
-
-def _misguided(attentions: tuple[torch.Tensor, ...], spans: torch.Tensor) -> torch.Tensor:
-    """Mean of -log(attention within the span) over the guided heads; (B, heads, L, T / 2) a layer, (B, L, 2)."""
-    known = spans[..., 0] >= 0
-    frames = torch.arange(attentions[0].shape[-1], device=spans.device)
-    near = (frames >= spans[..., :1] - GUIDE_SLACK) & (frames <= spans[..., 1:] + GUIDE_SLACK)  # (B, L, T / 2)
-    heads = [attentions[layer][:, head] for layer, head in GUIDED_HEADS if layer < len(attentions)]
-    within = torch.stack([(head.float() * near).sum(-1)[known] for head in heads])
-    return -(within + 1e-4).log().mean() if known.any() else within.sum()
 
 
 def build(recipe: Recipe, tokenizer: Any) -> TinyWhisper:
@@ -163,7 +99,7 @@ def _to(batch: Batch, device: str) -> Batch:
 
 def train(recipe: Recipe, out: Path, device: str, first_step: int = 0, start_from: Path | None = None) -> TinyWhisper:
     """Trains, writes `metrics.jsonl` to `out`, exports to `out/model` at the end of each cycle. Returns the model."""
-    tokenizer = tokens.build(recipe.seed)
+    tokenizer = whisper_tokens.build(recipe.seed)
     model = build(recipe, tokenizer)
     out.mkdir(parents=True, exist_ok=True)
     if start_from is not None:
@@ -176,7 +112,7 @@ def train(recipe: Recipe, out: Path, device: str, first_step: int = 0, start_fro
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), fused=True)
     total, ends = sum(recipe.cycles), np.cumsum(recipe.cycles)
-    made = TrainingBatches(
+    batches = TrainingBatches(
         tokenizer,
         recipe.seed,
         total,
@@ -185,9 +121,9 @@ def train(recipe: Recipe, out: Path, device: str, first_step: int = 0, start_fro
         scale=recipe.batch_scale,
     )
     loader = torch.utils.data.DataLoader(
-        made,
+        batches,
         batch_size=None,
-        sampler=range(first_step, total),  # type: ignore[arg-type]
+        sampler=range(first_step, total),
         num_workers=recipe.workers,
         prefetch_factor=4 if recipe.workers else None,
     )
@@ -197,13 +133,13 @@ def train(recipe: Recipe, out: Path, device: str, first_step: int = 0, start_fro
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, recipe)
             with torch.autocast(device, dtype=torch.bfloat16):
-                text, letters, misguided = model.loss(_to(batch, device))
+                text, letters, guide = model.loss(_to(batch, device))
             optimizer.zero_grad(set_to_none=True)
-            (text + CTC_WEIGHT * letters + GUIDE_WEIGHT * misguided).backward()
+            (text + CTC_WEIGHT * letters + GUIDE_WEIGHT * guide).backward()
             norm = nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
             if torch.isfinite(norm):
                 optimizer.step()
-            sums += [1, *(float(part.detach()) for part in (text, letters, misguided))]
+            sums += [1, *(float(part.detach()) for part in (text, letters, guide))]
             if (step + 1) % 50 == 0 or step + 1 == total:
                 row = {
                     "step": step + 1,
@@ -221,7 +157,8 @@ def train(recipe: Recipe, out: Path, device: str, first_step: int = 0, start_fro
                 _checkpoint(model, out)
             if step + 1 in ends:
                 export.write(model.whisper, tokenizer, out / "model")
-    return model.eval()
+    model.eval()
+    return model
 
 
 def _checkpoint(model: TinyWhisper, out: Path) -> None:

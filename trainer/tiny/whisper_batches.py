@@ -6,43 +6,45 @@ L decoder tokens.
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from trainer.tiny.corpus import corpus, phrasebook
-from trainer.tiny.corpus.corpus import Kind, Segment, Window
+from trainer.tiny.corpus import corpus
+from trainer.tiny.corpus.corpus import Kind, Window
 from trainer.tiny.corpus.effects import RATE_HZ
+from trainer.tiny.whisper_targets import IGNORE, Targets, letters_of
 
 HOP = 160
 FULL_S = 30.0
-FRAME_S = 0.02
-Frames = tuple[int, int]
-UNKNOWN: Frames = (-1, -1)
-Spoken = list[tuple[int, Frames]]
-"""Tokens, each with the encoder frames in which it is spoken."""
-IGNORE = -100
 LANGUAGE_SHARE = {"mg": 0.88, "fr": 0.06, "en": 0.06}
 BATCH_SIZE: dict[Kind, int] = {"short": 16, "packed": 5, "full": 2}
 """Windows in a batch of each kind: 50 to 60 s of audio each."""
 SHORT_LENGTHS = ((range(1, 27), 22, 0.42), (range(27, 42), 16, 0.35), (range(42, 10_000), 10, 0.23))
 """Letters of the sentences in one batch of short windows, its size, its share: equally long ones need no padding."""
-NO_SPEECH_SHARE, TIMESTAMPS_SHARE, PROMPT_SHARE = 0.05, 0.2, 0.03
-EASY: dict[str, Any] = {"voices": "few", "clean": True}
+NO_SPEECH_SHARE, PROMPT_SHARE = 0.05, 0.03
+
+
+class Recording(TypedDict, total=False):
+    """How a window is spoken and recorded: options of `corpus.window`."""
+
+    voices: corpus.VoicePool
+    clean: bool
+
+
+EASY: Recording = {"voices": "few", "clean": True}
 EASY_SHARE = (0.95, 0.3)
 """of the windows while the model learns to align, and later"""
 POOLS = (230, 230, 900)
 """Different batches of each polish: about 3000 windows, at last 11,000."""
 KINDS = ((0.8, 0.15, 0.05), (0.8, 0.15, 0.05), (0.6, 0.29, 0.11))
 """Share of short, packed and full batches in each polish."""
-CTC_LETTERS = "abcdefghijklmnopqrstuvwxyz' éèêàçûôîâù"
 
 
 @dataclass
@@ -80,75 +82,6 @@ def log_mel(audio: torch.Tensor) -> torch.Tensor:
     return (log + 4.0) / 4.0
 
 
-class Targets:
-    """Turns a window into decoder tokens and labels."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self.encode = lambda text: tokenizer(text, add_special_tokens=False).input_ids
-        names = ("endoftext", "startoftranscript", "transcribe", "startofprev", "nospeech", "notimestamps")
-        self.end, self.start, self.task, self.prompt, self.no_speech, self.no_times = (
-            tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in names
-        )
-        self.languages = {code: tokenizer.convert_tokens_to_ids(f"<|{code}|>") for code in phrasebook.LANGUAGES}
-        self.first_time = self.no_times + 1
-
-    def _time(self, seconds: float) -> Spoken:
-        frame = min(1500, max(0, round(seconds / FRAME_S)))
-        return [(self.first_time + frame, (frame, frame))]
-
-    def _said(self, segment: Segment) -> Spoken:
-        """The tokens of a sentence, each with the frames of its word."""
-        pieces = segment.text.split()
-        starts = [start_s for _, start_s in segment.words]
-        parts = [piece.count("-") + 1 for piece in pieces]
-        if sum(parts) != len(starts):
-            return [(token, UNKNOWN) for token in self.encode(f" {segment.text}")]
-        firsts = [starts[at] for at in itertools.accumulate([0, *parts[:-1]])]
-        spoken: Spoken = []
-        for piece, start_s, end_s in zip(pieces, firsts, [*firsts[1:], segment.end_s], strict=True):
-            frames = (round(start_s / FRAME_S), round(end_s / FRAME_S))
-            spoken += [(token, frames) for token in self.encode(f" {piece}")]
-        return spoken
-
-    def _plain(self, window: Window) -> Spoken:
-        segments = window.segments + ([window.cut] if window.cut and window.cut.text else [])
-        return [token for segment in segments for token in self._said(segment)]
-
-    def _timed(self, window: Window) -> Spoken:
-        if not window.segments:
-            return self._time(0)
-        spoken: Spoken = []
-        for segment in window.segments:
-            spoken += [*self._time(segment.start_s), *self._said(segment), *self._time(segment.end_s)]
-        return spoken + (self._time(window.cut.start_s) if window.cut else [])
-
-    def __call__(self, window: Window, rng: random.Random, prompted: bool) -> tuple[list[int], list[int], list[Frames]]:
-        """(decoder input, labels, frames of the labels), equally long. prompted: earlier text comes first.
-
-        Nothing is learnt about that text, nor about the choice between timestamps and none.
-        """
-        timed = rng.random() < TIMESTAMPS_SHARE
-        spoken = self._timed(window) if timed else [(self.no_times, UNKNOWN), *self._plain(window)]
-        tokens = [self.start, self.languages[window.language], self.task, *(token for token, _ in spoken)]
-        labels = tokens[1:] + [self.end]
-        spans = [UNKNOWN, UNKNOWN, *(frames for _, frames in spoken), UNKNOWN]
-        if not window.segments:
-            labels[0] = self.no_speech
-        if not timed:
-            labels[2] = IGNORE
-        if prompted:
-            text = " ".join(phrasebook.sentence(rng, window.language).text for _ in range(rng.randint(1, 16)))
-            prompt = [self.prompt, *self.encode(f" {text}")[-rng.randint(4, 222) :]]
-            tokens, labels = prompt + tokens, [IGNORE] * len(prompt) + labels
-            spans = [UNKNOWN] * len(prompt) + spans
-        return tokens, labels, spans
-
-
-def letters_of(text: str) -> list[int]:
-    """CTC target of `text`: 1 + index into CTC_LETTERS."""
-    return [at + 1 for at in (CTC_LETTERS.find(c) for c in text.lower()) if at >= 0]
-
-
 def spec_augment(mel: torch.Tensor, rng: random.Random) -> None:
     """Blanks a few mel bands and short stretches in place (Park et al. 2019), gently: the model is small."""
     for row in mel:  # (80, T)
@@ -175,9 +108,9 @@ def collate(windows: list[Window], targets: Targets, rng: random.Random, *, full
     tokens = torch.full((len(windows), length), targets.end)
     labels = torch.full((len(windows), length), IGNORE)
     spans = torch.full((len(windows), length, 2), -1)
-    for row, (given, wanted, frames) in enumerate(triples):
-        tokens[row, : len(given)] = torch.tensor(given)
-        labels[row, : len(wanted)] = torch.tensor(wanted)
+    for row, (inputs, outputs, frames) in enumerate(triples):
+        tokens[row, : len(inputs)] = torch.tensor(inputs)
+        labels[row, : len(outputs)] = torch.tensor(outputs)
         spans[row, : len(frames)] = torch.tensor(frames)
     letters = [letters_of(window.text) for window in windows]
     return Batch(
@@ -192,7 +125,7 @@ def collate(windows: list[Window], targets: Targets, rng: random.Random, *, full
 
 
 def training_window(
-    rng: random.Random, kind: Kind, letters: range, length_s: float | None, options: dict[str, Any]
+    rng: random.Random, kind: Kind, letters: range, length_s: float | None, options: Recording
 ) -> Window:
     """One window as it is trained on: some language, or now and then nobody speaking."""
     if rng.random() < NO_SPEECH_SHARE:
@@ -243,9 +176,9 @@ class TrainingBatches(Dataset[Batch]):
         number = sum(POOLS[:pool]) + step % POOLS[pool]
         if number not in self._pool:
             rng = random.Random(f"{self.seed}/polish/{number}")
-            voices = ("several",) if pool == 0 else ("several", "all")
+            voices: tuple[corpus.VoicePool, ...] = ("several",) if pool == 0 else ("several", "all")
 
-            def options() -> dict[str, Any]:
+            def options() -> Recording:
                 clean = rng.random() < 0.5
                 return {"voices": voices[0] if len(voices) == 1 else rng.choice(voices), "clean": clean}
 
@@ -255,9 +188,7 @@ class TrainingBatches(Dataset[Batch]):
         spec_augment(mel, random.Random(f"{self.seed}/{step}"))
         return replace(batch, mel=mel)
 
-    def _make(
-        self, rng: random.Random, weights: tuple[float, float, float], options: Callable[[], dict[str, Any]]
-    ) -> Batch:
+    def _make(self, rng: random.Random, weights: tuple[float, float, float], options: Callable[[], Recording]) -> Batch:
         kind: Kind = rng.choices(("short", "packed", "full"), weights)[0]
         size, letters = BATCH_SIZE[kind], corpus.ANY_LENGTH
         if kind == "short":

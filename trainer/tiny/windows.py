@@ -11,23 +11,22 @@ import torch
 
 from trainer.tiny.corpus.effects import RATE_HZ, Audio
 from trainer.tiny.whisper_batches import HOP, log_mel
+from trainer.tiny.whisper_model import TinyWhisper
 
 
 @dataclass(frozen=True)
-class Heard:
+class Transcription:
     text: str
     language: str
     """The likeliest language token."""
     no_speech_prob: float
 
 
-class Listener:
+class Transcriber:
     """A model folder, loaded in float32 on the CPU."""
 
     def __init__(self, folder: Path) -> None:
         from transformers import WhisperForConditionalGeneration, WhisperProcessor
-
-        from trainer.tiny.whisper import TinyWhisper
 
         self.processor: Any = WhisperProcessor.from_pretrained(folder)
         self.model: Any = WhisperForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
@@ -35,17 +34,19 @@ class Listener:
         self.ids: dict[str, int] = dict(self.model.generation_config.lang_to_id)
 
     @torch.no_grad()
-    def hear(self, windows: Sequence[Audio], *, stock: bool, language: str = "mg", batch: int = 16) -> list[Heard]:
+    def transcribe(
+        self, windows: Sequence[Audio], *, stock: bool, language: str = "mg", batch: int = 16
+    ) -> list[Transcription]:
         """Text of each window. stock: transformers' own `generate` on 30 s; else greedy on the windows' own length."""
         order = sorted(range(len(windows)), key=lambda i: len(windows[i]))
-        heard: dict[int, Heard] = {}
+        transcriptions: dict[int, Transcription] = {}
         for at in range(0, len(order), batch):
             chosen = order[at : at + batch]
             for index, result in zip(chosen, self._batch([windows[i] for i in chosen], stock, language), strict=True):
-                heard[index] = result
-        return [heard[index] for index in range(len(windows))]
+                transcriptions[index] = result
+        return [transcriptions[index] for index in range(len(windows))]
 
-    def _batch(self, windows: list[Audio], stock: bool, language: str) -> list[Heard]:
+    def _batch(self, windows: list[Audio], stock: bool, language: str) -> list[Transcription]:
         longest = max(max(map(len, windows)), RATE_HZ)
         samples = 30 * RATE_HZ if stock else -(-longest // (2 * HOP)) * 2 * HOP
         audio = torch.zeros(len(windows), samples)
@@ -63,7 +64,7 @@ class Listener:
             tokens = self.tiny.transcribe(mel, [*prefix, config.no_timestamps_token_id], config.eos_token_id)
         no_speech = first[:, config.no_timestamps_token_id - 1]
         return [
-            Heard(
+            Transcription(
                 tokenizer.decode(row, skip_special_tokens=True).strip(),
                 max(languages, key=lambda code: float(languages[code][index]))[2:-2],
                 float(no_speech[index]),

@@ -51,8 +51,8 @@ def spectrogram(wave: torch.Tensor, framing: Framing) -> torch.Tensor:
     edge = (framing.fft - framing.hop) // 2
     padded = F.pad(wave.unsqueeze(1), (edge, edge), mode="reflect").squeeze(1)
     window = torch.hann_window(framing.fft, device=wave.device)
-    found = torch.stft(padded, framing.fft, framing.hop, window=window, center=False, return_complex=True)
-    return (found.real.square() + found.imag.square() + 1e-6).sqrt()
+    bins = torch.stft(padded, framing.fft, framing.hop, window=window, center=False, return_complex=True)
+    return (bins.real.square() + bins.imag.square() + 1e-6).sqrt()
 
 
 def log_mel(spectrum: torch.Tensor, framing: Framing) -> torch.Tensor:

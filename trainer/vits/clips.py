@@ -48,14 +48,14 @@ def clips_of(voice: Voice, items: Sequence[Item], language: str, speakers: Seque
 
     speakers: names in the order of the model's speaker numbers; empty for a model with one voice.
     """
-    found = []
+    clips = []
     for item in items:
         tokens = voice.tokens.encode(voice.readable(item.text, language))
         frames = voice.framing.frames(int(item.duration_s * voice.framing.rate_hz))
         speaker = speakers.index(item.speaker) if item.speaker in speakers else 0
         if len(tokens) > 1 and len(tokens) <= frames:
-            found.append(Clip(item, tuple(tokens), speaker, frames))
-    return found
+            clips.append(Clip(item, tuple(tokens), speaker, frames))
+    return clips
 
 
 def speakers_of(voice: Voice, recipe: Recipe, items: Sequence[Item]) -> list[str]:
@@ -77,12 +77,12 @@ def speakers_of(voice: Voice, recipe: Recipe, items: Sequence[Item]) -> list[str
 
 def read_clips(settings: Settings, recipe: Recipe, run: Run, voice: Voice) -> tuple[Clips, Clips, dict[str, Any]]:
     """(for training, held out, dataset.json), the last of which it writes. Raises `Invalid` that names the field."""
-    found = load_all(settings, recipe.data, ("train", "validation"))
-    speakers = speakers_of(voice, recipe, [*found["train"], *found["validation"]])
-    write_document(run.path / "dataset.json", recipe.data, found.values())
+    splits = load_all(settings, recipe.data, ("train", "validation"))
+    speakers = speakers_of(voice, recipe, [*splits["train"], *splits["validation"]])
+    write_document(run.path / "dataset.json", recipe.data, splits.values())
     document = read_json(run.path / "dataset.json")
     parts = []
-    for split, items in found.items():
+    for split, items in splits.items():
         clips = clips_of(voice, items, recipe.data.language, speakers)
         if not clips:
             raise wrong("source", f"no clip of the split {split} has text that {voice.base} can read along its audio")
@@ -141,7 +141,7 @@ class Clips:
         return Batch(tuple(clip.item.id for clip in chosen), tokens, mask, wave, frames, speakers)
 
 
-class Plan:
+class BatchPlan:
     """Which clips make up micro-batch number n, for every n: by the lengths and the seed alone."""
 
     def __init__(self, seconds: Sequence[float], batch_size: int, batch_audio_s: float, seed: int) -> None:

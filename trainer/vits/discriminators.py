@@ -19,7 +19,7 @@ SLOPE = 0.1
 FULL_WIDTH = 512
 """Channels with which the decoder of a full-size VITS begins; a smaller model is judged by smaller discriminators."""
 
-Judgement = tuple[torch.Tensor, list[torch.Tensor]]
+DiscriminatorOutput = tuple[torch.Tensor, list[torch.Tensor]]
 """Scores (B, …), near 1 for what seems real; and the activations of every layer."""
 
 
@@ -41,7 +41,7 @@ class ScaleDiscriminator(nn.Module):
             self.layers.append(weight_norm(conv))
         self.last = weight_norm(nn.Conv1d(sizes[-1], 1, 3, padding=1))
 
-    def forward(self, wave: torch.Tensor) -> Judgement:
+    def forward(self, wave: torch.Tensor) -> DiscriminatorOutput:
         return _through(self.layers, self.last, wave)
 
 
@@ -59,14 +59,14 @@ class PeriodDiscriminator(nn.Module):
         )
         self.last = weight_norm(nn.Conv2d(sizes[-1], 1, (3, 1), padding=(1, 0)))
 
-    def forward(self, wave: torch.Tensor) -> Judgement:
+    def forward(self, wave: torch.Tensor) -> DiscriminatorOutput:
         samples = wave.shape[-1]
         if short := -samples % self.period:
             wave = F.pad(wave, (0, short), mode="reflect")
         return _through(self.layers, self.last, wave.unflatten(-1, (-1, self.period)))
 
 
-def _through(layers: Any, last: nn.Module, values: torch.Tensor) -> Judgement:
+def _through(layers: Any, last: nn.Module, values: torch.Tensor) -> DiscriminatorOutput:
     seen = []
     for layer in layers:
         values = F.leaky_relu(layer(values), SLOPE)
@@ -82,7 +82,7 @@ class Discriminators(nn.Module):
         super().__init__()
         self.members = nn.ModuleList([ScaleDiscriminator(width), *(PeriodDiscriminator(p, width) for p in PERIODS)])
 
-    def forward(self, wave: torch.Tensor) -> list[Judgement]:
+    def forward(self, wave: torch.Tensor) -> list[DiscriminatorOutput]:
         """(B, 1, n) -> a judgement of each discriminator."""
         return [member(wave) for member in self.members]
 

@@ -1,14 +1,14 @@
 """VITS in training: what transformers' `VitsModel` does not have, made of the modules that it has.
 
 Text and audio are brought together by monotonic alignment search (Kim et al. 2020, https://arxiv.org/abs/2005.11129):
-the most likely way to read the text along the audio, found anew at each step. Letters used in shapes: B clips,
+the most likely way to read the text along the audio, searched anew at each step. Letters used in shapes: B clips,
 L tokens, C latent channels, T frames, S frames of a segment.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -37,8 +37,8 @@ class Batch:
     """(B,) int64"""
 
     def to(self, device: torch.device) -> Batch:
-        moved = (t.to(device, non_blocking=True) for t in (self.tokens, self.token_mask, self.wave, self.frames))
-        return Batch(self.ids, *moved, self.speakers.to(device, non_blocking=True))
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, torch.Tensor)}
+        return replace(self, **{name: value.to(device, non_blocking=True) for name, value in tensors.items()})
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def encode(model: Any, batch: Batch, framing: Framing) -> Latents:
     hidden = text.last_hidden_state.float().transpose(1, 2)
     # its splines mix precisions under autocast
     with torch.autocast(batch.wave.device.type, enabled=False):
-        lost = duration_loss(model, hidden, token_mask, path.sum(-1).unsqueeze(1), speaker)
+        duration = duration_loss(model, hidden, token_mask, path.sum(-1).unsqueeze(1), speaker)
     return Latents(
         posterior,
         log_stddev.float(),
@@ -88,7 +88,7 @@ def encode(model: Any, batch: Batch, framing: Framing) -> Latents:
         log_stddevs @ path,
         mask,
         speaker,
-        lost,
+        duration,
         log_mel(linear, framing),
     )
 
@@ -136,7 +136,7 @@ class Segment:
 
     real: torch.Tensor
     """(B, 1, S * hop)"""
-    made: torch.Tensor
+    generated: torch.Tensor
     mel_loss: torch.Tensor
 
 
@@ -149,10 +149,10 @@ def decode_segment(model: Any, latents: Latents, batch: Batch, framing: Framing)
     posterior = _cut(F.pad(latents.posterior, (0, short)), starts, size)
     real_mel = _cut(F.pad(latents.mel, (0, short), value=float(latents.mel.min())), starts, size)
     real = _cut(F.pad(batch.wave.unsqueeze(1), (0, short * framing.hop)), starts * framing.hop, size * framing.hop)
-    made = model.decoder(posterior, latents.speaker)
-    with torch.autocast(made.device.type, enabled=False):
-        mel = log_mel(spectrogram(made.float().squeeze(1), framing), framing)
-    return Segment(real, made, F.l1_loss(mel, real_mel))
+    generated = model.decoder(posterior, latents.speaker)
+    with torch.autocast(generated.device.type, enabled=False):
+        mel = log_mel(spectrogram(generated.float().squeeze(1), framing), framing)
+    return Segment(real, generated, F.l1_loss(mel, real_mel))
 
 
 def _cut(values: torch.Tensor, starts: torch.Tensor, size: int) -> torch.Tensor:

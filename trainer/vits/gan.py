@@ -29,7 +29,7 @@ class Diverged(Exception):
 
 
 class Gan:
-    """A voice, what judges it, and their optimizers."""
+    """A voice, its discriminators, and their optimizers."""
 
     def __init__(self, voice: Voice, device: torch.device, precision: Precision, weight_decay: float) -> None:
         self.voice, self.device, self.precision = voice, device, precision
@@ -66,7 +66,7 @@ class Gan:
             latents = encode(self.model, batch, self.voice.framing)
             segment = decode_segment(self.model, latents, batch, self.voice.framing)
             real = self.discriminators(segment.real)
-            made = self.discriminators(segment.made.detach())
+            generated = self.discriminators(segment.generated.detach())
         losses = {
             "mel": segment.mel_loss,
             "kl": kl_loss(
@@ -77,27 +77,27 @@ class Gan:
                 latents.mask,
             ),
             "duration": latents.duration_loss,
-            "disc": discriminator_loss(real, made),
+            "disc": discriminator_loss(real, generated),
         }
         values = _numbers(losses)
         self.scaler.scale(losses.pop("disc") * DISC_WEIGHT * share).backward()
         if last:
             self._apply(self.disc_optimizer, self.discriminators)
-        losses |= self._judged(segment)
+        losses |= self._adversarial_losses(segment)
         values |= _numbers({name: losses[name] for name in ("gen", "fmaps")})
         total = torch.stack([losses[name] * weight for name, weight in WEIGHTS.items()]).sum()
         self.scaler.scale(total * share).backward()
         return values
 
-    def _judged(self, segment: Segment) -> dict[str, torch.Tensor]:
+    def _adversarial_losses(self, segment: Segment) -> dict[str, torch.Tensor]:
         """The losses of the generator that the discriminators give; they themselves learn nothing from it."""
         self.discriminators.requires_grad_(False)
         with self._mixed():
-            made = self.discriminators(segment.made)
+            generated = self.discriminators(segment.generated)
             with torch.no_grad():
                 real = self.discriminators(segment.real)
         self.discriminators.requires_grad_(True)
-        return {"gen": generator_loss(made), "fmaps": feature_loss(real, made)}
+        return {"gen": generator_loss(generated), "fmaps": feature_loss(real, generated)}
 
     def _apply(self, optimizer: torch.optim.Optimizer, module: torch.nn.Module) -> None:
         """An optimizer step. fp16 gradients that overflow are skipped by the scaler, which is no fault."""
@@ -117,8 +117,8 @@ class Gan:
 def _numbers(losses: dict[str, torch.Tensor]) -> dict[str, float]:
     """Fetched from the device at once. Raises `Diverged` that names those that are no numbers."""
     values = torch.stack([loss.detach().float() for loss in losses.values()]).tolist()
-    found = dict(zip(losses, values, strict=True))
-    wrong = [name for name, value in found.items() if not math.isfinite(value)]
+    by_name = dict(zip(losses, values, strict=True))
+    wrong = [name for name, value in by_name.items() if not math.isfinite(value)]
     if wrong:
         raise Diverged(f"the loss {' and the loss '.join(wrong)} is not a number")
-    return found
+    return by_name

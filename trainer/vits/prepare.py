@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from milo.audio.encode import encode
 from milo.audio.resample import resample
@@ -28,11 +28,11 @@ from milo.recipes import Data
 from milo.settings import Settings
 from milo.synthesis.normalization import ALPHABETS, fit, normalize
 from trainer.data.load import Item, load
-from trainer.vits.recordings import Recording, levelled, trimmed
-from trainer.vits.speakers import CANDIDATES, SAMPLED, Speaker, choose, describe, named, speakers_of, usable
+from trainer.vits.recordings import Recording, normalise_loudness, trim_silence
+from trainer.vits.speakers import CANDIDATES, SAMPLED, SpeakerStatistics, choose, describe, named, speakers_of, usable
 
 MODEL = "facebook/mms-tts-mlg"
-HEARD_MOST = 4
+MEASURED_FACTOR = 4
 """Times the clips wanted: so many of the speaker's are listened to."""
 CLIPPED_SHARE = 0.001
 RATE_RANGE = (0.6, 1.6)
@@ -68,7 +68,7 @@ class _Clip:
 
 
 @dataclass
-class _Found:
+class _Selection:
     """Clips of the speaker, and why others were left out."""
 
     clips: list[_Clip] = field(default_factory=list)
@@ -77,35 +77,68 @@ class _Found:
     """Characters outside the model's alphabet, which become the nearest ones when it reads them."""
 
 
-Told = Callable[[str, int, int], None]
+class Row(TypedDict):
+    """A line of metadata.jsonl."""
+
+    file_name: str
+    text: str
+    speaker: str
+    duration_s: float
+    snr_db: float | None
+    original_text: str
+    original_id: str
 
 
-def prepare(settings: Settings, data: Data, out: Path, options: Options, told: Told | None = None) -> dict[str, Any]:
-    """Make the clips in `out` and return the report. `told(what, done, total)` hears how far it is.
+@dataclass(frozen=True)
+class Report:
+    """report.json"""
+
+    source: str
+    speaker: str
+    why: str
+    clips: int
+    minutes: float
+    mean_duration_s: float
+    mean_snr_db: float | None
+    sample_rate_hz: int
+    dropped: dict[str, int]
+    """Clips that were left out, by the reason."""
+    outside_alphabet: dict[str, int]
+    """Clips with a character that the model does not have."""
+    warnings: list[str]
+    options: Options
+    speakers: list[SpeakerStatistics]
+
+
+Progress = Callable[[str, int, int], None]
+
+
+def prepare(settings: Settings, data: Data, out: Path, options: Options, progress: Progress | None = None) -> Report:
+    """Make the clips in `out` and return the report. `progress(what, done, total)` is called as it goes on.
 
     Raises `Conflict` when `out` has clips already, `Invalid` for data or options that can't be used.
     """
     if (out / "metadata.jsonl").exists():
         raise Conflict(f"{out} has clips already; choose another folder, or remove it")
-    say = told or (lambda what, done, total: None)
+    report_progress = progress or (lambda what, done, total: None)
     rate_hz, alphabet, warnings = _model(settings, options.model, data.language)
-    items = _items(settings, data, say)
+    items = _items(settings, data, report_progress)
     groups = speakers_of(items, options.length_s)
-    speakers = _describe(groups, options, say)
+    speakers = _describe(groups, options, report_progress)
     if options.speaker:
         best, why = named(speakers, options.speaker), "chosen by you"
     else:
         best, why = choose(speakers, *options.clips)
-    found = _listen(groups[best.id], data.language, alphabet, options, say)
-    chosen = _best(found, options.clips[1])
+    selection = _select(groups[best.id], data.language, alphabet, options, report_progress)
+    chosen = _best(selection, options.clips[1])
     if not chosen:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in found.dropped.items())
+        reasons = ", ".join(f"{count} {reason}" for reason, count in selection.dropped.items())
         raise Invalid(f"no clip of {best.id} can be used: {reasons}", code="no_clips")
     if len(chosen) < options.clips[0]:
         warnings.append(f"only {len(chosen)} clips, where at least {options.clips[0]} were wanted")
     rows = list(_write(out, chosen, best.id, rate_hz))
-    report = _report(data, options, speakers, best, why, found, rows, rate_hz, warnings)
-    write_durably(out / "report.json", json.dumps(report, ensure_ascii=False, indent=1) + "\n")
+    report = _report(data, options, speakers, best, why, selection, rows, rate_hz, warnings)
+    write_durably(out / "report.json", json.dumps(asdict(report), ensure_ascii=False, indent=1) + "\n")
     write_durably(out / "metadata.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return report
 
@@ -123,42 +156,44 @@ def _model(settings: Settings, name: str | None, language: str) -> tuple[int, fr
     return rate_hz, read_tokens(settings, resolved)[0].alphabet, []
 
 
-def _items(settings: Settings, data: Data, say: Told) -> list[Item]:
+def _items(settings: Settings, data: Data, report_progress: Progress) -> list[Item]:
     """The whole training split: nothing of it is held out here."""
     splits = data.splits.model_copy(update={"validation": data.splits.train})
     whole = data.model_copy(update={"splits": splits})
-    return load(settings, whole, "train", lambda done, total: say("lengths", done, total)).items
+    return load(settings, whole, "train", lambda done, total: report_progress("lengths", done, total)).items
 
 
-def _describe(groups: dict[str, list[Item]], options: Options, say: Told) -> list[Speaker]:
+def _describe(groups: dict[str, list[Item]], options: Options, report_progress: Progress) -> list[SpeakerStatistics]:
     wanted = {options.speaker} if options.speaker else set(list(groups)[:CANDIDATES])
     total = sum(min(SAMPLED, len(usable(groups[name], options.length_s))) for name in wanted & set(groups))
     done = iter(range(1, total + 1))
     return [
-        describe(name, items, options.length_s, name in wanted, lambda: say("speakers", next(done), total))
+        describe(name, items, options.length_s, name in wanted, lambda: report_progress("speakers", next(done), total))
         for name, items in groups.items()
     ]
 
 
-def _listen(items: Sequence[Item], language: str, alphabet: frozenset[str], options: Options, say: Told) -> _Found:
-    found = _Found()
+def _select(
+    items: Sequence[Item], language: str, alphabet: frozenset[str], options: Options, report_progress: Progress
+) -> _Selection:
+    selection = _Selection()
     fits = usable(items, (options.length_s[0], 2 * options.length_s[1]))
-    found.dropped["too short or too long"] = len(items) - len(fits)
-    for number, item in enumerate(fits[: HEARD_MOST * options.clips[1]]):
-        say("clips", number + 1, min(len(fits), HEARD_MOST * options.clips[1]))
+    selection.dropped["too short or too long"] = len(items) - len(fits)
+    for number, item in enumerate(fits[: MEASURED_FACTOR * options.clips[1]]):
+        report_progress("clips", number + 1, min(len(fits), MEASURED_FACTOR * options.clips[1]))
         text = normalize(item.text, language, options.number_order).replace("\n", " ")
         strange = {char for char in text.lower() if char not in alphabet and (char.isalnum() or char in ".,;:!?")}
         if not any(char.isalnum() for char in fit(text, alphabet)):
-            found.dropped["without a letter that the model knows"] += 1
+            selection.dropped["without a letter that the model knows"] += 1
             continue
-        recording = trimmed(item.audio())
+        recording = trim_silence(item.audio())
         if reason := _fault(recording, options.length_s):
-            found.dropped[reason] += 1
+            selection.dropped[reason] += 1
             continue
         assert recording is not None
-        found.strange.update(strange)
-        found.clips.append(_Clip(item, text, recording))
-    return found
+        selection.strange.update(strange)
+        selection.clips.append(_Clip(item, text, recording))
+    return selection
 
 
 def _fault(recording: Recording | None, length_s: tuple[float, float]) -> str:
@@ -169,23 +204,23 @@ def _fault(recording: Recording | None, length_s: tuple[float, float]) -> str:
     return "clipped" if recording.clipped_share > CLIPPED_SHARE else ""
 
 
-def _best(found: _Found, most: int) -> list[_Clip]:
+def _best(selection: _Selection, most: int) -> list[_Clip]:
     """Those spoken at a usual rate with the least noise, at most so many, in the order of the set."""
-    if not found.clips:
+    if not selection.clips:
         return []
-    usual = statistics.median(clip.rate for clip in found.clips)
-    kept = [clip for clip in found.clips if RATE_RANGE[0] <= clip.rate / usual <= RATE_RANGE[1]]
-    found.dropped["far from the usual rate: the text may be another one"] = len(found.clips) - len(kept)
+    usual = statistics.median(clip.rate for clip in selection.clips)
+    kept = [clip for clip in selection.clips if RATE_RANGE[0] <= clip.rate / usual <= RATE_RANGE[1]]
+    selection.dropped["far from the usual rate: the text may be another one"] = len(selection.clips) - len(kept)
     order = sorted(range(len(kept)), key=lambda n: -(kept[n].recording.snr_db or 0))[:most]
-    found.dropped["with more noise than those chosen"] = len(kept) - len(order)
+    selection.dropped["with more noise than those chosen"] = len(kept) - len(order)
     return [kept[number] for number in sorted(order)]
 
 
-def _write(out: Path, clips: Sequence[_Clip], speaker: str, rate_hz: int) -> Iterator[dict[str, Any]]:
+def _write(out: Path, clips: Sequence[_Clip], speaker: str, rate_hz: int) -> Iterator[Row]:
     (out / "clips").mkdir(parents=True, exist_ok=True)
     for number, clip in enumerate(clips):
         name = f"clips/{number:03}.wav"
-        audio = resample(levelled(clip.recording), SAMPLE_RATE_HZ, rate_hz)
+        audio = resample(normalise_loudness(clip.recording), SAMPLE_RATE_HZ, rate_hz)
         (out / name).write_bytes(encode(audio, rate_hz, "wav"))
         yield {
             "file_name": name,
@@ -201,28 +236,28 @@ def _write(out: Path, clips: Sequence[_Clip], speaker: str, rate_hz: int) -> Ite
 def _report(
     data: Data,
     options: Options,
-    speakers: list[Speaker],
-    best: Speaker,
+    speakers: list[SpeakerStatistics],
+    best: SpeakerStatistics,
     why: str,
-    found: _Found,
-    rows: list[dict[str, Any]],
+    selection: _Selection,
+    rows: list[Row],
     rate_hz: int,
     warnings: list[str],
-) -> dict[str, Any]:
+) -> Report:
     seconds = [row["duration_s"] for row in rows]
-    heard = [row["snr_db"] for row in rows if row["snr_db"] is not None]
-    return {
-        "source": data.source,
-        "speaker": best.id,
-        "why": why,
-        "clips": len(rows),
-        "minutes": round(sum(seconds) / 60, 2),
-        "mean_duration_s": round(statistics.mean(seconds), 2),
-        "mean_snr_db": round(statistics.mean(heard), 1) if heard else None,
-        "sample_rate_hz": rate_hz,
-        "dropped": {reason: count for reason, count in found.dropped.items() if count},
-        "outside_alphabet": dict(found.strange.most_common()),
-        "warnings": warnings,
-        "options": asdict(options),
-        "speakers": [speaker.document() for speaker in speakers],
-    }
+    snrs_db = [row["snr_db"] for row in rows if row["snr_db"] is not None]
+    return Report(
+        source=data.source,
+        speaker=best.id,
+        why=why,
+        clips=len(rows),
+        minutes=round(sum(seconds) / 60, 2),
+        mean_duration_s=round(statistics.mean(seconds), 2),
+        mean_snr_db=round(statistics.mean(snrs_db), 1) if snrs_db else None,
+        sample_rate_hz=rate_hz,
+        dropped={reason: count for reason, count in selection.dropped.items() if count},
+        outside_alphabet=dict(selection.strange.most_common()),
+        warnings=warnings,
+        options=options,
+        speakers=speakers,
+    )

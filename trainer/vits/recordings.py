@@ -36,7 +36,7 @@ class Recording:
         return len(self.audio) / SAMPLE_RATE_HZ
 
 
-def trimmed(audio: Audio) -> Recording | None:
+def trim_silence(audio: Audio) -> Recording | None:
     """Silence at both ends away, by Silero, but for a margin. None when nobody speaks."""
     spans = find_speech(to_int16(audio), VAD)
     if not spans:
@@ -53,7 +53,7 @@ def trimmed(audio: Audio) -> Recording | None:
     )
 
 
-def levelled(recording: Recording) -> Audio:
+def normalise_loudness(recording: Recording) -> Audio:
     """Its audio with the speech at -20 dBFS, or as near as its peaks allow."""
     peak = float(np.abs(recording.audio).max(initial=0))
     gain = 10 ** (SPEECH_DBFS / 20) / max(recording.speech_rms, 1e-6)

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from milo.errors import Invalid, MiloError
 from milo.models.files import near
 from trainer.data.load import Item
-from trainer.vits.recordings import trimmed
+from trainer.vits.recordings import trim_silence
 
 UNKNOWN = "unknown"
 """What a speaker is called when the set names none."""
@@ -26,7 +25,7 @@ EDGES_S = (0, 2, 4, 6, 8, 10, 12, 15)
 
 
 @dataclass(frozen=True)
-class Speaker:
+class SpeakerStatistics:
     """What is known of one speaker. SNR and rate are means over the clips listened to; None: not listened to."""
 
     id: str
@@ -42,16 +41,13 @@ class Speaker:
     rate_chars_per_s: float | None = None
     """Characters of text per second of speech."""
 
-    def document(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def speakers_of(items: Sequence[Item], length_s: tuple[float, float]) -> dict[str, list[Item]]:
     """Clips by speaker, the speakers with the most usable clips first."""
-    found: dict[str, list[Item]] = {}
+    by_speaker: dict[str, list[Item]] = {}
     for item in items:
-        found.setdefault(item.speaker or UNKNOWN, []).append(item)
-    return dict(sorted(found.items(), key=lambda pair: (-len(usable(pair[1], length_s)), pair[0])))
+        by_speaker.setdefault(item.speaker or UNKNOWN, []).append(item)
+    return dict(sorted(by_speaker.items(), key=lambda pair: (-len(usable(pair[1], length_s)), pair[0])))
 
 
 def usable(items: Sequence[Item], length_s: tuple[float, float]) -> list[Item]:
@@ -59,34 +55,31 @@ def usable(items: Sequence[Item], length_s: tuple[float, float]) -> list[Item]:
 
 
 def describe(
-    name: str, items: Sequence[Item], length_s: tuple[float, float], listen: bool, told: Callable[[], None]
-) -> Speaker:
-    """Statistics of one speaker; with `listen` a sample of the usable clips is decoded. `told` hears of each clip."""
+    name: str, items: Sequence[Item], length_s: tuple[float, float], listen: bool, progress: Callable[[], None]
+) -> SpeakerStatistics:
+    """Statistics of one speaker. `listen`: a sample of the usable clips is decoded, `progress()` called before each."""
     fits = usable(items, length_s)
-    measured: dict[str, Any] = {}
-    if listen and fits:
-        sample = [fits[round(at)] for at in np.linspace(0, len(fits) - 1, min(SAMPLED, len(fits)))]
-        noise, rates = [], []
-        for item in sample:
-            told()
-            try:
-                recording = trimmed(item.audio())
-            except MiloError:
-                continue
-            if recording and recording.snr_db is not None:
-                noise.append(recording.snr_db)
-                rates.append(len(item.text) / max(recording.speech_s, 0.1))
-        if noise:
-            measured = {"listened_clips": len(noise), "snr_db": round(float(np.mean(noise)), 1)}
-            measured["rate_chars_per_s"] = round(float(np.mean(rates)), 1)
-    return Speaker(
+    snrs_db, rates = [], []
+    sample = [fits[round(at)] for at in np.linspace(0, len(fits) - 1, min(SAMPLED, len(fits)))] if listen else []
+    for item in sample:
+        progress()
+        try:
+            recording = trim_silence(item.audio())
+        except MiloError:
+            continue
+        if recording and recording.snr_db is not None:
+            snrs_db.append(recording.snr_db)
+            rates.append(len(item.text) / max(recording.speech_s, 0.1))
+    return SpeakerStatistics(
         name,
         len(items),
         _minutes(items),
         len(fits),
         _minutes(fits),
         _histogram([item.duration_s for item in items]),
-        **measured,
+        len(snrs_db),
+        round(float(np.mean(snrs_db)), 1) if snrs_db else None,
+        round(float(np.mean(rates)), 1) if rates else None,
     )
 
 
@@ -100,30 +93,30 @@ def _histogram(durations_s: Sequence[float]) -> dict[str, int]:
     return dict(zip(names, map(int, counts), strict=True))
 
 
-def choose(speakers: Sequence[Speaker], fewest: int, most: int) -> tuple[Speaker, str]:
+def choose(speakers: Sequence[SpeakerStatistics], fewest: int, most: int) -> tuple[SpeakerStatistics, str]:
     """(the best speaker, why). Raises `Invalid` when nobody has a usable clip."""
-    heard = [speaker for speaker in speakers if speaker.snr_db is not None]
-    if not heard:
+    measured = [speaker for speaker in speakers if speaker.snr_db is not None]
+    if not measured:
         raise Invalid("no speaker has a clip of a usable length in which somebody speaks", code="no_speaker")
 
-    def rank(speaker: Speaker) -> tuple[bool, int, float]:
+    def rank(speaker: SpeakerStatistics) -> tuple[bool, int, float]:
         enough = speaker.usable_clips >= fewest
         steps = round((speaker.snr_db or 0) / STEP_DB)
         return (enough, steps if enough else 0, min(speaker.usable_clips, most) if enough else speaker.usable_clips)
 
-    ordered = sorted(heard, key=lambda speaker: (rank(speaker), speaker.usable_minutes), reverse=True)
+    ordered = sorted(measured, key=lambda speaker: (rank(speaker), speaker.usable_minutes), reverse=True)
     best = ordered[0]
-    said = f"{best.id} has {best.usable_clips} usable clips ({best.usable_minutes:g} min) at {best.snr_db:g} dB SNR"
+    reason = f"{best.id} has {best.usable_clips} usable clips ({best.usable_minutes:g} min) at {best.snr_db:g} dB SNR"
     if best.usable_clips < fewest:
-        said += f": fewer than the {fewest} wanted, but more than any other speaker"
+        reason += f": fewer than the {fewest} wanted, but more than any other speaker"
     if len(ordered) > 1:
         next_one = ordered[1]
-        said += f"; next is {next_one.id} with {next_one.usable_clips} ({next_one.usable_minutes:g} min)"
-        said += f" at {next_one.snr_db:g} dB"
-    return best, said
+        reason += f"; next is {next_one.id} with {next_one.usable_clips} ({next_one.usable_minutes:g} min)"
+        reason += f" at {next_one.snr_db:g} dB"
+    return best, reason
 
 
-def named(speakers: Sequence[Speaker], name: str) -> Speaker:
+def named(speakers: Sequence[SpeakerStatistics], name: str) -> SpeakerStatistics:
     """The speaker of this id. Raises `Invalid` with the ids that are near."""
     for speaker in speakers:
         if speaker.id == name:

@@ -29,7 +29,7 @@ from trainer.loop import state as training_state
 from trainer.loop.base import device_of, pinned
 from trainer.loop.step import Step
 from trainer.loop.trainable import StepResult
-from trainer.vits.clips import Plan, cut, read_clips
+from trainer.vits.clips import BatchPlan, cut, read_clips
 from trainer.vits.gan import Diverged, Gan
 from trainer.vits.losses import WEIGHTS
 from trainer.vits.model import Voice, load_voice, save_voice
@@ -68,7 +68,7 @@ class VoiceTraining:
         self._voice: Voice | None = load_voice(settings, self.base)
         self.train, self.held_out, self.document = read_clips(settings, recipe, run, self._voice)
         seconds = [clip.item.duration_s for clip in self.train.clips]
-        self.plan = Plan(seconds, self.options.batch_size, self.options.batch_audio_s, self.options.seed)
+        self.plan = BatchPlan(seconds, self.options.batch_size, self.options.batch_audio_s, self.options.seed)
         micro = self.plan.count(self.options.epochs) // self.options.gradient_accumulation if self.options.epochs else 0
         self.total = self.options.max_steps or max(1, micro)
         self.gan: Gan

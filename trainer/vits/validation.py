@@ -45,8 +45,8 @@ def _losses(gan: Gan, clips: Clips, index: int) -> tuple[float, ...]:
     framing = gan.voice.framing
     with seeded(f"judge/{index}", gan.device):
         latents = encode(gan.model, batch, framing)
-    made = gan.model.flow(latents.prior_mean * latents.mask, latents.mask, latents.speaker, reverse=True)
-    wave = gan.model.decoder(made * latents.mask, latents.speaker)
+    posterior = gan.model.flow(latents.prior_mean * latents.mask, latents.mask, latents.speaker, reverse=True)
+    wave = gan.model.decoder(posterior * latents.mask, latents.speaker)
     mel = F.l1_loss(log_mel(spectrogram(wave.squeeze(1), framing), framing), latents.mel)
     kl = kl_loss(
         latents.flowed, latents.posterior_log_stddev, latents.prior_mean, latents.prior_log_stddev, latents.mask

@@ -215,8 +215,8 @@ def test_the_synthetic_set_is_the_same_in_every_home_and_teaches_words_the_phras
     assert np.array_equal(made[0]["train"][0].audio(), made[1]["train"][0].audio())
     texts = [item.text for part in made[0].values() for item in part]
     assert len(set(texts)) == 8
-    known = {word for words in lexicon.MG.values() for entry in words for word in entry.split()}
-    known |= {word for patterns in lexicon.MG_PATTERNS.values() for one in patterns for word in one.split()}
+    known = {word for words in lexicon.WORDS["mg"].values() for entry in words for word in entry.split()}
+    known |= {word for patterns in lexicon.PATTERNS["mg"].values() for one in patterns for word in one.split()}
     for name, words in synthetic_rows.WORDS.items():
         assert not set(words) & known, name
         assert len(set(words)) == len(words), name

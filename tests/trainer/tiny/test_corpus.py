@@ -73,10 +73,10 @@ def test_the_held_out_voice_is_never_used_in_training() -> None:
     rng = random.Random(0)
     for language in ("mg", "fr", "en"):
         for _ in range(500):
-            who = corpus.speaker(rng, language)
+            who = corpus.draw_voice(rng, language)
             assert who.base != corpus.HELD_OUT_BASE
             assert who.variant not in corpus.HELD_OUT_VARIANTS
-    assert corpus.speaker(rng, "mg", "held out").base == corpus.HELD_OUT_BASE
+    assert corpus.draw_voice(rng, "mg", "held out").base == corpus.HELD_OUT_BASE
 
 
 def test_every_voice_that_the_corpus_names_exists() -> None:
@@ -119,9 +119,9 @@ def test_coding_keeps_length_and_roughly_the_sound(codec: str) -> None:
 def test_every_effect_keeps_length_and_stays_finite() -> None:
     rng = np.random.default_rng(0)
     audio = rng.standard_normal(12_345).astype(np.float32)
-    for make in (effects.room, effects.line, effects.recorded):
+    for make in (effects.room, effects.line, effects.simulate_recording):
         assert make(audio, rng).shape == audio.shape
     for _ in range(20):
-        for heard in (effects.recorded(audio, rng), effects.no_speech(rng, 5000)):
+        for heard in (effects.simulate_recording(audio, rng), effects.no_speech(rng, 5000)):
             assert np.isfinite(heard).all()
             assert heard.dtype == np.float32

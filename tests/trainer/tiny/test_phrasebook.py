@@ -13,6 +13,26 @@ from trainer.tiny.corpus import lexicon, phrasebook
 from trainer.tiny.corpus.phrasebook import sentences, split_of
 
 
+@pytest.mark.parametrize(
+    ("language", "expected"),
+    [
+        ("mg", ["Imao.", "Manan-janaka efatra i Malala.", "Mafana be any Morondava omaly.", "Amin'ny firy izao?"]),
+        (
+            "fr",
+            [
+                "Marie mange du sucre tous les jours.",
+                "Il est cinq heures.",
+                "Merci beaucoup Hugo.",
+                "Le marché ferme à sept heures.",
+            ],
+        ),
+        ("en", ["Good morning Henry.", "Lucy eats coffee every day.", "It is ten o'clock.", "I would like some fish."]),
+    ],
+)
+def test_seed_3_gives_these_sentences(language: str, expected: list[str]) -> None:
+    assert [sentence.text for sentence in itertools.islice(sentences(3, language), 4)] == expected
+
+
 @pytest.mark.parametrize("language", phrasebook.LANGUAGES)
 def test_the_same_seed_gives_the_same_sentences(language: str) -> None:
     first, second, other = (list(itertools.islice(sentences(seed, language), 50)) for seed in (3, 3, 4))
@@ -43,7 +63,7 @@ def test_held_out_sentences_use_only_words_that_training_has() -> None:
 
 def test_every_slot_of_every_pattern_can_be_filled() -> None:
     rng = random.Random(0)
-    for language, patterns in (("mg", lexicon.MG_PATTERNS), ("fr", lexicon.FR_PATTERNS), ("en", lexicon.EN_PATTERNS)):
+    for language, patterns in lexicon.PATTERNS.items():
         for pattern in itertools.chain(*patterns.values()):
             assert "{" not in phrasebook._fill(pattern, language, rng)
 

@@ -9,13 +9,45 @@ from collections import defaultdict
 
 import pytest
 
-from trainer.tiny.corpus import parallel_lexicon as words
-from trainer.tiny.corpus import phrasebook, phrasebook_pairs
-from trainer.tiny.corpus.parallel_values import Value, elide, render
+from trainer.tiny.corpus import phrasebook, phrasebook_pairs, words
+from trainer.tiny.corpus.french import elide
+from trainer.tiny.corpus.rendering import render
+from trainer.tiny.corpus.slots import Value
+from trainer.tiny.corpus.words import Name, Tense
 
 
 def test_every_pattern_of_the_speech_corpus_is_translated() -> None:
     assert phrasebook_pairs.untranslated() == set()
+
+
+def test_seed_7_gives_these_pairs() -> None:
+    """A changed table or a changed order of drawing shows here: the shipped models were trained on these sentences."""
+    made = [
+        (*(pair.texts[language] for language in phrasebook_pairs.LANGUAGES), pair.spoken)
+        for pair in itertools.islice(phrasebook_pairs.pairs(7), 5)
+    ]
+    assert made == [
+        ("2 118 086.", "2 118 086.", "2 118 086.", "2 118 086."),
+        ("95897 ariary.", "95897 ariary.", "95897 ariary.", "95897 ariary."),
+        (
+            "Monina any Antananarivo aho.",
+            "J'habite à Antananarivo.",
+            "I live in Antananarivo.",
+            "Monina any Antananarivo aho.",
+        ),
+        (
+            "Misaotra Fidy, tsara ny boky.",
+            "Merci Fidy, les livres sont bons.",
+            "Thank you Fidy, the books are good.",
+            "Misaotra Fidy, tsara ny boky.",
+        ),
+        (
+            "Tsy mitady trondro ny mpamily.",
+            "Le chauffeur ne cherche pas de poisson.",
+            "The driver does not look for fish.",
+            "Tsy mitady trondro ny mpamily.",
+        ),
+    ]
 
 
 def test_the_same_seed_gives_the_same_pairs() -> None:
@@ -61,33 +93,29 @@ def test_liberties_with_case_and_punctuation_are_taken_on_both_sides() -> None:
     assert all(before[0].isupper() == after[0].isupper() for before, after in made)
 
 
-def _value(kind: str, table: dict[str, list[str]], word: str) -> Value:
-    return Value(kind, word, table[word])
-
-
 @pytest.mark.parametrize(
     ("pattern", "tense", "expected"),
     [
-        ("{good.du+quality}", 0, "de bonnes oranges"),
-        ("{good+quality}", 0, "les bonnes oranges"),
-        ("{person} {act@person+good}", 1, "les parents ont eu besoin d'oranges"),
-        ("{person} {act.not@person+good}", 0, "les parents n'ont pas besoin d'oranges"),
-        ("{person} {move.a@person+spot}", 1, "les parents sont partis de l'hôpital"),
-        ("{spot.un+new}", 0, "un nouvel hôpital"),
-        ("{spot.a}", 0, "à l'hôpital"),
-        ("de~{name}", 0, "d'Andry"),
+        ("{good.du+quality}", "present", "de bonnes oranges"),
+        ("{good+quality}", "present", "les bonnes oranges"),
+        ("{person} {act@person+good}", "past", "les parents ont eu besoin d'oranges"),
+        ("{person} {act.not@person+good}", "present", "les parents n'ont pas besoin d'oranges"),
+        ("{person} {move.a@person+spot}", "past", "les parents sont partis de l'hôpital"),
+        ("{spot.un+new}", "present", "un nouvel hôpital"),
+        ("{spot.a}", "present", "à l'hôpital"),
+        ("de~{name}", "present", "d'Andry"),
     ],
 )
-def test_french_agrees_contracts_and_elides(pattern: str, tense: int, expected: str) -> None:
+def test_french_agrees_contracts_and_elides(pattern: str, tense: Tense, expected: str) -> None:
     values = {
-        "good": _value("good", words.GOODS, "voasary"),
-        "quality": _value("quality", words.QUALITIES, "tsara"),
-        "new": _value("quality", words.QUALITIES, "vaovao"),
-        "person": _value("person", words.PERSONS, "ray aman-dreny"),
-        "act": _value("act", words.ACTS, "mila"),
-        "move": _value("move", words.MOVES, "miainga"),
-        "spot": _value("spot", words.SPOTS, "hopitaly"),
-        "name": Value("name", "Andry"),
+        "good": Value("good", words.GOODS["voasary"]),
+        "quality": Value("quality", words.QUALITIES["tsara"]),
+        "new": Value("quality", words.QUALITIES["vaovao"]),
+        "person": Value("person", words.PEOPLE["ray aman-dreny"]),
+        "act": Value("act", words.ACTS["mila"]),
+        "move": Value("move", words.MOVES["miainga"]),
+        "spot": Value("spot", words.SPOTS["hopitaly"]),
+        "name": Value("name", Name("Andry", "m")),
     }
     assert render(pattern, "fr", values, tense) == expected
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.tiny import align, export, whisper, whisper_batches, whisper_tokens
+from trainer.tiny import align, export, whisper, whisper_batches, whisper_targets, whisper_tokens
 from trainer.tiny.corpus import corpus
 from trainer.tiny.whisper import Recipe
 
@@ -59,18 +59,18 @@ def test_log_mel_is_that_of_the_stock_feature_extractor() -> None:
 
 
 def test_labels_follow_the_tokens_and_mark_windows_without_speech(tokenizer: Any) -> None:
-    targets = whisper_batches.Targets(tokenizer)
+    targets = whisper_targets.Targets(tokenizer)
     rng = random.Random(0)
     spoken, silent = corpus.window(rng), corpus.no_speech_window(rng, 2)
     given, wanted, spans = targets(spoken, rng, False)
     assert len(given) == len(wanted) == len(spans)
-    assert max(end for _, end in spans) * whisper_batches.FRAME_S <= len(spoken.audio) / 16_000 + 0.05
+    assert max(end for _, end in spans) * whisper_targets.FRAME_S <= len(spoken.audio) / 16_000 + 0.05
     assert wanted[0] == targets.languages["mg"]
     assert wanted[-1] == targets.end
     assert targets(silent, rng, False)[1][0] == targets.no_speech
     given, wanted, _ = targets(spoken, rng, True)
     assert given[0] == targets.prompt
-    assert wanted[0] == whisper_batches.IGNORE
+    assert wanted[0] == whisper_targets.IGNORE
 
 
 def test_a_batch_has_the_same_texts_each_time_it_is_made(tokenizer: Any) -> None:

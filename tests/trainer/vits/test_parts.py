@@ -8,7 +8,7 @@ import torch
 from torch.distributions import Normal
 
 from trainer.vits.audio import Framing, log_mel, spectrogram
-from trainer.vits.clips import Plan
+from trainer.vits.clips import BatchPlan
 from trainer.vits.discriminators import Discriminators
 from trainer.vits.forward import align
 
@@ -52,7 +52,7 @@ def test_spectrograms_have_a_frame_for_every_hop_and_the_loudest_band_is_where_t
 
 def test_a_plan_takes_every_clip_once_an_epoch_and_keeps_to_its_limits() -> None:
     seconds = [1.0, 2.5, 3.0, 9.0, 4.0, 2.0, 8.0, 5.0, 6.0, 30.0]
-    plan, again = Plan(seconds, 4, 20.0, 1), Plan(seconds, 4, 20.0, 1)
+    plan, again = BatchPlan(seconds, 4, 20.0, 1), BatchPlan(seconds, 4, 20.0, 1)
     count = plan.count(3)
     batches = [plan[number] for number in range(count)]
     assert [again[number] for number in reversed(range(count))] == batches[::-1]

@@ -17,7 +17,7 @@ from milo.settings import Settings
 from tests.milo.engines.speech.vits_models import write_vits
 from tests.trainer.vits.voices import Speaker, write_voices
 from trainer.data import load as training_data
-from trainer.vits.prepare import Options, prepare
+from trainer.vits.prepare import Options, Report, prepare
 from trainer.vits.prepare_cli import tts_data
 
 SENTENCES = (
@@ -50,33 +50,34 @@ def settings_of(place: Path) -> Settings:
     return Settings(_env_file=None, home=place / "home", offline=True)
 
 
-def make(place: Path, out: Path, **options: Any) -> dict[str, Any]:
+def make(place: Path, out: Path, **options: Any) -> Report:
     options = {"clips": (4, 4), "length_s": (1.0, 8.0), "model": str(place / "model")} | options
     return prepare(settings_of(place), Data(source=str(place / "set")), out, Options(**options))
 
 
 @pytest.fixture(scope="module")
-def report(place: Path) -> dict[str, Any]:
+def report(place: Path) -> Report:
     return make(place, place / "voice")
 
 
-def test_the_clean_speaker_with_enough_clips_is_chosen_and_the_report_says_why(report: dict[str, Any]) -> None:
-    assert report["speaker"] == "naivo"
-    assert "5 usable clips" in report["why"] and "next is lala" in report["why"]
-    by_id = {one["id"]: one for one in report["speakers"]}
-    assert {name: one["clips"] for name, one in by_id.items()} == {"lala": 7, "naivo": 5, "koto": 2}
-    assert by_id["naivo"]["snr_db"] > by_id["lala"]["snr_db"] + 6
-    assert sum(by_id["lala"]["duration_histogram"].values()) == 7
-    assert 5 < by_id["naivo"]["rate_chars_per_s"] < 30
+def test_the_clean_speaker_with_enough_clips_is_chosen_and_the_report_says_why(report: Report) -> None:
+    assert report.speaker == "naivo"
+    assert "5 usable clips" in report.why and "next is lala" in report.why
+    by_id = {one.id: one for one in report.speakers}
+    assert {name: one.clips for name, one in by_id.items()} == {"lala": 7, "naivo": 5, "koto": 2}
+    naivo, lala = by_id["naivo"], by_id["lala"]
+    assert naivo.snr_db and lala.snr_db and naivo.snr_db > lala.snr_db + 6
+    assert sum(lala.duration_histogram.values()) == 7
+    assert naivo.rate_chars_per_s and 5 < naivo.rate_chars_per_s < 30
 
 
-def test_the_clips_are_trimmed_levelled_and_at_the_models_rate(place: Path, report: dict[str, Any]) -> None:
+def test_the_clips_are_trimmed_levelled_and_at_the_models_rate(place: Path, report: Report) -> None:
     rows = [json.loads(line) for line in (place / "voice" / "metadata.jsonl").read_text().splitlines()]
-    assert len(rows) == report["clips"] == 4
+    assert len(rows) == report.clips == 4
     peaks = []
     for row in rows:
         audio, rate_hz = soundfile.read(place / "voice" / row["file_name"], dtype="float32")
-        assert rate_hz == report["sample_rate_hz"] == 16_000
+        assert rate_hz == report.sample_rate_hz == 16_000
         source, _ = soundfile.read(place / "set" / row["original_id"], dtype="float32")
         assert len(audio) < len(source) - 0.7 * rate_hz
         loud = np.sort(audio**2)[len(audio) // 2 :]
@@ -85,13 +86,13 @@ def test_the_clips_are_trimmed_levelled_and_at_the_models_rate(place: Path, repo
     assert all(-24 < level < -12 for level in peaks)
 
 
-def test_texts_are_in_words_and_what_the_model_has_no_letter_for_is_told(place: Path, report: dict[str, Any]) -> None:
+def test_texts_are_in_words_and_what_the_model_has_no_letter_for_is_told(place: Path, report: Report) -> None:
     texts = [json.loads(line)["text"] for line in (place / "voice" / "metadata.jsonl").read_text().splitlines()]
     assert not any(char.isdigit() for text in texts for char in text)
-    assert "." in report["outside_alphabet"]
+    assert "." in report.outside_alphabet
 
 
-def test_the_trainers_read_what_it_writes(place: Path, report: dict[str, Any]) -> None:
+def test_the_trainers_read_what_it_writes(place: Path, report: Report) -> None:
     items = training_data.load_all(settings_of(place), Data(source=str(place / "voice")), ("train", "validation"))
     assert sum(map(len, items.values())) == 4
     assert {item.speaker for part in items.values() for item in part} == {"naivo"}
@@ -103,7 +104,7 @@ def test_a_speaker_can_be_named_and_an_unknown_one_is_told_apart(place: Path, tm
         make(place, tmp_path / "naiva", speaker="naiva")
 
 
-def test_a_folder_with_clips_is_left_alone(place: Path, report: dict[str, Any]) -> None:
+def test_a_folder_with_clips_is_left_alone(place: Path, report: Report) -> None:
     with pytest.raises(Conflict, match="clips already"):
         make(place, place / "voice")
 
@@ -126,4 +127,4 @@ def test_every_clip_counts_none_is_held_out(place: Path, tmp_path: Path) -> None
     write_voices(tmp_path / "set", (Speaker("lala", "f2", SENTENCES[:1], CLEAN, 0.4),))
     options = Options(clips=(1, 4), length_s=(1.0, 8.0), model=str(place / "model"))
     made = prepare(settings_of(place), Data(source=str(tmp_path / "set")), tmp_path / "voice", options)
-    assert made["clips"] == 1
+    assert made.clips == 1

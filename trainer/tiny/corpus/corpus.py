@@ -1,9 +1,9 @@
 """The synthetic corpus: phrasebook sentences spoken by eSpeak NG, set one after another into windows, and recorded.
 
-Everything follows from a seed. Windows are made on the fly for training (`window`); `python -m
-trainer.tiny.corpus.corpus` writes
-the same windows to disk as FLAC with a JSONL manifest. Texts, voices and recordings depend on the seed alone; eSpeak's
-flutter also depends on what was spoken before, so samples are equal when a fresh process makes the same windows.
+Everything follows from a seed. Windows are made on the fly for training (`window`);
+`python -m trainer.tiny.corpus.corpus` writes the same windows to disk as FLAC with a JSONL manifest. Texts, voices and
+recordings depend on the seed alone; eSpeak's flutter also depends on what was spoken before, so samples are equal when
+a fresh process makes the same windows.
 
 One base voice and several timbres are never used in training: `HELD_OUT_BASE` with `HELD_OUT_VARIANTS` is the held-out
 voice that the model card reports.
@@ -36,12 +36,14 @@ FEW_MG_BASES = ("id", "id", "ms", "it", "es")
 SEVERAL_MG_BASES = ("id", "id", "ms", "es", "it", "ro")
 
 Kind = Literal["short", "packed", "full"]
-Voices = Literal["all", "few", "several", "held out"]
+VoicePool = Literal["all", "few", "several", "held out"]
 ANY_LENGTH = range(1, 10_000)
 
 
 @dataclass(frozen=True)
-class Speaker:
+class Voice:
+    """One synthetic speaker, by eSpeak's options."""
+
     base: str
     variant: str | None
     rate_wpm: int
@@ -80,7 +82,7 @@ def _rare_variants() -> tuple[str, ...]:
     return tuple(v for v in espeak.variants() if v not in HELD_OUT_VARIANTS)
 
 
-def speaker(rng: random.Random, language: str, voices: Voices = "all") -> Speaker:
+def draw_voice(rng: random.Random, language: str, voices: VoicePool = "all") -> Voice:
     """A voice: base, timbre, speed, pitch, melody and size of the vocal tract.
 
     all: whatever is not held out; few: some plain ones, to begin training with; several: more of them, varied, to end
@@ -91,10 +93,10 @@ def speaker(rng: random.Random, language: str, voices: Voices = "all") -> Speake
         base, variant = rng.choice(bases), rng.choice(COMMON_VARIANTS[:12]) or None
         rate_wpm, pitch, pitch_range = rng.randint(125, 200), rng.randint(35, 65), rng.randint(35, 65)
         stretch = rng.uniform(0.93, 1.08) if rng.random() < 0.3 else 1.0
-        return Speaker(base, variant, rate_wpm, pitch, pitch_range, stretch)
+        return Voice(base, variant, rate_wpm, pitch, pitch_range, stretch)
     if voices == "few":
         bases = {"mg": FEW_MG_BASES, "fr": FR_BASES[:1], "en": EN_BASES[1:2]}[language]
-        return Speaker(rng.choice(bases), rng.choice(COMMON_VARIANTS[:10]) or None, rng.randint(130, 200), 50, 50, 1.0)
+        return Voice(rng.choice(bases), rng.choice(COMMON_VARIANTS[:10]) or None, rng.randint(130, 200), 50, 50, 1.0)
     held_out = voices == "held out"
     if held_out:
         base, variant = HELD_OUT_BASE, rng.choice(HELD_OUT_VARIANTS)
@@ -103,26 +105,26 @@ def speaker(rng: random.Random, language: str, voices: Voices = "all") -> Speake
         variant = rng.choice(COMMON_VARIANTS if rng.random() < 0.9 else _rare_variants()) or None
     stretch = rng.uniform(0.9, 1.12) if rng.random() < 0.4 else 1.0
     rate_wpm = round(min(240, max(110, rng.gauss(160, 22))) / stretch)
-    return Speaker(base, variant, rate_wpm, rng.randint(25, 75), rng.randint(25, 75), stretch)
+    return Voice(base, variant, rate_wpm, rng.randint(25, 75), rng.randint(25, 75), stretch)
 
 
-def speak(sentence: Sentence, who: Speaker, *, fresh: bool = False) -> tuple[Audio, Segment]:
+def speak(sentence: Sentence, voice: Voice, *, fresh: bool = False) -> tuple[Audio, Segment]:
     """One sentence, dry, at 16 kHz; the segment's times are relative to it. fresh: whatever was spoken before."""
     options = {
         "fresh": fresh,
-        "voice": who.base,
-        "variant": who.variant,
-        "rate_wpm": who.rate_wpm,
-        "pitch": who.pitch,
-        "pitch_range": who.pitch_range,
+        "voice": voice.base,
+        "variant": voice.variant,
+        "rate_wpm": voice.rate_wpm,
+        "pitch": voice.pitch,
+        "pitch_range": voice.pitch_range,
     }
     speak_it = espeak.synthesize_malagasy if sentence.language == "mg" else espeak.synthesize
     speech = speak_it(sentence.text, **options)  # type: ignore[arg-type]
-    audio = effects.resample(speech.samples, speech.sample_rate * who.stretch) / np.float32(32768)
+    audio = effects.resample(speech.samples, speech.sample_rate * voice.stretch) / np.float32(32768)
     loud = np.flatnonzero(np.abs(audio) > 1e-3)
     audio = audio[: loud[-1] + 1] if len(loud) else audio[:0]
     words = sentence.text.replace("-", " ").split()
-    starts = [start / who.stretch for start in speech.word_starts_s]
+    starts = [start / voice.stretch for start in speech.word_starts_s]
     timed = list(zip(words, starts, strict=True)) if len(words) == len(starts) else []
     return audio, Segment(0.0, len(audio) / RATE_HZ, sentence.text, timed)
 
@@ -136,7 +138,7 @@ def dry_stream(
     length_s: float,
     language: str,
     split: Split,
-    voices: Voices = "all",
+    voices: VoicePool = "all",
     first_s: float = 0.0,
     letters: range = ANY_LENGTH,
 ) -> tuple[list[Audio], list[Segment]]:
@@ -144,22 +146,22 @@ def dry_stream(
 
     `first_s`: silence before the first; `letters`: how long a sentence may be.
     """
-    who = speaker(rng, language, voices)
+    voice = draw_voice(rng, language, voices)
     pieces = [np.zeros(round(first_s * RATE_HZ), dtype=np.float32)]
     segments: list[Segment] = []
     at = len(pieces[0])
     while not segments or at < length_s * RATE_HZ:
         if segments and rng.random() < 0.25:
-            who = speaker(rng, language, voices)
+            voice = draw_voice(rng, language, voices)
         sentence = phrasebook.sentence(rng, language, split)
         if len(sentence.text) not in letters:
             continue
-        audio, said = speak(sentence, who)
+        audio, spoken = speak(sentence, voice)
         if len(audio) < RATE_HZ // 20:
             continue
         start_s = at / RATE_HZ
-        words = [(word, start_s + start) for word, start in said.words]
-        segments.append(Segment(start_s, start_s + said.end_s, said.text, words))
+        words = [(word, start_s + start) for word, start in spoken.words]
+        segments.append(Segment(start_s, start_s + spoken.end_s, spoken.text, words))
         level = np.float32(10 ** (rng.uniform(-6, 0) / 20))
         pause = np.zeros(round(_pause_s(rng) * RATE_HZ), dtype=np.float32)
         pieces += [audio * level, pause]
@@ -175,8 +177,10 @@ def _cut_off(segments: list[Segment], length_s: float) -> tuple[list[Segment], S
         return whole, None
     broken = segments[len(whole)]
     ends = [start for _, start in broken.words[1:]] + [broken.end_s]
-    heard = [word for (word, _), end in zip(broken.words, ends, strict=True) if end <= length_s] if broken.words else []
-    return whole, Segment(broken.start_s, length_s, " ".join(heard))
+    whole_words = (
+        [word for (word, _), end in zip(broken.words, ends, strict=True) if end <= length_s] if broken.words else []
+    )
+    return whole, Segment(broken.start_s, length_s, " ".join(whole_words))
 
 
 def window(
@@ -185,7 +189,7 @@ def window(
     split: Split = "train",
     *,
     language: str = "mg",
-    voices: Voices = "all",
+    voices: VoicePool = "all",
     clean: bool = False,
     letters: range = ANY_LENGTH,
     length_s: float | None = None,
@@ -210,7 +214,7 @@ def window(
         segments, cut = _cut_off(segments, limit_s)
         if cut is not None and (not cut.text or not segments):
             return window(rng, kind, split, language=language, voices=voices, clean=clean)
-    return Window(audio if clean else effects.recorded(audio, numbers), language, segments, cut)
+    return Window(audio if clean else effects.simulate_recording(audio, numbers), language, segments, cut)
 
 
 def no_speech_window(rng: random.Random, length_s: float) -> Window:
@@ -220,7 +224,7 @@ def no_speech_window(rng: random.Random, length_s: float) -> Window:
 
 
 def evaluation_windows(
-    seed: int, count: int, *, language: str = "mg", voices: Voices = "all", kind: Kind = "short"
+    seed: int, count: int, *, language: str = "mg", voices: VoicePool = "all", kind: Kind = "short"
 ) -> list[Window]:
     """`count` windows of held-out sentences, recorded as the training ones are."""
     rng = random.Random(f"evaluation/{seed}/{language}/{voices}/{kind}")
@@ -259,8 +263,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     rng = random.Random(f"{args.split}/{args.seed}/{args.language}")
-    made = [window(rng, args.kind, args.split, language=args.language, voices=args.voices) for _ in range(args.count)]
-    print(write(args.out, made))
+    windows = [
+        window(rng, args.kind, args.split, language=args.language, voices=args.voices) for _ in range(args.count)
+    ]
+    print(write(args.out, windows))
 
 
 if __name__ == "__main__":

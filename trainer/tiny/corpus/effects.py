@@ -6,6 +6,7 @@ Everything works on float32 mono at 16 kHz, shape (n,), and keeps the length. Fi
 from __future__ import annotations
 
 import io
+from typing import cast
 
 import av
 import numpy as np
@@ -39,7 +40,7 @@ def resample(samples: npt.NDArray[np.generic], rate_hz: float, target_hz: float 
 def filtered(audio: Audio, gain_of_hz: npt.NDArray[np.inexact], size: int) -> Audio:
     """`audio` with its spectrum of length `size` multiplied by `gain_of_hz`, shape (size // 2 + 1,)."""
     precise = np.complex64 if np.iscomplexobj(gain_of_hz) else np.float32
-    return np.fft.irfft(np.fft.rfft(audio, size) * gain_of_hz.astype(precise), size)[: len(audio)]
+    return cast(Audio, np.fft.irfft(np.fft.rfft(audio, size) * gain_of_hz.astype(precise), size)[: len(audio)])
 
 
 def _frequencies(size: int) -> Audio:
@@ -81,7 +82,8 @@ def coloured_noise(rng: Rng, n: int, slope: float | None = None) -> Audio:
         return white
     size = fft_length(n)
     noise = filtered(white, np.maximum(_frequencies(size), 30) ** np.float32(-slope / 2), size)
-    return noise / (noise.std() + np.float32(1e-9))
+    result: Audio = noise / (noise.std() + np.float32(1e-9))
+    return result
 
 
 def hum(rng: Rng, n: int) -> Audio:
@@ -89,7 +91,8 @@ def hum(rng: Rng, n: int) -> Audio:
     t = np.arange(n) / RATE_HZ
     base = float(rng.choice([50.0, 60.0, rng.uniform(100, 900)]))
     tones = sum(rng.random() * np.sin(2 * np.pi * (base * k * t + rng.random())) for k in range(1, 6))
-    return (tones / (np.std(tones) + 1e-9)).astype(np.float32)
+    result: Audio = (tones / (np.std(tones) + 1e-9)).astype(np.float32)
+    return result
 
 
 def clicks(rng: Rng, n: int) -> Audio:
@@ -115,7 +118,8 @@ def no_speech(rng: Rng, n: int) -> Audio:
         audio *= np.interp(np.linspace(0, 1, n), np.linspace(0, 1, len(knots)), knots).astype(np.float32)
     if rng.random() < 0.5:
         audio = line(audio, rng)
-    return audio + np.float32(10 ** rng.uniform(-5, -3)) * coloured_noise(rng, n, 0)
+    result: Audio = audio + np.float32(10 ** rng.uniform(-5, -3)) * coloured_noise(rng, n, 0)
+    return result
 
 
 def line(audio: Audio, rng: Rng) -> Audio:
@@ -131,7 +135,8 @@ def mu_law(audio: Audio) -> Audio:
     peak = np.abs(audio).max() + 1e-9
     x = audio / peak
     coded = np.round(np.sign(x) * np.log1p(255 * np.abs(x)) / np.log(256) * 127) / 127
-    return (np.sign(coded) * np.expm1(np.abs(coded) * np.log(256)) / 255 * peak).astype(np.float32)
+    result: Audio = (np.sign(coded) * np.expm1(np.abs(coded) * np.log(256)) / 255 * peak).astype(np.float32)
+    return result
 
 
 def coded(audio: Audio, codec: str, bit_rate: int) -> Audio:
@@ -166,10 +171,11 @@ def _noise(audio: Audio, rng: Rng) -> Audio:
         noise = noise * 0.1 + clicks(rng, n) * 3
     speech_rms = float(np.sqrt((audio**2).mean()) + 1e-6)
     snr_db = rng.uniform(8, 45)
-    return (audio + noise / (noise.std() + 1e-9) * speech_rms * 10 ** (-snr_db / 20)).astype(np.float32)
+    result: Audio = (audio + noise / (noise.std() + 1e-9) * speech_rms * 10 ** (-snr_db / 20)).astype(np.float32)
+    return result
 
 
-def recorded(audio: Audio, rng: Rng) -> Audio:
+def simulate_recording(audio: Audio, rng: Rng) -> Audio:
     """`audio` as some recording of it: colouring, room, noise, line, coding, level, each with its own probability."""
     if rng.random() < 0.5:
         size = fft_length(len(audio) + 256)
@@ -189,4 +195,5 @@ def recorded(audio: Audio, rng: Rng) -> Audio:
         audio = coded(audio, codec, bit_rate)
     if rng.random() < 0.05:
         audio = np.clip(audio * rng.uniform(1, 4), -1, 1)
-    return (audio * 10 ** (-rng.uniform(0, 35) / 20)).astype(np.float32)
+    result: Audio = (audio * 10 ** (-rng.uniform(0, 35) / 20)).astype(np.float32)
+    return result

@@ -76,7 +76,7 @@ def _mg_slot(slot: str, rng: random.Random) -> str:
     if slot in ranges:
         word = number_words(rng.randint(*ranges[slot]), order)
         return f"{word} ora" if slot == "hour" and rng.random() < 0.5 else word
-    return rng.choice(lexicon.MG[slot])
+    return rng.choice(lexicon.WORDS["mg"][slot])
 
 
 _FR_SMALL = (
@@ -113,7 +113,7 @@ def _other_slot(slot: str, language: str, rng: random.Random) -> str:
         top = {"hour": 12, "date": 31}.get(slot, 69 if language == "fr" else 999)
         n = rng.randint(2, top)
         return french_number(n) if language == "fr" else english_number(n)
-    return rng.choice((lexicon.FR if language == "fr" else lexicon.EN)[slot])
+    return rng.choice(lexicon.WORDS[language][slot])
 
 
 def _fill(pattern: str, language: str, rng: random.Random) -> str:
@@ -126,13 +126,12 @@ def _fill(pattern: str, language: str, rng: random.Random) -> str:
 def _draw(language: str, rng: random.Random) -> tuple[Sentence, bool]:
     if language == "mg":
         topic = rng.choices(list(lexicon.MG_WEIGHTS), list(lexicon.MG_WEIGHTS.values()))[0]
-        patterns = lexicon.MG_PATTERNS
     else:
-        topic, patterns = "all", lexicon.FR_PATTERNS if language == "fr" else lexicon.EN_PATTERNS
+        topic = "all"
     if topic == "sounds":
         pattern = " ".join(pseudo_word(rng) for _ in range(rng.randint(1, 5)))
     else:
-        pattern = rng.choice(patterns[topic])
+        pattern = rng.choice(lexicon.PATTERNS[language][topic])
     text = _fill(pattern, language, rng)
     text = text[0].upper() + text[1:] + ("" if text.endswith("?") else ".")
     return Sentence(text, language, topic), topic != "sounds" and "{" not in pattern

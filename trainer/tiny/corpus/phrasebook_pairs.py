@@ -16,11 +16,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from trainer.tiny.corpus import lexicon, phrasebook
-from trainer.tiny.corpus import parallel_patterns as patterns
-from trainer.tiny.corpus.parallel_values import Value, draw, render, tense_of
 from trainer.tiny.corpus.phrasebook import Split
+from trainer.tiny.corpus.rendering import render
+from trainer.tiny.corpus.slots import Value, draw, tense_of
+from trainer.tiny.corpus.tables import read_table
+from trainer.tiny.corpus.words import TENSES, Tense
 
 LANGUAGES = ("mg", "fr", "en")
+WEIGHTS = {"number": 4, "greeting": 3, "market": 5, "place": 5, "time": 4, "life": 6, "phrase": 4}
+"""How often each topic is drawn; `phrase` has the fixed phrases."""
+SPOKEN = 3
+"""Number of the alternative that the speech corpus has, after the three tenses."""
 NEW_NAMES = 0.25
 """Share of names and towns that are made up, so that a model learns to copy them."""
 
@@ -42,26 +48,24 @@ class Pattern:
     @property
     def speech(self) -> str:
         """The pattern of `trainer.tiny.corpus.lexicon` that this one translates."""
-        plain = re.sub(r"\[([^\]]*)\]", lambda match: _alternative(match[1], 3), self.sides["mg"])
+        plain = re.sub(r"\[([^\]]*)\]", lambda match: _alternative(match[1], SPOKEN), self.sides["mg"])
         return re.sub(r"\{([a-z]+)\d?\}", r"{\1}", plain)
 
 
-def _alternative(alternatives: str, tense: int) -> str:
-    """`present|past|future[|spoken]`; 3 asks for what the speech corpus says."""
+def _alternative(alternatives: str, number: int) -> str:
+    """Number 0 to 3 of `present|past|future[|spoken]`; the present where that one is not given."""
     options = alternatives.split("|")
-    return options[tense] if tense < len(options) else options[0]
+    return options[number] if number < len(options) else options[0]
 
 
 @lru_cache(maxsize=1)
 def all_patterns() -> dict[str, list[Pattern]]:
-    """Patterns by topic; the topic `phrase` has the fixed ones."""
-    texts = {**patterns.PATTERNS, "phrase": patterns.PHRASES}
-    return {topic: [_parse(topic, line) for line in text.strip().splitlines()] for topic, text in texts.items()}
-
-
-def _parse(topic: str, line: str) -> Pattern:
-    sides = dict(zip(LANGUAGES, line.split(" = "), strict=True))
-    return Pattern(topic, sides)
+    """Patterns by topic, from `tables/patterns.tsv`; the topic `phrase` has the fixed ones."""
+    topics: dict[str, list[Pattern]] = {}
+    for row in read_table("patterns"):
+        topic = row.pop("topic")
+        topics.setdefault(topic, []).append(Pattern(topic, row))
+    return topics
 
 
 def finish(text: str, language: str) -> str:
@@ -72,21 +76,22 @@ def finish(text: str, language: str) -> str:
     return re.sub(r"\s*([?!])$", r" \1", text) if language == "fr" else text
 
 
-def _say(pattern: Pattern, language: str, values: dict[str, Value], tense: int, spoken: bool = False) -> str:
-    alternative = 3 if spoken else tense
+def _sentence(pattern: Pattern, language: str, values: dict[str, Value], tense: Tense, spoken: bool = False) -> str:
+    alternative = SPOKEN if spoken else TENSES.index(tense)
     text = re.sub(r"\[([^\]]*)\]", lambda match: _alternative(match[1], alternative), pattern.sides[language])
-    return finish(render(text, language, values, 0 if spoken else tense, spoken=spoken), language)
+    return finish(render(text, language, values, "present" if spoken else tense, spoken=spoken), language)
 
 
 def _draw(rng: random.Random) -> Pair:
-    topic = rng.choices(list(patterns.WEIGHTS), list(patterns.WEIGHTS.values()))[0]
+    topic = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
     pattern = rng.choice(all_patterns()[topic])
     values: dict[str, Value] = {}
     for slot in re.findall(r"\{(\w+)\}", pattern.sides["mg"]):
         values[slot] = draw(re.sub(r"\d$", "", slot), rng, NEW_NAMES)
-    tense = 2 if pattern.sides["mg"].startswith("rahoviana no") else tense_of(values.get("when"))
-    texts = {language: _say(pattern, language, values, tense) for language in LANGUAGES}
-    return Pair(topic, texts, _say(pattern, "mg", values, tense, spoken=rng.random() < 0.6))
+    future = pattern.sides["mg"].startswith("rahoviana no")
+    tense: Tense = "future" if future else tense_of(values.get("when"))
+    texts = {language: _sentence(pattern, language, values, tense) for language in LANGUAGES}
+    return Pair(topic, texts, _sentence(pattern, "mg", values, tense, spoken=rng.random() < 0.6))
 
 
 def is_heldout(pair: Pair) -> bool:
@@ -149,4 +154,4 @@ def speech_patterns() -> set[str]:
 
 def untranslated() -> set[str]:
     """Patterns of the speech corpus that are missing here: none, as a test makes sure."""
-    return {pattern for group in lexicon.MG_PATTERNS.values() for pattern in group} - speech_patterns()
+    return {pattern for group in lexicon.PATTERNS["mg"].values() for pattern in group} - speech_patterns()
