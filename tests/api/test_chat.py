@@ -289,7 +289,8 @@ def test_a_reader_who_leaves_before_the_job_runs_lets_the_next_one_through(
         client.post("/chat", json=body, timeout=0.5)
     wait_until(lambda: ledger.jobs()[0].state == "cancelled", "nobody cancelled the job", 40)
     sessions = Sessions(settings)
-    wait_until(lambda: sessions.renew("operator", "one", sessions.take("operator", "one")), "somebody is in line")
+    ticket = sessions.take("operator", "one")
+    wait_until(lambda: sessions.renew("operator", "one", ticket), "somebody is in line")
 
 
 def test_listening_leaves_no_connection_behind(
