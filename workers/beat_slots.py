@@ -21,8 +21,8 @@ SLOT_SHARE = 0.8
 def take_slot(settings: Settings, name: str, every_s: float | None) -> bool:
     """Whether this message is the first of its period. `every_s` is beat's period; None: somebody asked by hand.
 
-    The slot ends by itself. One that was taken in the future is free: the clock was set back, and Redis, which keeps
-    time by it, would hold the slot until the old time has come again.
+    The slot ends by itself. One that was taken more than a period ahead of now is free: the clock was set back, and
+    Redis, which keeps time by it, would hold the slot until the old time has come again.
     """
     if every_s is None:
         return True
@@ -31,7 +31,7 @@ def take_slot(settings: Settings, name: str, every_s: float | None) -> bool:
     try:
         if not client.set(key, now, nx=True, px=slot_ms):
             taken_at: Any = client.get(key)
-            if taken_at is None or float(taken_at) <= now:
+            if taken_at is None or float(taken_at) <= now + every_s:  # another beat's clock may be a little ahead
                 return False
             client.set(key, now, px=slot_ms)
         client.hset(BEAT_KEY, name, str(now))
