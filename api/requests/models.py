@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from api.http.deps import Context
 from milo.errors import Invalid, MiloError, ModelUnavailable
+from milo.kinds import ModelUse
 from milo.models import registry
 from milo.settings import Settings
 from milo.synthesis.voices import EMBEDDED, Speech, describe_speech
@@ -46,6 +47,20 @@ def choose(
         raise
     context.notes[key] = (time.monotonic(), found)
     return found
+
+
+def choose_name(context: Context, use: ModelUse, asked: str | None) -> str:
+    """The model that a request means, for a kind that has no checks of its own."""
+    settings = context.settings
+
+    def describe(name: str) -> str:
+        info = registry.describe(registry.resolve(settings, name), settings)
+        if info.use != use.name:
+            raise Invalid(f"{name!r} is a {info.model_type} model, not one for {use.name}", code="unknown_model")
+        return name
+
+    default = str(getattr(settings, use.setting)).strip()
+    return choose(context, use.name, asked, default, describe, default)
 
 
 def unknown_model(settings: Settings, default: str, reason: str) -> Invalid:

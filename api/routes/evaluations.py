@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 from starlette.responses import StreamingResponse
 
-from api.answers.accepted import accepted
+from api.answers.accepted import accept
 from api.answers.documents import JobDocument, JobList, job_document, job_with_queue
-from api.http import bodies
-from api.http.deps import Context, Ctx, Reader, Writer, in_thread
+from api.http.deps import Context, Ctx, Reader, in_thread
 from api.http.problems import documented, json_response
-from api.requests.evaluations import EvaluationRequest, evaluation_payload
-from api.requests.stt import check_callback, idempotency_key, new_job, submit
+from api.requests.evaluation import EvaluationRequest
+from api.requests.incoming import Submission
+from api.requests.schemas import body_of
 from api.routes.jobs import Limit, find
-from api.routes.tts import body_of
 from milo.errors import Conflict
-from milo.jobs import Job
-from milo.ledger.keys import Key
 from milo.training import evaluations
 from milo.training.evaluations import Stored
 
@@ -32,19 +29,12 @@ KIND = "evaluation"
     summary="Evaluate a model",
     status_code=202,
     responses={202: {"model": JobDocument}, **documented(400, 404, 408, 409, 413, 415, 422)},
-    openapi_extra=body_of("EvaluationRequest"),
+    openapi_extra=body_of(EvaluationRequest),
 )
-async def create(request: Request, context: Ctx, key: Writer) -> Response:
+async def create(incoming: Submission) -> Response:
     """The job's result is the report. What was evaluated before, with the same data and settings, is done at once."""
-    idempotency_key(request)
-    asked = await bodies.read_json(request, EvaluationRequest)
-    return accepted(await in_thread(_create, request, context, key, asked), {})
-
-
-def _create(request: Request, context: Context, key: Key, asked: EvaluationRequest) -> Job:
-    check_callback(context.settings, asked.callback_url)
-    payload = evaluation_payload(context, key, asked)
-    return submit(context, new_job(request, key, KIND, payload, asked.callback_url, asked.priority, "background"))
+    asked = await incoming.read_json(EvaluationRequest)
+    return await accept(incoming, KIND, asked, priority=asked.priority, default="background")
 
 
 @router.get("/evaluations", summary="List evaluations", responses={200: {"model": JobList}, **documented(422)})

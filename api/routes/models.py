@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
-from api.answers.accepted import accepted
+from api.answers.accepted import accept
 from api.answers.documents import JobDocument
-from api.http import bodies
 from api.http.deps import Admin, Context, Ctx, Reader, in_thread
 from api.http.problems import documented, json_response
-from api.requests.chats import chat_model_name, check_chat_model
-from api.requests.evaluations import DeployRequest, deploy_payload, roll_back
-from api.requests.stt import check_callback, idempotency_key, new_job, submit
-from api.routes.tts import body_of
+from api.requests.chat import chat_model_name, check_chat_model
+from api.requests.deploy import DeployRequest, payload_of, roll_back
+from api.requests.incoming import AdminSubmission
+from api.requests.schemas import body_of
 from milo.errors import MiloError
-from milo.jobs import Job
-from milo.ledger.keys import Key
 from milo.models import registry
 from milo.models.engines import Use
 from milo.models.registry import ResolvedModel
@@ -40,26 +38,19 @@ async def list_(context: Ctx, key: Reader) -> Response:
     summary="Deploy a checkpoint",
     status_code=202,
     responses={202: {"model": JobDocument}, **documented(400, 404, 408, 409, 413, 415, 422)},
-    openapi_extra=body_of("DeployRequest"),
+    openapi_extra=body_of(DeployRequest),
 )
-async def deploy(name: str, request: Request, context: Ctx, key: Admin) -> Response:
+async def deploy(name: str, incoming: AdminSubmission) -> Response:
     """A job: the checkpoint is compared with what serves under this name, tried out, copied, pointed at and asked.
     Gates that are closed fail it with the code `deploy_refused`. The next job of the queue uses what was deployed."""
-    idempotency_key(request)
-    asked = await bodies.read_json(request, DeployRequest)
-    return accepted(await in_thread(_deploy, request, context, key, name, asked), {})
-
-
-def _deploy(request: Request, context: Context, key: Key, name: str, asked: DeployRequest) -> Job:
-    check_callback(context.settings, asked.callback_url)
-    payload = deploy_payload(context, key, name, asked)
-    return submit(context, new_job(request, key, "deploy", payload, asked.callback_url, None, "interactive"))
+    asked = await incoming.read_json(DeployRequest)
+    return await accept(incoming, "deploy", asked, partial(payload_of, incoming.context, incoming.key, name, asked))
 
 
 @router.post("/models/{name:path}/rollback", summary="Roll back", responses={**documented(404, 409, 422)})
 async def rollback(name: str, context: Ctx, key: Admin) -> Response:
     """Serve the version before the current one again, from the next job on: `{name, version, before}`."""
-    return json_response(await in_thread(roll_back, context, name))
+    return json_response((await in_thread(roll_back, context, name)).model_dump())
 
 
 def _models(context: Context) -> list[dict[str, Any]]:
