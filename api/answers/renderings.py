@@ -53,8 +53,8 @@ def transcript_of(context: Context, job: Job) -> Transcript:
 
 def audio_of(job: Job) -> Document | None:
     """`{format, sample_rate_hz, duration_s}` of the audio that the job made, if it made some."""
-    told = KINDS[job.kind].results.audio
-    about = told(job.result) if told and job.result and job.result_file else None
+    where = KINDS[job.kind].results.audio
+    about = where(job.result) if where and job.result and job.result_file else None
     return dict(about) if about else None
 
 
@@ -74,10 +74,10 @@ def _audio(context: Context, job: Job, format: str) -> Rendered:
     about = audio_of(job)
     if about is None:
         raise Invalid(f"the {job.kind} job {job.id} made no audio", code="no_audio")
-    made = str(about["format"])
-    if format not in (AUDIO, made):
-        raise Invalid(f"the audio of {job.id} is {made}, not {format}; submit the text again", code="unknown_format")
-    return Rendered(context.files.read_result(job.result_file or ""), AUDIO_TYPES[made], made)
+    stored = str(about["format"])
+    if format not in (AUDIO, stored):
+        raise Invalid(f"the audio of {job.id} is {stored}, not {format}; submit the text again", code="unknown_format")
+    return Rendered(context.files.read_result(job.result_file or ""), AUDIO_TYPES[stored], stored)
 
 
 def audio_base64(context: Context, job: Job) -> str:

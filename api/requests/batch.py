@@ -52,7 +52,7 @@ def _options_schema(schema: dict[str, Any]) -> None:
 
 def _batched_kind(name: str) -> str:
     if name not in batched():
-        *others, last = (repr(known) for known in batched())
+        *others, last = (repr(name) for name in batched())
         raise PydanticCustomError("literal_error", f"Input should be {', '.join(others)} or {last}")
     return name
 

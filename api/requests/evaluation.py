@@ -121,6 +121,6 @@ def checkpoint_of(run: runs.Run, which: str) -> Path:
         named = summary.get(which) or summary.get("last") or {}
         step = named.get("step") or max(there, default=None)
     if step not in there:
-        known = ", ".join(map(str, there)) or "none yet"
-        raise NotFound(f"the run {run.id} has no checkpoint {which!r}; its steps: {known}", code="unknown_checkpoint")
+        steps = ", ".join(map(str, there)) or "none yet"
+        raise NotFound(f"the run {run.id} has no checkpoint {which!r}; its steps: {steps}", code="unknown_checkpoint")
     return there[step]

@@ -30,14 +30,14 @@ def choose(
     """
     name = (asked or default).strip()
     key = f"{what}:{name}"
-    at, known = context.notes.get(key, (0.0, None))
-    if known is not None and 0 <= time.monotonic() - at < MODEL_CACHE_S:
-        found: T = known
-        return found
+    at, remembered = context.notes.get(key, (0.0, None))
+    if remembered is not None and 0 <= time.monotonic() - at < MODEL_CACHE_S:
+        description: T = remembered
+        return description
     if name != default and (name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name):
         raise unknown_model(context.settings, default, f"{name[:100]!r} is not the name of a model")
     try:
-        found = describe(name)
+        description = describe(name)
     except MiloError as error:
         if name != default:
             raise unknown_model(context.settings, default, error.detail) from None
@@ -45,8 +45,8 @@ def choose(
         if unseen is not None and pulled:
             return unseen
         raise
-    context.notes[key] = (time.monotonic(), found)
-    return found
+    context.notes[key] = (time.monotonic(), description)
+    return description
 
 
 def choose_name(context: Context, use: ModelUse, asked: str | None) -> str:

@@ -66,14 +66,14 @@ def audio_format(asked: str) -> Any:
 
 def spoken_language(speech: Speech, asked: str | None) -> str:
     """A language of the speech model; its first, or Malagasy, when none is asked for. `Invalid` with the list."""
-    known = speech.languages
+    languages = speech.languages
     if asked is None:
-        return DEFAULT_LANGUAGE if DEFAULT_LANGUAGE in known or not known else known[0]
+        return DEFAULT_LANGUAGE if DEFAULT_LANGUAGE in languages or not languages else languages[0]
     code = asked.strip().lower()
     for wanted in (code, re.split("[-_]", code)[0]):
-        if wanted in known or (not known and re.fullmatch("[a-z]{2,3}", wanted)):
+        if wanted in languages or (not languages and re.fullmatch("[a-z]{2,3}", wanted)):
             return wanted
-    detail = f"{speech.name} does not speak {asked!r}; it speaks {', '.join(known) or 'ISO 639 codes'}"
+    detail = f"{speech.name} does not speak {asked!r}; it speaks {', '.join(languages) or 'ISO 639 codes'}"
     raise pointed(detail, "language", "unknown_language")
 
 

@@ -138,9 +138,9 @@ async def list_(
     """Newest first. `next` is the `before` of the following page."""
     if before and not before.isprintable():
         return json_response({"items": [], "next": None})
-    found = await in_thread(context.ledger.batches, owner=key.owner, before=before, limit=limit)
-    following = found[-1].id if len(found) == limit else None
-    return json_response({"items": [batch_document(batch) for batch in found], "next": following})
+    batches = await in_thread(context.ledger.batches, owner=key.owner, before=before, limit=limit)
+    following = batches[-1].id if len(batches) == limit else None
+    return json_response({"items": [batch_document(batch) for batch in batches], "next": following})
 
 
 async def find(context: Context, key: Key, batch_id: str) -> Batch:
@@ -166,9 +166,9 @@ async def jobs(
 ) -> Response:
     """In the order they were given. `next` is the `after` of the following page."""
     await find(context, key, batch_id)
-    found = await in_thread(context.ledger.batch_jobs, batch_id, after, limit)
-    following = found[-1].batch_index if len(found) == limit else None
-    return json_response({"items": [job_document(job) for job in found], "next": following})
+    page = await in_thread(context.ledger.batch_jobs, batch_id, after, limit)
+    following = page[-1].batch_index if len(page) == limit else None
+    return json_response({"items": [job_document(job) for job in page], "next": following})
 
 
 @router.get(

@@ -104,9 +104,9 @@ def _last(context: Context, job: Job) -> ServerSentEvent:
     return _event("error", failure(job).problem(job_url(job.id)), str(job.version))
 
 
-def _audio(said: JobEvent) -> dict[str, Any]:
-    wav = wav_header(len(said.blob), int(said.data["sample_rate_hz"])) + said.blob
-    return said.data | {"audio": base64.b64encode(wav).decode()}
+def _audio(event: JobEvent) -> dict[str, Any]:
+    wav = wav_header(len(event.blob), int(event.data["sample_rate_hz"])) + event.blob
+    return event.data | {"audio": base64.b64encode(wav).decode()}
 
 
 def _event(name: str, data: dict[str, Any], number: str) -> ServerSentEvent:

@@ -46,19 +46,19 @@ async def list_(
 ) -> Response:
     """Evaluation jobs with their reports, newest first; `stored` are the keys of all reports on this machine, those
     that pipelines made as well (for keys that may see everybody's jobs)."""
-    found = await in_thread(context.ledger.jobs, owner=key.owner, kind=KIND, before=before, limit=limit)
-    following = found[-1].id if len(found) == limit else None
-    document = {"items": [job_document(job) for job in found], "next": following}
+    jobs = await in_thread(context.ledger.jobs, owner=key.owner, kind=KIND, before=before, limit=limit)
+    following = jobs[-1].id if len(jobs) == limit else None
+    document = {"items": [job_document(job) for job in jobs], "next": following}
     if key.owner is None:
         document["stored"] = await in_thread(_stored, context, limit)
     return json_response(document)
 
 
 def _stored(context: Context, limit: int) -> list[dict[str, Any]]:
-    told = ("key", "task", "status", "metric", "wer", "cer", "chrf", "scored", "created_at")
+    shown = ("key", "task", "status", "metric", "wer", "cer", "chrf", "scored", "created_at")
     reports = [one.report() or {} for one in evaluations.all_finished(context.settings)[:limit]]
     return [
-        {"model": report["model"]["label"], "data": report["data"]} | {n: report[n] for n in told if n in report}
+        {"model": report["model"]["label"], "data": report["data"]} | {n: report[n] for n in shown if n in report}
         for report in reports
         if report
     ]

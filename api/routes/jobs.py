@@ -83,11 +83,11 @@ async def list_(
     """Newest first. `next` is the `before` of the following page."""
     if any(value and not value.isprintable() for value in (kind, batch_id, before)):
         return json_response({"items": [], "next": None})
-    found = await in_thread(
+    jobs = await in_thread(
         context.ledger.jobs, owner=key.owner, kind=kind, state=state, batch_id=batch_id, before=before, limit=limit
     )
-    following = found[-1].id if len(found) == limit else None
-    return json_response({"items": [job_document(job) for job in found], "next": following})
+    following = jobs[-1].id if len(jobs) == limit else None
+    return json_response({"items": [job_document(job) for job in jobs], "next": following})
 
 
 async def find(context: Context, key: Key, job_id: str, *kinds: str) -> Job:
@@ -181,8 +181,8 @@ async def cancelled(context: Context, job_id: str) -> Response:
 )
 async def retry(job_id: str, context: Ctx, key: Writer) -> Response:
     """Queue a failed or cancelled job again. A chat message has lost its place in the session: send it again."""
-    found = await find(context, key, job_id)
-    if found.payload.get("ticket") is not None and found.state in ("failed", "cancelled"):
+    job = await find(context, key, job_id)
+    if job.payload.get("ticket") is not None and job.state in ("failed", "cancelled"):
         raise Conflict(f"{job_id} is a message of a chat session; send it again", code="not_retryable")
     job = await in_thread(context.ledger.retry, job_id)
     await in_thread(wakeups.in_background, wakeups.submit, job)

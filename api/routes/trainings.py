@@ -76,11 +76,11 @@ async def list_(
     """Newest first, each with the summary of its run. `next` is the `before` of the following page."""
     if before and not before.isprintable():
         return json_response({"items": [], "next": None})
-    found = await in_thread(
+    jobs = await in_thread(
         context.ledger.jobs, owner=key.owner, kind="training", state=state, before=before, limit=limit
     )
-    items = [await in_thread(document_of, context, job) for job in found]
-    return json_response({"items": items, "next": found[-1].id if len(found) == limit else None})
+    items = [await in_thread(document_of, context, job) for job in jobs]
+    return json_response({"items": items, "next": jobs[-1].id if len(jobs) == limit else None})
 
 
 @router.get("/trainings/{job_id}", summary="One training", responses={**documented(404)})

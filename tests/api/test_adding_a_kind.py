@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import re
 import sys
@@ -38,9 +39,7 @@ def count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         folder.mkdir()
         (folder / "count.py").write_text(FILES[f"{package.__name__.replace('.', '/')}/count.py"])
         monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
-    from milo.kinds.count import COUNT  # type: ignore[import-not-found]
-
-    monkeypatch.setitem(milo.kinds.KINDS, "count", COUNT)
+    monkeypatch.setitem(milo.kinds.KINDS, "count", importlib.import_module("milo.kinds.count").COUNT)
     yield
     schemas._described.pop("CountRequest", None)
     for package in (milo.kinds, workers.kinds, api.routes):

@@ -39,8 +39,8 @@ def keeping(running: RunningJob, steps: Generator[Progress, None, T]) -> Generat
             try:
                 progress = next(steps)
             except StopIteration as end:
-                found: T = end.value
-                return found
+                report: T = end.value
+                return report
             if running.job.attempt > 1 and progress.done:
                 running.saved()
             yield progress

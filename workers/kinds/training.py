@@ -143,10 +143,10 @@ def trainer_of(recipe: Recipe) -> Train:
         raise Invalid(f"task: there is no trainer for {recipe.task} here; {', '.join(TRAINERS)}", code="bad_recipe")
     module, name = TRAINERS[recipe.task].split(":")
     try:
-        found: Train = getattr(importlib.import_module(module), name)
+        trainer: Train = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("trainer"):
             raise Invalid(f"task: there is no trainer for {recipe.task} here", code="bad_recipe") from None
         detail = f"training needs the package {error.name}; install milo with the extra `train`"
         raise MiloError(detail, code="not_installed") from None
-    return found
+    return trainer
