@@ -20,7 +20,7 @@ def public_name(name: str) -> str:
 
 def use_of(name: str) -> ModelUse | None:
     """What an alias stands for; None when it is none."""
-    return next((use for use in _aliased() if use.aliases.fullmatch(name)), None)  # type: ignore[union-attr]
+    return next((use for use in _aliased() if use.aliases and use.aliases.fullmatch(name)), None)
 
 
 def _aliased() -> list[ModelUse]:
