@@ -5,15 +5,19 @@ It holds the ledger, the file store and one Redis subscription; no model, no eng
 
 from __future__ import annotations
 
+import importlib
 import logging
+import pkgutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from types import ModuleType
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
+import api.routes.openai
 from api import docs
 from api.http import problems
 from api.http.auth import Authentication, refuse_insecure
@@ -23,31 +27,7 @@ from api.http.keys_in_urls import keep_keys_out_of_logs
 from api.http.limits import BodyLimit
 from api.http.observe import Observe
 from api.http.rates import RateLimit, rate_of
-from api.routes import (
-    batches,
-    blobs,
-    chat,
-    conversation,
-    evaluations,
-    fix,
-    health,
-    jobs,
-    keys,
-    metrics,
-    models,
-    openai_audio,
-    openai_chat,
-    openai_models,
-    openai_speech,
-    pipelines,
-    sessions,
-    status,
-    stt,
-    trainings,
-    translate,
-    tts,
-    webhooks,
-)
+from api.routes import fix, metrics, status
 from milo import __version__
 from milo.errors import MiloError
 from milo.ledger import Ledger
@@ -63,28 +43,8 @@ from milo.storage.files import Files
 
 log = logging.getLogger(__name__)
 
-ROUTES = (
-    stt,
-    tts,
-    translate,
-    chat,
-    sessions,
-    jobs,
-    batches,
-    trainings,
-    blobs,
-    models,
-    evaluations,
-    pipelines,
-    webhooks,
-    keys,
-    health,
-    metrics,
-    status,
-    fix,
-    conversation,
-)
-AS_OPENAI = (openai_audio, openai_speech, openai_chat, openai_models)
+ROUTES = ((api.routes, "/api/v1"), (api.routes.openai, "/v1"))
+"""Packages of routes, and the prefix of the paths in them."""
 EXPOSED = (
     *("Location", "Content-Location", "Content-Disposition", "Retry-After", "X-Job-Id", "X-Milo-Job-Id"),
     *("X-Audio-Duration-S", "X-Audio-Sample-Rate-Hz"),
@@ -115,10 +75,9 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     problems.install(app)
-    for module in ROUTES:
-        app.include_router(module.router, prefix="/api/v1")
-    for as_openai in AS_OPENAI:
-        app.include_router(as_openai.router, prefix="/v1")
+    for package, prefix in ROUTES:
+        for router in _routers(package):
+            app.include_router(router, prefix=prefix)
     for at_root in (metrics, status, fix):
         app.include_router(at_root.router, include_in_schema=False)
     docs.install(app)
@@ -138,6 +97,12 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Observe)
     return app
+
+
+def _routers(package: ModuleType) -> Iterator[APIRouter]:
+    """Those of the package's modules, by name."""
+    for name in sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.ispkg):
+        yield importlib.import_module(f"{package.__name__}.{name}").router
 
 
 @asynccontextmanager
@@ -186,8 +151,8 @@ def __getattr__(name: str) -> Any:
     settings = get_settings()
     configure_logging(settings)
     try:
-        made = create_app(settings)
+        created = create_app(settings)
     except MiloError as error:
         raise SystemExit(f"milo: {error.detail}") from None
-    globals()["app"] = made
-    return made
+    globals()["app"] = created
+    return created

@@ -10,48 +10,17 @@ from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.responses import HTMLResponse
 
 from api.http.problems import OpenAIError, Problem
-from api.requests.chats import ChatRequest
-from api.requests.evaluations import DeployRequest, EvaluationRequest
-from api.requests.folders import BatchRequest
-from api.requests.stt import SttFields, SttOptions, SttRequest
-from api.requests.texts import TranslateOptions, TranslateRequest, TtsOptions, TtsRequest
-from api.requests.trainings import TrainingRequest
-from api.routes.jobs import JobRequest
-from api.routes.keys import KeyRequest
-from api.routes.openai_audio import TranscriptionFields, TranslationFields
-from api.routes.openai_chat import CompletionRequest
-from api.routes.openai_speech import SpeechRequest
-from milo.monitoring.fix.service import FixRequest
+from api.requests.schemas import described
+from milo.kinds import batched
 
 ASSETS = "/docs/assets"
-BODIES = (
-    Problem,
-    OpenAIError,
-    SttFields,
-    SttRequest,
-    TtsRequest,
-    TranslateRequest,
-    ChatRequest,
-    TranscriptionFields,
-    TranslationFields,
-    SpeechRequest,
-    CompletionRequest,
-    BatchRequest,
-    TrainingRequest,
-    SttOptions,
-    TtsOptions,
-    TranslateOptions,
-    JobRequest,
-    EvaluationRequest,
-    DeployRequest,
-    KeyRequest,
-    FixRequest,
-)
-"""Models that routes read by hand, or answer with, and FastAPI does not see."""
+ANSWERS = (Problem, OpenAIError)
+"""Models that routes answer with, and FastAPI does not see."""
 
 
 def install(app: FastAPI) -> None:
@@ -80,8 +49,9 @@ def install(app: FastAPI) -> None:
 def _schema(app: FastAPI) -> dict[str, Any]:
     generated = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
     document = copy.deepcopy(generated)  # it holds the dictionaries of the routes themselves
+    models: list[type[BaseModel]] = [*ANSWERS, *described(), *(batches.options for batches in batched().values())]
     _, definitions = models_json_schema(
-        [(model, "validation") for model in BODIES], ref_template="#/components/schemas/{model}"
+        [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name, schema in definitions.get("$defs", {}).items():

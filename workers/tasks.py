@@ -22,7 +22,8 @@ from celery.signals import celeryd_init, worker_process_init, worker_ready
 from filelock import FileLock, Timeout
 
 from milo import gpu, metrics
-from milo.jobs import GPU_QUEUES, KINDS
+from milo.jobs import GPU_QUEUES
+from milo.kinds import KINDS
 from milo.ledger import Ledger
 from milo.logs import configure_logging
 from milo.monitoring import watchdog

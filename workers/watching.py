@@ -11,7 +11,8 @@ from sqlalchemy import select
 
 from milo import recipes
 from milo.errors import MiloError
-from milo.jobs import OPERATOR, EvaluationPayload, NewJob
+from milo.jobs import OPERATOR, NewJob
+from milo.kinds.training import EvaluationPayload
 from milo.ledger import Ledger
 from milo.ledger.database import reading
 from milo.ledger.schema import jobs

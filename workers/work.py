@@ -1,11 +1,12 @@
-"""What a unit of work looks like to the runner, and the table of them.
+"""What a unit of work looks like to the runner. The work of a stage is the function of its name in
+`workers.kinds.<kind>`; which kinds and stages there are, `milo.kinds` says.
 
 Work is a generator: between two yields the runner renews leases, publishes progress, stops what was cancelled, and
 gives way to work of a higher priority. There are two shapes:
 
-- `single`: `run(job: RunningJob) -> Generator[Progress, None, Finished | NextStage | RetryLater]`. Its generator stays
-  alive in the worker when the job gives way, so going on costs a queue round trip and not a reload.
-- `grouped`: `run(group: Group) -> Iterator[None]` (`workers.group`): several jobs in one engine batch. It finishes
+- `single`: `stage(job: RunningJob) -> Generator[Progress, None, Finished | NextStage | RetryLater]`. Its generator
+  stays alive in the worker when the job gives way, so going on costs a queue round trip and not a reload.
+- `grouped`: `stage(group: Group) -> Iterator[None]` (`workers.group`): several jobs in one engine batch. It finishes
   each by `group.finish(...)`; when it gives way, unfinished jobs go on from what they have saved.
 """
 
@@ -18,7 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from milo.jobs import KINDS, Job, Progress
+from milo.jobs import Job, Progress
+from milo.kinds import KINDS
 from milo.ledger import Claim, Ledger
 from milo.settings import Settings
 from milo.storage.files import Files
@@ -105,7 +107,6 @@ class Work:
     target: str
     grouped: bool = False
     sliced: bool = True
-    """False for work that is bounded and gains nothing from being cut up (decoding one file)."""
 
     def load(self) -> Callable[..., Generator[Any, None, Any]]:
         module, name = self.target.split(":")
@@ -113,20 +114,13 @@ class Work:
         return function
 
 
-WORK: dict[tuple[str, str], Work] = {
-    ("stt", "decode"): Work("workers.kinds.decode:run", sliced=False),
-    ("stt", "transcribe"): Work("workers.kinds.transcribe:run", grouped=True),
-    ("tts", "speak"): Work("workers.kinds.speak:run"),
-    ("translate", "translate"): Work("workers.kinds.translate:run", grouped=True),
-    ("chat", "chat"): Work("workers.kinds.chat:run"),
-    ("converse", "converse"): Work("workers.kinds.converse:run"),
-    ("training", "train"): Work("workers.kinds.train:run"),
-    ("evaluation", "evaluate"): Work("workers.kinds.evaluate:run"),
-    ("pipeline", "baseline"): Work("workers.kinds.pipeline:baseline"),
-    ("pipeline", "train"): Work("workers.kinds.pipeline:train"),
-    ("pipeline", "judge"): Work("workers.kinds.pipeline:judge"),
-    ("pipeline", "deploy"): Work("workers.kinds.pipeline:deploy"),
-    ("pipeline", "summary"): Work("workers.kinds.pipeline:summary"),
-    ("deploy", "deploy"): Work("workers.kinds.deploy:run"),
-    ("ping", "ping"): Work("workers.kinds.ping:run", grouped=True),
-}
+class _Works(dict[tuple[str, str], Work]):
+    """The work of (kind, stage): by the table of kinds, unless another was put here."""
+
+    def __missing__(self, kind_and_stage: tuple[str, str]) -> Work:
+        kind, name = kind_and_stage
+        stage = KINDS[kind].stage(name)
+        return Work(f"workers.kinds.{kind}:{name}", stage.grouped, stage.sliced)
+
+
+WORK = _Works()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Protocol
 
 import anyio
 from fastapi import Request, Response
+from pydantic import BaseModel
 from sse_starlette.sse import AppStatus
 
 from api.answers import results
@@ -16,23 +19,90 @@ from api.http.deps import Context, in_thread
 from api.http.prefer import Prefer
 from api.http.problems import json_response
 from api.http.session_place import cancel_job
+from api.requests import checks
+from api.requests.incoming import Incoming
 from milo.errors import Unavailable
 from milo.jobs import Job, Priority
 
 LONGEST_S = 600.0
 """As long as the `openai` package waits by default."""
+ENDED_S = 0.001
+"""No more waiting: the answer as it is now."""
+Check = Callable[[], BaseModel]
+"""Makes the payload, or raises what is wrong with the request. It may block."""
 Render = Callable[[Context, Job], Response]
 """Makes the answer of a job that succeeded. It may block."""
+Begin = Callable[[Job, Prefer], Awaitable[Response | Job]]
 
 
-def accepted(job: Job, headers: dict[str, str]) -> Response:
+class Asked(Protocol):
+    """A request for a job."""
+
+    @property
+    def callback_url(self) -> str | None: ...
+
+
+async def accept(
+    incoming: Incoming,
+    kind: str,
+    asked: Asked,
+    check: Check | None = None,
+    *,
+    priority: Priority | None = None,
+    default: Priority = "interactive",
+    url: Callable[[str], str] = job_url,
+) -> Response:
+    """Make a job that nobody waits for: 202, and where to look for it.
+
+    `check` makes the payload; without it, `asked` is what the kind's own check takes.
+    """
+    check = check or partial(checks.check, incoming.context, incoming.key, kind, _model(asked))
+    job = await in_thread(
+        incoming.create, kind, check, callback_url=asked.callback_url, priority=priority, default=default
+    )
+    return accepted(job, {}, url)
+
+
+async def accept_and_wait(
+    incoming: Incoming,
+    kind: str,
+    asked: Asked,
+    render: Render,
+    check: Check | None = None,
+    *,
+    priority: Priority | None = None,
+    begin: Begin | None = None,
+) -> Response:
+    """Make a job, and wait for it as long as the client prefers: its result, its problem, or 202. Who waits goes first.
+
+    `begin` starts the answer before the job has ended; it may leave that to `render` by giving the job back.
+    """
+    context, preferred = incoming.context, incoming.prefer(asked.callback_url)
+    check = check or partial(checks.check, context, incoming.key, kind, _model(asked))
+    job = await in_thread(
+        incoming.create,
+        kind,
+        check,
+        callback_url=asked.callback_url,
+        priority=priority,
+        default="realtime" if preferred.wait_s > 0 else "interactive",
+    )
+    if begin and preferred.wait_s > 0:
+        begun = await begin(job, preferred)
+        if isinstance(begun, Response):
+            return begun
+        job, preferred = begun, Prefer(ENDED_S, preferred.applied)
+    return await answer(context, incoming.request, job, preferred, render)
+
+
+def _model(asked: Asked) -> BaseModel:
+    assert isinstance(asked, BaseModel)
+    return asked
+
+
+def accepted(job: Job, headers: dict[str, str], url: Callable[[str], str] = job_url) -> Response:
     """202: the job, and where to look for it."""
-    return json_response(job_document(job), 202, {"Location": job_url(job.id), **headers})
-
-
-def default_priority(preferred: Prefer) -> Priority:
-    """Who waits goes first."""
-    return "realtime" if preferred.wait_s > 0 else "interactive"
+    return json_response(job_document(job), 202, {"Location": url(job.id), **headers})
 
 
 async def answer(context: Context, request: Request, job: Job, preferred: Prefer, render: Render) -> Response:
@@ -41,11 +111,11 @@ async def answer(context: Context, request: Request, job: Job, preferred: Prefer
         job = await wait_for_job(context, request, job.id, preferred.wait_s)
     if not job.final or preferred.wait_s == 0:
         return accepted(job, preferred.headers)
-    made = results.unfinished(job)
-    if made is None:
-        made = await in_thread(render, context, job)
-    made.headers.update(preferred.headers)
-    return made
+    response = results.unfinished(job)
+    if response is None:
+        response = await in_thread(render, context, job)
+    response.headers.update(preferred.headers)
+    return response
 
 
 async def finished(context: Context, request: Request, job: Job) -> Job:

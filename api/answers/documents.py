@@ -142,8 +142,8 @@ def seconds_per_job(context: Context, kind: str) -> float | None:
     if not 0 <= time.monotonic() - at < SPEED_CACHE_S or at == 0.0:
         value = context.ledger.seconds_per_job(kind)
         context.notes[f"speed:{kind}"] = (time.monotonic(), value)
-    known: float | None = value
-    return known
+    seconds: float | None = value
+    return seconds
 
 
 def batch_eta_s(context: Context, batch: Batch) -> float | None:

@@ -39,10 +39,10 @@ def job_result(context: Context, job: Job, format: str | None) -> Response:
     not_there = unfinished(job)
     if not_there is not None:
         return not_there
-    made = rendered(context, job, format or default_format(job.kind))
-    name = f"{safe_stem(source_name(job))}.{made.extension}"
-    headers = {"Content-Disposition": disposition("inline" if made.is_json else "attachment", name)}
-    return Response(made.content, headers=headers, media_type=made.media_type)
+    document = rendered(context, job, format or default_format(job.kind))
+    name = f"{safe_stem(source_name(job))}.{document.extension}"
+    headers = {"Content-Disposition": disposition("inline" if document.is_json else "attachment", name)}
+    return Response(document.content, headers=headers, media_type=document.media_type)
 
 
 def unfinished(job: Job) -> Response | None:
@@ -62,8 +62,13 @@ def unfinished(job: Job) -> Response | None:
 def stt_answer(context: Context, job: Job, format: str | None) -> Response:
     """The answer of a blocking POST /stt whose job succeeded."""
     if format not in (None, "json"):
-        made = rendered(context, job, format or "json")
-        return Response(made.content, headers=headers_of(job), media_type=made.media_type)
+        transcript = rendered(context, job, format or "json")
+        return Response(transcript.content, headers=headers_of(job), media_type=transcript.media_type)
+    return json_answer(context, job)
+
+
+def json_answer(context: Context, job: Job) -> Response:
+    """The result of a job that succeeded as it is stored, with the job's id and how long it took."""
     document = load(context, job) | {"job_id": job.id, "processing_ms": took_ms(job)}
     return JSONResponse(document, headers=headers_of(job))
 
@@ -200,10 +205,10 @@ def batch_zip(context: Context, batch_id: str, formats: Iterable[str]) -> Iterat
                 problem = job.error if job.state == "failed" else error.problem(job_url(job.id))
                 errors.append({"name": source_name(job), "job_id": job.id, "state": job.state, "error": problem})
                 continue
-            for made in documents:
-                content = made.content if isinstance(made.content, bytes) else made.content.encode("utf-8", "replace")
-                stored = zipfile.ZIP_STORED if made.media_type.startswith("audio/") else None
-                archive.writestr(f"{stem}.{made.extension}", content, stored)
+            for one in documents:
+                content = one.content if isinstance(one.content, bytes) else one.content.encode("utf-8", "replace")
+                stored = zipfile.ZIP_STORED if one.media_type.startswith("audio/") else None
+                archive.writestr(f"{stem}.{one.extension}", content, stored)
             yield pipe.drain()
         if errors:
             archive.writestr("errors.json", json.dumps(errors, ensure_ascii=False, indent=1))

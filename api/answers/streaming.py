@@ -30,6 +30,8 @@ FIRST_WORD_S = 10.0
 LOST = "lost"
 """Comes before a job that succeeded, when not all of what it said was heard (Redis was away)."""
 Item = JobEvent | Job
+Event = ServerSentEvent | dict[str, str]
+"""One server-sent event, as sse-starlette takes them."""
 
 
 async def _follow(context: Context, job_id: str, silent: bool) -> AsyncIterator[Item]:
@@ -40,8 +42,8 @@ async def _follow(context: Context, job_id: str, silent: bool) -> AsyncIterator[
     items: asyncio.Queue[Item] = asyncio.Queue()
 
     async def hear() -> None:
-        async for said in context.event_reader.listen(job_id):
-            items.put_nowait(said)
+        async for event in context.event_reader.listen(job_id):
+            items.put_nowait(event)
 
     async def watch() -> None:
         async with context.wake_ups.watching(job_id) as event:
@@ -100,7 +102,7 @@ class Steps:
     async def peek(self, within_s: float = FIRST_WORD_S) -> Item | None:
         """What comes first, without taking it away; None when nothing comes in time."""
         if self._next is None:
-            self._next = asyncio.ensure_future(anext(self._source))  # type: ignore[arg-type]
+            self._next = asyncio.ensure_future(anext(self._source))
         done, _ = await asyncio.wait({self._next}, timeout=within_s)
         return self._next.result() if done else None
 
@@ -157,9 +159,7 @@ class _Closes:
 class Events(_Closes, EventSourceResponse):
     """Server-sent events, with a comment every 15 s while nothing happens."""
 
-    def __init__(
-        self, events: AsyncIterator[ServerSentEvent], steps: Steps, headers: dict[str, str] | None = None
-    ) -> None:
+    def __init__(self, events: AsyncIterator[Event], steps: Steps, headers: dict[str, str] | None = None) -> None:
         super().__init__(
             events,
             headers=headers,

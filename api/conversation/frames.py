@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from api.http.problems import from_pydantic
-from api.requests.stt import Text
 from milo.errors import BadRequest, Invalid
+from milo.kinds.fields import Text
 
 SAMPLE_RATE_HZ = 16_000
 MAX_FRAME_BYTES = 2 * 1024**2

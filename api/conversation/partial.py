@@ -15,9 +15,11 @@ from api.answers import renderings
 from api.conversation.follow import ended
 from api.conversation.frames import wav
 from api.http.deps import Context, in_thread
-from api.requests.stt import SttOptions, stt_payload, submit
+from api.requests.stt import check_options, payload_of
+from api.requests.writing import submit_job
 from milo.errors import MiloError
 from milo.jobs import AudioSource, Job, NewJob
+from milo.kinds.stt import SttOptions
 from milo.ledger.keys import Key
 from milo.queue.depths import depths
 from milo.transcription.transcript import Transcript
@@ -77,9 +79,10 @@ class EarlyTranscription:
         # no other blob has these bytes: it is dropped afterwards, and must be nobody else's
         self._blob = self.context.files.put_blob([wav(self.pcm, unique=True)]).id
         options = SttOptions(language=self.language, word_timestamps=False, temperature=0.0)
-        payload = stt_payload(self.context, options, AudioSource(blob=self._blob, name="partial.wav"))
+        source = AudioSource(blob=self._blob, name="partial.wav")
+        payload = payload_of(check_options(self.context, options), source).model_dump()
         new = NewJob(kind="stt", payload=payload, owner=self.key.name, priority="realtime")
-        self._job = submit(self.context, new)
+        self._job = submit_job(self.context, new)
         return True
 
     def _clean_up(self) -> None:

@@ -14,11 +14,12 @@ from api.conversation.frames import wav
 from api.conversation.turn_context import TurnContext, TurnSettings, UserInput
 from api.http.deps import in_thread
 from api.http.session_place import one_at_a_time
-from api.requests.chats import check_chat_model
-from api.requests.stt import submit
+from api.requests.chat import check_chat_model
+from api.requests.writing import submit_job
 from milo.chat.sessions import WAITING_LEASE_S
 from milo.errors import MiloError, NotFound, Unavailable
-from milo.jobs import AudioSource, ChatPayload, ConversePayload, Job, NewJob
+from milo.jobs import AudioSource, Job, NewJob
+from milo.kinds.chat import ChatPayload, ConversePayload
 from milo.queue.streams import JobEvent
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class TurnJob:
             payload = self._spoken_payload(blob, self._ticket) if blob else self._typed_payload()
             kind = "converse" if blob else "chat"
             new = NewJob(kind=kind, payload=payload, owner=context.key.name, priority="realtime")
-            self._job = submit(context.app, new)
+            self._job = submit_job(context.app, new)
 
     def _take_place(self) -> int:
         """A ticket of the session. One that was deleted meanwhile begins anew, with nothing remembered."""

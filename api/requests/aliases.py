@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from api.http.deps import Context
-from api.requests.chats import chat_model_name
+from api.requests.chat import chat_model_name
 from milo.errors import Invalid, MiloError, ModelUnavailable, NotFound
+from milo.kinds import ModelUse, model_uses
 from milo.models import registry
 from milo.settings import Settings
-
-Use = Literal["stt", "tts", "chat"]
-ALIASES: dict[Use, re.Pattern[str]] = {
-    "stt": re.compile(r"whisper-1|gpt-[\w.-]*transcribe[\w.-]*"),
-    "tts": re.compile(r"tts-1(-hd)?(-[\d-]+)?|gpt-[\w.-]*tts[\w.-]*"),
-    "chat": re.compile(r"(gpt-|chatgpt-)[\w.:-]+"),
-}
-"""Names of OpenAI's models, which stand for the configured ones."""
-LISTED_ALIASES: dict[str, Use] = {"whisper-1": "stt", "tts-1": "tts", "gpt-4o-mini": "chat"}
-NOT_CHAT = re.compile(r"gpt-[\w.-]*(realtime|audio|image)[\w.-]*")
 
 
 def public_name(name: str) -> str:
@@ -28,27 +18,29 @@ def public_name(name: str) -> str:
     return Path(name).name if name.startswith(("/", ".", "~")) or name.count("/") > 1 else name
 
 
-def use_of(name: str) -> Use | None:
+def use_of(name: str) -> ModelUse | None:
     """What an alias stands for; None when it is none."""
-    for use, names in ALIASES.items():
-        if names.fullmatch(name):
-            return None if use == "chat" and NOT_CHAT.fullmatch(name) else use
-    return None
+    return next((use for use in _aliased() if use.aliases and use.aliases.fullmatch(name)), None)
 
 
-def default_of(settings: Settings, use: Use) -> str:
+def _aliased() -> list[ModelUse]:
+    """Uses whose models OpenAI's clients may name."""
+    return [use for use in model_uses().values() if use.aliases]
+
+
+def default_of(settings: Settings, use: ModelUse) -> str:
     """The public name of the model that is configured for a use."""
-    if use == "chat":
+    if use.configured_only:
         return chat_model_name(settings)
-    return public_name((settings.stt_model if use == "stt" else settings.tts_model).strip())
+    return public_name(str(getattr(settings, use.setting)).strip())
 
 
-def resolve_model(settings: Settings, use: Use, name: str) -> str | None:
+def resolve_model(settings: Settings, use_name: str, name: str) -> str | None:
     """The model to ask for in a payload; None: the configured one. `NotFound` (404, as OpenAI) for another's name."""
-    name = name.strip()
+    name, use = name.strip(), model_uses()[use_name]
     if use_of(name) == use or name == default_of(settings, use):
         return None
-    if use == "chat" or use_of(name) is not None:
+    if use.configured_only or use_of(name) is not None:
         raise no_model(name, f"; `{default_of(settings, use)}` is the one for this path")
     return name
 
@@ -65,18 +57,29 @@ def as_not_found(name: str, error: Invalid) -> MiloError:
     return no_model(name, f": {error.detail}") if error.code == "unknown_model" else error
 
 
-def known_models(context: Context) -> dict[str, tuple[Use, int]]:
-    """Every name that a request may carry, with its use and the unix time of its weights (0: not known)."""
-    settings = context.settings
-    found: dict[str, tuple[Use, int]] = {"espeak": ("tts", 0)}
+@dataclass(frozen=True)
+class PublicModel:
+    """A name that a request may carry."""
+
+    use: str
+    created_at: int = 0
+    """Unix time of the weights; 0: not known."""
+
+
+def public_models(context: Context) -> dict[str, PublicModel]:
+    """Every name that a request may carry."""
+    settings, uses = context.settings, _aliased()
+    chosen = {use.name for use in uses if not use.configured_only}
+    models = {"espeak": PublicModel("tts")}
     for entry in registry.list_models(settings):
         try:
             resolved = registry.resolve(settings, entry.name)
-            use = registry.describe(resolved, settings).use
+            use_name = registry.describe(resolved, settings).use
         except (ModelUnavailable, Invalid):
             continue
-        if use == "stt" or use == "tts":
-            found[entry.name] = (use, int(resolved.path.stat().st_mtime))
-    for use in ALIASES:
-        found.setdefault(default_of(settings, use), (use, 0))
-    return found | {name: (use, found[default_of(settings, use)][1]) for name, use in LISTED_ALIASES.items()}
+        if use_name in chosen:
+            models[entry.name] = PublicModel(str(use_name), int(resolved.path.stat().st_mtime))
+    for use in uses:
+        models.setdefault(default_of(settings, use), PublicModel(use.name))
+    listed = [(use, use.listed_alias) for use in uses if use.listed_alias]
+    return models | {name: PublicModel(use.name, models[default_of(settings, use)].created_at) for use, name in listed}

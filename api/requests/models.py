@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from api.http.deps import Context
 from milo.errors import Invalid, MiloError, ModelUnavailable
+from milo.kinds import ModelUse
 from milo.models import registry
 from milo.settings import Settings
 from milo.synthesis.voices import EMBEDDED, Speech, describe_speech
@@ -29,14 +30,14 @@ def choose(
     """
     name = (asked or default).strip()
     key = f"{what}:{name}"
-    at, known = context.notes.get(key, (0.0, None))
-    if known is not None and 0 <= time.monotonic() - at < MODEL_CACHE_S:
-        found: T = known
-        return found
+    at, remembered = context.notes.get(key, (0.0, None))
+    if remembered is not None and 0 <= time.monotonic() - at < MODEL_CACHE_S:
+        description: T = remembered
+        return description
     if name != default and (name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name):
         raise unknown_model(context.settings, default, f"{name[:100]!r} is not the name of a model")
     try:
-        found = describe(name)
+        description = describe(name)
     except MiloError as error:
         if name != default:
             raise unknown_model(context.settings, default, error.detail) from None
@@ -44,8 +45,22 @@ def choose(
         if unseen is not None and pulled:
             return unseen
         raise
-    context.notes[key] = (time.monotonic(), found)
-    return found
+    context.notes[key] = (time.monotonic(), description)
+    return description
+
+
+def choose_name(context: Context, use: ModelUse, asked: str | None) -> str:
+    """The model that a request means, for a kind that has no checks of its own."""
+    settings = context.settings
+
+    def describe(name: str) -> str:
+        info = registry.describe(registry.resolve(settings, name), settings)
+        if info.use != use.name:
+            raise Invalid(f"{name!r} is a {info.model_type} model, not one for {use.name}", code="unknown_model")
+        return name
+
+    default = str(getattr(settings, use.setting)).strip()
+    return choose(context, use.name, asked, default, describe, default)
 
 
 def unknown_model(settings: Settings, default: str, reason: str) -> Invalid:

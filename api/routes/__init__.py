@@ -1,1 +1,1 @@
-"""One file a noun."""
+"""The paths under /api/v1: every module here that has a `router` is served."""

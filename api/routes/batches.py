@@ -21,34 +21,29 @@ from api.answers.documents import (
     webhook_documents,
 )
 from api.http import bodies, memory
+from api.http.bodies import Part
 from api.http.deps import Context, Ctx, Reader, Writer, in_thread
 from api.http.problems import documented, json_response
-from api.requests.folders import BatchRequest, Item, Work, list_work
-from api.requests.stt import check_callback, file_name, fingerprint, idempotency_key, publish_later
+from api.requests.batch import BatchRequest, CheckedBatch, Item, SkippedFile, check_batch
+from api.requests.forms import read_form
+from api.requests.incoming import Incoming, Submission, publish_later
+from api.requests.schemas import FILE, body_of_form, reference_to
+from api.requests.sources import file_name
 from api.routes.jobs import Limit
 from milo.errors import Conflict, Invalid, NotFound
 from milo.jobs import Batch, NewJob, new_id
+from milo.kinds import KINDS, batched
 from milo.ledger.keys import Key
-from milo.queue.connection import ping_redis
 
 router = APIRouter(tags=["batches"])
 
 EVENT_GAP_S = 0.25
-FORM: dict[str, Any] = {
+FORM = {
     "type": "object",
     "properties": {
-        "file": {"type": "array", "items": {"type": "string", "format": "binary"}},
-        "request": {"$ref": "#/components/schemas/BatchRequest"},
+        "file": {"type": "array", "items": FILE},
+        "request": reference_to(BatchRequest),
     },
-}
-BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/BatchRequest"}},
-            "multipart/form-data": {"schema": FORM},
-        },
-    }
 }
 
 
@@ -57,18 +52,17 @@ BODY = {
     summary="Transcribe many recordings, speak or translate many texts",
     status_code=202,
     responses={202: {"model": BatchDocument}, **documented(400, 408, 413, 415, 422)},
-    openapi_extra=BODY,
+    openapi_extra=body_of_form(FORM, BatchRequest),
 )
-async def create(request: Request, context: Ctx, key: Writer) -> Response:
+async def create(incoming: Submission) -> Response:
     """Either every item is acceptable and the batch is made, or nothing is and `errors` points at what is wrong.
     What can only be found out by decoding fails that one job."""
-    idempotency_key(request)
-    if bodies.is_multipart(request):
-        asked = await _read_form(request, context)
+    if bodies.is_multipart(incoming.request):
+        asked = await _read_form(incoming)
     else:
-        asked = await bodies.read_json(request, BatchRequest)
-    batch, skipped = await in_thread(_create, request, context, key, asked)
-    document = await in_thread(batch_with_eta, context, batch)
+        asked = await incoming.read_json(BatchRequest)
+    batch, skipped = await in_thread(_create, incoming, asked)
+    document = await in_thread(batch_with_eta, incoming.context, batch)
     if batch.total > memory.LARGE_ITEMS:
         del asked
         await in_thread(memory.give_back)
@@ -77,60 +71,63 @@ async def create(request: Request, context: Ctx, key: Writer) -> Response:
     return json_response(document, 202, {"Location": document["url"]})
 
 
-async def _read_form(request: Request, context: Context) -> BatchRequest:
-    await in_thread(ping_redis, context.settings)
-    asked, items, left = BatchRequest(), [], context.settings.max_upload_bytes
-    async for part in bodies.Multipart(request, context.settings.max_batch_items + 1).parts():
-        if part.name == "file":
-            blob = await context.files.receive_blob(part.chunks(), left)
-            left -= blob.size_bytes
-            items.append(Item(blob=blob.id, name=file_name(part.filename)))
-        elif part.name == "request":
-            text = await part.text(bodies.MAX_REQUEST_PART_BYTES)
-            asked = await in_thread(bodies.parse_json, text.encode(), BatchRequest)
-        else:
+async def _read_form(incoming: Incoming) -> BatchRequest:
+    await in_thread(incoming.need_redis)
+    context, asked = incoming.context, BatchRequest()
+
+    async def take_field(part: Part) -> None:
+        nonlocal asked
+        if part.name != "request":
             raise Invalid(f"there is no form field {part.name!r}; send `file` parts and one `request`")
+        text = await part.text(bodies.MAX_REQUEST_PART_BYTES)
+        asked = await in_thread(bodies.parse_json, text.encode(), BatchRequest)
+
+    settings = context.settings
+    uploads = await read_form(
+        incoming.request, context.files, settings.max_upload_bytes, settings.max_batch_items + 1, take_field=take_field
+    )
+    items = [Item(blob=upload.blob.id, name=file_name(upload.filename)) for upload in uploads]
     return asked.model_copy(update={"items": [*asked.items, *items]})
 
 
-def _create(request: Request, context: Context, key: Key, asked: BatchRequest) -> tuple[Batch, list[dict[str, str]]]:
-    check_callback(context.settings, asked.callback_url)
-    work = list_work(context, asked)
-    ping_redis(context.settings)
-    batch = _batch(request, key, asked, work)
+def _create(incoming: Incoming, asked: BatchRequest) -> tuple[Batch, list[SkippedFile]]:
+    incoming.check_callback(asked.callback_url)
+    checked = check_batch(incoming.context, incoming.key, asked)
+    incoming.need_redis()
+    batch = _batch(incoming, asked, checked)
+    payloads = [payload.model_dump(mode="json") for payload in checked.payloads]
     items = [
         NewJob(
             kind=asked.kind,
             payload=payload,
-            owner=key.name,
+            owner=incoming.key.name,
             priority="batch",
             batch_id=batch.id,
             batch_index=index,
-            max_attempts=context.settings.max_attempts,
+            max_attempts=incoming.context.settings.max_attempts,
         )
-        for index, payload in enumerate(work.payloads)
+        for index, payload in enumerate(payloads)
     ]
-    content = [work.payloads, asked.name, asked.callback_url]
-    print_ = fingerprint(request, content) if batch.idempotency_key else None
-    made = context.ledger.create_batch(batch, items, print_)
-    if made.id == batch.id:
-        publish_later(context, made.id)
-    return made, work.skipped
+    print_ = incoming.fingerprint([payloads, asked.name, asked.callback_url])
+    stored = incoming.context.ledger.create_batch(batch, items, print_)
+    if stored.id == batch.id:
+        publish_later(incoming.context, stored.id)
+    return stored, checked.skipped
 
 
-def _batch(request: Request, key: Key, asked: BatchRequest, work: Work) -> Batch:
-    count = len(work.payloads)
+def _batch(incoming: Incoming, asked: BatchRequest, checked: CheckedBatch) -> Batch:
+    count = len(checked.payloads)
     return Batch(
         id=new_id("batch"),
         kind=asked.kind,
-        name=asked.name or f"{count} {'recordings' if asked.kind == 'stt' else 'texts'}",
-        owner=key.name,
+        name=asked.name or f"{count} {batched()[asked.kind].items}",
+        owner=incoming.key.name,
         total=count,
         remaining=count,
         created_at=time.time(),
         callback_url=asked.callback_url,
-        idempotency_key=idempotency_key(request),
-        options=work.options,
+        idempotency_key=incoming.idempotency_key,
+        options=checked.options,
     )
 
 
@@ -141,9 +138,9 @@ async def list_(
     """Newest first. `next` is the `before` of the following page."""
     if before and not before.isprintable():
         return json_response({"items": [], "next": None})
-    found = await in_thread(context.ledger.batches, owner=key.owner, before=before, limit=limit)
-    following = found[-1].id if len(found) == limit else None
-    return json_response({"items": [batch_document(batch) for batch in found], "next": following})
+    batches = await in_thread(context.ledger.batches, owner=key.owner, before=before, limit=limit)
+    following = batches[-1].id if len(batches) == limit else None
+    return json_response({"items": [batch_document(batch) for batch in batches], "next": following})
 
 
 async def find(context: Context, key: Key, batch_id: str) -> Batch:
@@ -169,9 +166,9 @@ async def jobs(
 ) -> Response:
     """In the order they were given. `next` is the `after` of the following page."""
     await find(context, key, batch_id)
-    found = await in_thread(context.ledger.batch_jobs, batch_id, after, limit)
-    following = found[-1].batch_index if len(found) == limit else None
-    return json_response({"items": [job_document(job) for job in found], "next": following})
+    page = await in_thread(context.ledger.batch_jobs, batch_id, after, limit)
+    following = page[-1].batch_index if len(page) == limit else None
+    return json_response({"items": [job_document(job) for job in page], "next": following})
 
 
 @router.get(
@@ -210,12 +207,12 @@ async def all_results(
 
 
 def _formats(kind: str, format: str, formats: str | None) -> list[str]:
-    known = renderings.formats_of(kind)
-    if format not in (*known, "json", "jsonl", "zip"):
-        raise Invalid(f"unknown format {format!r}; one of zip, jsonl, {', '.join(known)}", code="unknown_format")
+    formats_ = renderings.formats_of(kind)
+    if format not in (*formats_, "json", "jsonl", "zip"):
+        raise Invalid(f"unknown format {format!r}; one of zip, jsonl, {', '.join(formats_)}", code="unknown_format")
     if format != "zip":
         return [format]
-    wanted = [name.strip() for name in (formats or ",".join(renderings.ZIPPED[kind])).split(",") if name.strip()]
+    wanted = [name.strip() for name in (formats or ",".join(KINDS[kind].results.zipped)).split(",") if name.strip()]
     for name in wanted:
         renderings.check_format(name, kind)
     if not wanted:

@@ -7,20 +7,21 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel
 from sse_starlette import ServerSentEvent
 
-from api.answers.accepted import answer, default_priority
+from api.answers.accepted import accept_and_wait
 from api.answers.documents import JobDocument, job_url
+from api.answers.replies import chat_answer, reply_of
 from api.answers.results import unfinished
 from api.answers.streaming import LOST, Events, Steps, failure
-from api.http import bodies, prefer
-from api.http.deps import Context, Ctx, Writer, in_thread
+from api.http.deps import Context, in_thread
+from api.http.prefer import Prefer
 from api.http.problems import documented
-from api.requests.chats import ChatRequest, chat_answer, chat_payload, reply_of, submit_message
-from api.requests.stt import check_callback, idempotency_key
-from api.routes.tts import body_of
+from api.requests.chat import ChatRequest
+from api.requests.incoming import Submission
+from api.requests.schemas import body_of
 from milo.audio.formats import wav_header
 from milo.jobs import Job
 from milo.queue.streams import JobEvent
@@ -53,28 +54,27 @@ class ChatAnswer(BaseModel):
         202: {"model": JobDocument, "description": "accepted; Location says where to look"},
         **documented(400, 404, 408, 409, 413, 415, 422),
     },
-    openapi_extra=body_of("ChatRequest"),
+    openapi_extra=body_of(ChatRequest),
 )
-async def chat(request: Request, context: Ctx, key: Writer) -> Response:
+async def chat(incoming: Submission) -> Response:
     """A message of a session, answered in the order in which they arrive. With `stream` (or `Accept:
     text/event-stream`) the events are `start` {job_id, session_id}, `mode`, `delta` {text}, `audio` {audio: base64
     wav} for each sentence in voice mode, and `end` with the whole answer or `error` with the problem; `restart` says
     that the deltas so far are void. When the client of a stream goes away, the job is cancelled."""
-    idempotency_key(request)
-    asked = await bodies.read_json(request, ChatRequest)
-    await in_thread(check_callback, context.settings, asked.callback_url)
-    preferred = prefer.read(request, context.settings, asynchronous=asked.callback_url is not None)
-    wants_events = "text/event-stream" in request.headers.get("accept", "").lower()
-    streamed = (wants_events if asked.stream is None else asked.stream) and preferred.wait_s > 0
-    payload = await in_thread(chat_payload, context, asked, streamed)
-    priority = default_priority(preferred)
-    job = await in_thread(submit_message, request, context, key, payload, asked.callback_url, asked.priority, priority)
-    if streamed:
-        return await stream_reply(context, job)
-    return await answer(context, request, job, preferred, chat_answer)
+    asked = await incoming.read_json(ChatRequest)
+    wants_events = "text/event-stream" in incoming.request.headers.get("accept", "").lower()
+    waits = incoming.prefer(asked.callback_url).wait_s > 0
+    asked.stream = (wants_events if asked.stream is None else asked.stream) and waits
+
+    async def begin(job: Job, preferred: Prefer) -> Response:
+        return await _stream_reply(incoming.context, job)
+
+    return await accept_and_wait(
+        incoming, "chat", asked, chat_answer, priority=asked.priority, begin=begin if asked.stream else None
+    )
 
 
-async def stream_reply(context: Context, job: Job) -> Response:
+async def _stream_reply(context: Context, job: Job) -> Response:
     """Events; the job's problem, if it fails before the first word."""
     steps = Steps(context, job.id)
     async with steps.kept():
@@ -104,9 +104,9 @@ def _last(context: Context, job: Job) -> ServerSentEvent:
     return _event("error", failure(job).problem(job_url(job.id)), str(job.version))
 
 
-def _audio(said: JobEvent) -> dict[str, Any]:
-    wav = wav_header(len(said.blob), int(said.data["sample_rate_hz"])) + said.blob
-    return said.data | {"audio": base64.b64encode(wav).decode()}
+def _audio(event: JobEvent) -> dict[str, Any]:
+    wav = wav_header(len(event.blob), int(event.data["sample_rate_hz"])) + event.blob
+    return event.data | {"audio": base64.b64encode(wav).decode()}
 
 
 def _event(name: str, data: dict[str, Any], number: str) -> ServerSentEvent:

@@ -18,12 +18,12 @@ from api.http.bodies import validate
 from api.http.deps import Context, Reader, in_thread, require_scope
 from api.http.problems import documented, problem_response
 from api.requests.models import choose_speech
-from api.requests.stt import SttOptions, stt_payload
-from api.requests.texts import spoken_language, spoken_voice
+from api.requests.stt import check_options
+from api.requests.tts import spoken_language, spoken_voice
 from milo import metrics
 from milo.chat.sessions import PREFIX, Sessions
 from milo.errors import Invalid, MiloError, Unavailable
-from milo.jobs import AudioSource
+from milo.kinds.stt import SttOptions
 from milo.ledger.keys import Key
 
 log = logging.getLogger(__name__)
@@ -134,8 +134,9 @@ def choose_setting(context: Context, language: str | None, voice: str | None) ->
     """The models of this server with a language and a voice that they have. Raises `Invalid` with a list otherwise."""
     if len(voice or "") > 255:
         raise Invalid("a voice has at most 255 characters")
-    heard = stt_payload(context, validate({"language": language or None}, SttOptions), AudioSource(path="-"))
+    hearing = check_options(context, validate({"language": language or None}, SttOptions))
+    assert hearing.model, "checked options name their model"
     speech = choose_speech(context, None)
-    if heard["language"]:
-        spoken_language(speech, heard["language"])
-    return TurnSettings(heard["model"], speech.name, heard["language"], spoken_voice(context, speech, voice))
+    if hearing.language:
+        spoken_language(speech, hearing.language)
+    return TurnSettings(hearing.model, speech.name, hearing.language, spoken_voice(context, speech, voice))

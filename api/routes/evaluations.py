@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 from starlette.responses import StreamingResponse
 
-from api.answers.accepted import accepted
+from api.answers.accepted import accept
 from api.answers.documents import JobDocument, JobList, job_document, job_with_queue
-from api.http import bodies
-from api.http.deps import Context, Ctx, Reader, Writer, in_thread
+from api.http.deps import Context, Ctx, Reader, in_thread
 from api.http.problems import documented, json_response
-from api.requests.evaluations import EvaluationRequest, evaluation_payload
-from api.requests.stt import check_callback, idempotency_key, new_job, submit
+from api.requests.evaluation import EvaluationRequest
+from api.requests.incoming import Submission
+from api.requests.schemas import body_of
 from api.routes.jobs import Limit, find
-from api.routes.tts import body_of
 from milo.errors import Conflict
-from milo.jobs import Job
-from milo.ledger.keys import Key
 from milo.training import evaluations
 from milo.training.evaluations import Stored
 
@@ -32,19 +29,12 @@ KIND = "evaluation"
     summary="Evaluate a model",
     status_code=202,
     responses={202: {"model": JobDocument}, **documented(400, 404, 408, 409, 413, 415, 422)},
-    openapi_extra=body_of("EvaluationRequest"),
+    openapi_extra=body_of(EvaluationRequest),
 )
-async def create(request: Request, context: Ctx, key: Writer) -> Response:
+async def create(incoming: Submission) -> Response:
     """The job's result is the report. What was evaluated before, with the same data and settings, is done at once."""
-    idempotency_key(request)
-    asked = await bodies.read_json(request, EvaluationRequest)
-    return accepted(await in_thread(_create, request, context, key, asked), {})
-
-
-def _create(request: Request, context: Context, key: Key, asked: EvaluationRequest) -> Job:
-    check_callback(context.settings, asked.callback_url)
-    payload = evaluation_payload(context, key, asked)
-    return submit(context, new_job(request, key, KIND, payload, asked.callback_url, asked.priority, "background"))
+    asked = await incoming.read_json(EvaluationRequest)
+    return await accept(incoming, KIND, asked, priority=asked.priority, default="background")
 
 
 @router.get("/evaluations", summary="List evaluations", responses={200: {"model": JobList}, **documented(422)})
@@ -56,19 +46,19 @@ async def list_(
 ) -> Response:
     """Evaluation jobs with their reports, newest first; `stored` are the keys of all reports on this machine, those
     that pipelines made as well (for keys that may see everybody's jobs)."""
-    found = await in_thread(context.ledger.jobs, owner=key.owner, kind=KIND, before=before, limit=limit)
-    following = found[-1].id if len(found) == limit else None
-    document = {"items": [job_document(job) for job in found], "next": following}
+    jobs = await in_thread(context.ledger.jobs, owner=key.owner, kind=KIND, before=before, limit=limit)
+    following = jobs[-1].id if len(jobs) == limit else None
+    document = {"items": [job_document(job) for job in jobs], "next": following}
     if key.owner is None:
         document["stored"] = await in_thread(_stored, context, limit)
     return json_response(document)
 
 
 def _stored(context: Context, limit: int) -> list[dict[str, Any]]:
-    told = ("key", "task", "status", "metric", "wer", "cer", "chrf", "scored", "created_at")
+    shown = ("key", "task", "status", "metric", "wer", "cer", "chrf", "scored", "created_at")
     reports = [one.report() or {} for one in evaluations.all_finished(context.settings)[:limit]]
     return [
-        {"model": report["model"]["label"], "data": report["data"]} | {n: report[n] for n in told if n in report}
+        {"model": report["model"]["label"], "data": report["data"]} | {n: report[n] for n in shown if n in report}
         for report in reports
         if report
     ]

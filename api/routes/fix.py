@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from api.http import bodies
 from api.http.deps import Admin, Ctx, in_thread
 from api.http.problems import documented, json_response
-from api.routes.jobs import body_of
+from api.requests.schemas import body_of
 from milo.monitoring.fix.service import FixRequest
 
 router = APIRouter(tags=["operation"])
@@ -18,7 +18,7 @@ router = APIRouter(tags=["operation"])
     summary="Diagnose a problem, and mend it if the operator allows",
     status_code=202,
     responses={**documented(400, 409, 413, 415, 422)},
-    openapi_extra=body_of("FixRequest"),
+    openapi_extra=body_of(FixRequest),
 )
 async def fix(request: Request, context: Ctx, key: Admin) -> Response:
     """`check` looks and changes nothing. `fix` also runs MILO_FIX_COMMAND with the diagnosis on its stdin; one at a

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -10,28 +11,20 @@ from pydantic import BaseModel
 
 from api.answers import events as waiting
 from api.answers import renderings, results
-from api.answers.accepted import accepted
+from api.answers.accepted import accept
 from api.answers.documents import JobDocument, JobList, job_document, job_url, job_with_queue, webhook_documents
 from api.http import bodies
 from api.http.deps import Context, Ctx, Reader, Writer, in_thread
 from api.http.problems import documented, json_response
 from api.http.session_place import cancel_job
-from api.requests.chats import ChatJobPayload, chat_payload, submit_message
-from api.requests.stt import (
-    Closed,
-    SttOptions,
-    Text,
-    check_callback,
-    check_source,
-    idempotency_key,
-    new_job,
-    stt_payload,
-    submit,
-)
-from api.requests.texts import TranslateJobPayload, TtsJobPayload, translate_payload, tts_payload
-from api.routes.tts import body_of
-from milo.errors import Conflict, Invalid, NotFound
-from milo.jobs import FINAL, AudioSource, Job, PingPayload, Priority, State
+from api.requests.checks import check
+from api.requests.errors import pointed, pointers_below
+from api.requests.incoming import Incoming, Submission
+from api.requests.schemas import body_of
+from milo.errors import Conflict, NotFound
+from milo.jobs import FINAL, Job, Priority, State
+from milo.kinds import submittable
+from milo.kinds.fields import Closed, Text
 from milo.ledger.keys import Key
 from milo.queue import wakeups
 
@@ -51,72 +44,30 @@ class JobRequest(Closed):
     callback_url: Text | None = None
 
 
-class SttJobPayload(SttOptions):
-    """The payload of kind `stt`."""
-
-    source: AudioSource
-
-
-SUBMITTED: dict[str, type[BaseModel]] = {
-    "stt": SttJobPayload,
-    "tts": TtsJobPayload,
-    "translate": TranslateJobPayload,
-    "chat": ChatJobPayload,
-    "ping": PingPayload,
-}
-"""Kinds that may be submitted by name, and what their payloads may hold."""
-
-
 @router.post(
     "/jobs",
     summary="Submit a job",
     status_code=202,
     responses={202: {"model": JobDocument}, **documented(400, 408, 409, 413, 415, 422)},
-    openapi_extra=body_of("JobRequest"),
+    openapi_extra=body_of(JobRequest),
 )
-async def create(request: Request, context: Ctx, key: Writer) -> Response:
+async def create(incoming: Submission) -> Response:
     """Answers 202 at once; Location says where to look."""
-    idempotency_key(request)
-    asked = await bodies.read_json(request, JobRequest)
-    job = await in_thread(_create, request, context, key, asked)
-    return accepted(job, {})
+    asked = await incoming.read_json(JobRequest)
+    return await accept(incoming, asked.kind, asked, partial(_payload, incoming, asked), priority=asked.priority)
 
 
-def _create(request: Request, context: Context, key: Key, asked: JobRequest) -> Job:
-    check_callback(context.settings, asked.callback_url)
-    payload = _payload(context, asked)
-    if asked.kind == "chat":
-        return submit_message(request, context, key, payload, asked.callback_url, asked.priority, "interactive")
-    new = new_job(request, key, asked.kind, payload, asked.callback_url, asked.priority, "interactive")
-    return submit(context, new)
-
-
-def _payload(context: Context, asked: JobRequest) -> dict[str, Any]:
+def _payload(incoming: Incoming, asked: JobRequest) -> BaseModel:
     """The payload, checked as the route of its kind does. `Invalid` with pointers."""
-    if asked.kind not in SUBMITTED:
+    kinds = submittable()
+    model = kinds[asked.kind].request if asked.kind in kinds else None
+    if model is None:
         how = "; a conversation is held over WS /api/v1/conversation" if asked.kind == "converse" else ""
-        detail = f"there is no kind {asked.kind!r} to submit; kinds: {', '.join(SUBMITTED)}{how}"
-        raise Invalid(detail, code="unknown_kind", errors=[{"detail": detail, "pointer": "#/kind"}])
-    given = bodies.validate(asked.payload, SUBMITTED[asked.kind], ("payload",))
-    try:
-        return _checked(context, given)
-    except Invalid as error:
-        for one in error.errors or ():
-            if "pointer" in one:
-                one["pointer"] = one["pointer"].replace("#/", "#/payload/", 1)
-        raise
-
-
-def _checked(context: Context, given: BaseModel) -> dict[str, Any]:
-    if isinstance(given, SttJobPayload):
-        return stt_payload(context, given, check_source(context, given.source))
-    if isinstance(given, TtsJobPayload):
-        return tts_payload(context, given)
-    if isinstance(given, TranslateJobPayload):
-        return translate_payload(context, given)
-    if isinstance(given, ChatJobPayload):
-        return chat_payload(context, given)
-    return given.model_dump()
+        detail = f"there is no kind {asked.kind!r} to submit; kinds: {', '.join(kinds)}{how}"
+        raise pointed(detail, "kind", "unknown_kind")
+    given = bodies.validate(asked.payload, model, ("payload",))
+    with pointers_below("payload"):
+        return check(incoming.context, incoming.key, asked.kind, given)
 
 
 @router.get("/jobs", summary="List jobs", responses={200: {"model": JobList}, **documented(422)})
@@ -132,11 +83,11 @@ async def list_(
     """Newest first. `next` is the `before` of the following page."""
     if any(value and not value.isprintable() for value in (kind, batch_id, before)):
         return json_response({"items": [], "next": None})
-    found = await in_thread(
+    jobs = await in_thread(
         context.ledger.jobs, owner=key.owner, kind=kind, state=state, batch_id=batch_id, before=before, limit=limit
     )
-    following = found[-1].id if len(found) == limit else None
-    return json_response({"items": [job_document(job) for job in found], "next": following})
+    following = jobs[-1].id if len(jobs) == limit else None
+    return json_response({"items": [job_document(job) for job in jobs], "next": following})
 
 
 async def find(context: Context, key: Key, job_id: str, *kinds: str) -> Job:
@@ -230,8 +181,8 @@ async def cancelled(context: Context, job_id: str) -> Response:
 )
 async def retry(job_id: str, context: Ctx, key: Writer) -> Response:
     """Queue a failed or cancelled job again. A chat message has lost its place in the session: send it again."""
-    found = await find(context, key, job_id)
-    if found.payload.get("ticket") is not None and found.state in ("failed", "cancelled"):
+    job = await find(context, key, job_id)
+    if job.payload.get("ticket") is not None and job.state in ("failed", "cancelled"):
         raise Conflict(f"{job_id} is a message of a chat session; send it again", code="not_retryable")
     job = await in_thread(context.ledger.retry, job_id)
     await in_thread(wakeups.in_background, wakeups.submit, job)

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request, Response
 from api.http import bodies
 from api.http.deps import Admin, Ctx, Reader, in_thread
 from api.http.problems import documented, json_response
-from api.requests.stt import Closed
-from api.routes.jobs import body_of
+from api.requests.schemas import body_of
+from milo.kinds.fields import Closed
 from milo.ledger.keys import Scope
 from milo.webhooks import signing
 
@@ -40,13 +40,13 @@ async def list_(context: Ctx, key: Admin) -> Response:
     summary="Make a key",
     status_code=201,
     responses={**documented(400, 413, 415, 422)},
-    openapi_extra=body_of("KeyRequest"),
+    openapi_extra=body_of(KeyRequest),
 )
 async def create(request: Request, context: Ctx, key: Admin) -> Response:
     """The secret is in this answer and nowhere else."""
     asked = await bodies.read_json(request, KeyRequest)
-    made = await in_thread(context.keys.create, asked.name, asked.scopes, asked.expires_at)
-    document = made.key.document() | {"secret": made.secret, "webhook_secret": made.webhook_secret}
+    created = await in_thread(context.keys.create, asked.name, asked.scopes, asked.expires_at)
+    document = created.key.document() | {"secret": created.secret, "webhook_secret": created.webhook_secret}
     return json_response(document, 201, {"Cache-Control": "no-store"})
 
 

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
 
-from api.answers.accepted import accepted
+from api.answers.accepted import accept
 from api.answers.documents import JobDocument
-from api.http import bodies
 from api.http.deps import Admin, Context, Ctx, Reader, in_thread
 from api.http.problems import documented, json_response
-from api.requests.chats import chat_model_name, check_chat_model
-from api.requests.evaluations import DeployRequest, deploy_payload, roll_back
-from api.requests.stt import check_callback, idempotency_key, new_job, submit
-from api.routes.tts import body_of
+from api.requests.chat import chat_model_name, check_chat_model
+from api.requests.deploy import DeployRequest, payload_of, roll_back
+from api.requests.incoming import AdminSubmission
+from api.requests.schemas import body_of
 from milo.errors import MiloError
-from milo.jobs import Job
-from milo.ledger.keys import Key
+from milo.kinds import model_uses
 from milo.models import registry
-from milo.models.engines import Use
-from milo.models.registry import ResolvedModel
 from milo.settings import Settings
 from milo.synthesis.voices import EMBEDDED, describe_speech
 from milo.translation import translate
@@ -32,7 +29,8 @@ router = APIRouter(tags=["models"])
 async def list_(context: Ctx, key: Reader) -> Response:
     """`use` is what a model is for, `default` marks the one that a request without `model` gets. Not there yet:
     `available` is false and `problem` says why. Speech models tell their `voices`."""
-    return json_response({"items": await in_thread(_models, context)})
+    models = await in_thread(_models, context)
+    return json_response({"items": [one.model_dump(exclude_unset=True) for one in models]})
 
 
 @router.post(
@@ -40,85 +38,106 @@ async def list_(context: Ctx, key: Reader) -> Response:
     summary="Deploy a checkpoint",
     status_code=202,
     responses={202: {"model": JobDocument}, **documented(400, 404, 408, 409, 413, 415, 422)},
-    openapi_extra=body_of("DeployRequest"),
+    openapi_extra=body_of(DeployRequest),
 )
-async def deploy(name: str, request: Request, context: Ctx, key: Admin) -> Response:
+async def deploy(name: str, incoming: AdminSubmission) -> Response:
     """A job: the checkpoint is compared with what serves under this name, tried out, copied, pointed at and asked.
     Gates that are closed fail it with the code `deploy_refused`. The next job of the queue uses what was deployed."""
-    idempotency_key(request)
-    asked = await bodies.read_json(request, DeployRequest)
-    return accepted(await in_thread(_deploy, request, context, key, name, asked), {})
-
-
-def _deploy(request: Request, context: Context, key: Key, name: str, asked: DeployRequest) -> Job:
-    check_callback(context.settings, asked.callback_url)
-    payload = deploy_payload(context, key, name, asked)
-    return submit(context, new_job(request, key, "deploy", payload, asked.callback_url, None, "interactive"))
+    asked = await incoming.read_json(DeployRequest)
+    return await accept(incoming, "deploy", asked, partial(payload_of, incoming.context, incoming.key, name, asked))
 
 
 @router.post("/models/{name:path}/rollback", summary="Roll back", responses={**documented(404, 409, 422)})
 async def rollback(name: str, context: Ctx, key: Admin) -> Response:
     """Serve the version before the current one again, from the next job on: `{name, version, before}`."""
-    return json_response(await in_thread(roll_back, context, name))
+    return json_response((await in_thread(roll_back, context, name)).model_dump())
 
 
-def _models(context: Context) -> list[dict[str, Any]]:
+class ModelDocument(BaseModel):
+    """One model. What is not known of it is left out."""
+
+    name: str
+    current: str | None
+    versions: list[str]
+    default: bool
+    use: str | None = None
+    available: bool = False
+    problem: str | None = None
+    label: str | None = None
+    type: str | None = None
+    languages: list[str] = []
+    voices: list[str] = []
+    tasks: list[str] = []
+    parameters: int = 0
+    dtype: str | None = None
+    weights_bytes: int = 0
+
+
+def _models(context: Context) -> list[ModelDocument]:
     settings = context.settings
     entries = {entry.name: entry for entry in registry.list_models(settings)}
-    defaults = {settings.stt_model: "stt", settings.translate_model: "translate", settings.tts_model: "tts"}
+    uses = model_uses().values()
+    defaults = {str(getattr(settings, use.setting)): use.name for use in uses if not use.configured_only}
     if settings.chat_model in entries:
         defaults[settings.chat_model] = "chat"
-    found = []
+    models = []
     for name in sorted({*entries, *defaults, EMBEDDED}):
         entry = entries.get(name)
-        one: dict[str, Any] = {
-            "name": name,
-            "current": entry.current if entry else None,
-            "versions": list(entry.versions) if entry else [],
-            "default": name in defaults,
-        }
-        found.append(one | {"use": defaults.get(name)} | _abilities(settings, name))
-    return found if settings.chat_model in entries else [*found, _chat(settings)]
+        one = ModelDocument(
+            name=name,
+            current=entry.current if entry else None,
+            versions=list(entry.versions) if entry else [],
+            default=name in defaults,
+            use=defaults.get(name),
+        )
+        models.append(_with_abilities(settings, one))
+    return models if settings.chat_model in entries else [*models, _chat(settings)]
 
 
-def _abilities(settings: Settings, name: str) -> dict[str, Any]:
+def _with_abilities(settings: Settings, one: ModelDocument) -> ModelDocument:
     try:
-        if name == EMBEDDED:
-            return {"available": True, "label": name, "use": "tts", "type": "espeak-ng"} | _voices(settings, name)
-        resolved = registry.resolve(settings, name)
+        if one.name == EMBEDDED:
+            one.available, one.label, one.use, one.type = True, one.name, "tts", "espeak-ng"
+            return _with_voices(settings, one)
+        resolved = registry.resolve(settings, one.name)
         info = registry.describe(resolved, settings)
-        more = _languages(settings, name, resolved, info.use)
+        described = one.model_copy(
+            update={
+                "available": True,
+                "label": resolved.label,
+                "use": info.use,
+                "type": info.model_type,
+                "languages": list(info.languages),
+                "tasks": list(info.tasks),
+                "parameters": info.parameters,
+                "dtype": info.dtype,
+                "weights_bytes": info.weights_bytes,
+            }
+        )
+        if described.use == "tts":
+            return _with_voices(settings, described)
+        if described.use == "translate":
+            described.languages = sorted(translate.languages_of(resolved))
+        return described
     except MiloError as error:
-        return {"available": False, "problem": error.detail}
-    return {
-        "available": True,
-        "label": resolved.label,
-        "use": info.use,
-        "type": info.model_type,
-        "languages": list(info.languages),
-        "tasks": list(info.tasks),
-        "parameters": info.parameters,
-        "dtype": info.dtype,
-        "weights_bytes": info.weights_bytes,
-    } | more
+        one.available, one.problem = False, error.detail
+        return one
 
 
-def _languages(settings: Settings, name: str, resolved: ResolvedModel, use: Use | None) -> dict[str, Any]:
-    if use == "tts":
-        return _voices(settings, name)
-    return {"languages": sorted(translate.languages_of(resolved))} if use == "translate" else {}
+def _with_voices(settings: Settings, one: ModelDocument) -> ModelDocument:
+    speech = describe_speech(settings, one.name)
+    one.languages, one.voices = list(speech.languages), list(speech.voices)
+    return one
 
 
-def _voices(settings: Settings, name: str) -> dict[str, Any]:
-    speech = describe_speech(settings, name)
-    return {"languages": list(speech.languages), "voices": list(speech.voices)}
-
-
-def _chat(settings: Settings) -> dict[str, Any]:
+def _chat(settings: Settings) -> ModelDocument:
     """The configured chat model, which is a file and not in the registry."""
-    one: dict[str, Any] = {"name": chat_model_name(settings), "current": None, "versions": [], "default": True}
+    name = chat_model_name(settings)
+    one = ModelDocument(name=name, current=None, versions=[], default=True, use="chat")
     try:
         check_chat_model(settings)
     except MiloError as error:
-        return one | {"use": "chat", "available": False, "problem": error.detail}
-    return one | {"use": "chat", "available": True, "label": one["name"], "type": "gguf"}
+        one.available, one.problem = False, error.detail
+    else:
+        one.available, one.label, one.type = True, name, "gguf"
+    return one

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from starlette.responses import FileResponse
 
-from api.answers.accepted import accepted
+from api.answers.accepted import accept
 from api.answers.documents import JobDocument, job_with_queue
-from api.http.deps import Context, Ctx, Reader, Writer, in_thread
+from api.http.deps import Ctx, Reader, in_thread
 from api.http.problems import documented, json_response
-from api.requests import trainings
-from api.requests.evaluations import pipeline_payload
-from api.requests.stt import check_callback, idempotency_key, new_job, submit
+from api.requests import training
+from api.requests.incoming import Submission
+from api.requests.schemas import recipe_body
+from api.requests.training import TrainingRequest
 from api.routes.jobs import find
-from api.routes.trainings import recipe_body
 from milo.errors import Conflict, NotFound
-from milo.jobs import Job
-from milo.ledger.keys import Key
 from milo.training import runs
 
 router = APIRouter(tags=["training"])
@@ -30,21 +28,12 @@ KIND = "pipeline"
     summary="Train, judge and deploy",
     status_code=202,
     responses={202: {"model": JobDocument}, **documented(400, 403, 404, 408, 409, 413, 415, 422)},
-    openapi_extra=recipe_body(),
+    openapi_extra=recipe_body(TrainingRequest),
 )
-async def create(request: Request, context: Ctx, key: Writer) -> Response:
+async def create(incoming: Submission) -> Response:
     """The recipe as JSON or YAML, alone or as `recipe` beside a `callback_url`, as for a training. The job's result is
     the summary. A recipe that deploys needs the scope `admin`: it changes what serves."""
-    idempotency_key(request)
-    document = await trainings.read_document(request)
-    return accepted(await in_thread(_create, request, context, key, document), {})
-
-
-def _create(request: Request, context: Context, key: Key, document: dict[str, Any]) -> Job:
-    recipe, callback_url = trainings.parse(document)
-    check_callback(context.settings, callback_url)
-    payload = pipeline_payload(context, key, recipe)
-    return submit(context, new_job(request, key, KIND, payload, callback_url, None, "background"))
+    return await accept(incoming, KIND, await training.read(incoming.request), default="background")
 
 
 @router.get(

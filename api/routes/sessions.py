@@ -33,8 +33,8 @@ class SessionList(BaseModel):
 @router.get("/sessions", summary="List chat sessions", responses={200: {"model": SessionList}, **documented()})
 async def list_(context: Ctx, key: Reader) -> Response:
     """Those of this key that have not expired, the latest first, without what was said."""
-    found = await in_thread(Sessions(context.settings).all, key.name)
-    return json_response({"items": [_document(session) for session in found]})
+    sessions = await in_thread(Sessions(context.settings).all, key.name)
+    return json_response({"items": [_document(session).model_dump(exclude_unset=True) for session in sessions]})
 
 
 @router.get(
@@ -55,7 +55,7 @@ async def look(session_id: str, context: Ctx, key: Reader) -> Response:
         }
         for one in session.exchanges
     ]
-    return json_response(_document(session) | {"exchanges": exchanges})
+    return json_response(_document(session).model_dump() | {"exchanges": exchanges})
 
 
 @router.delete(
@@ -70,11 +70,11 @@ async def delete(session_id: str, context: Ctx, key: Writer) -> Response:
     return Response(status_code=204)
 
 
-def _document(session: Session) -> dict[str, Any]:
-    return {
-        "id": session.id,
-        "created_at": iso(session.created_at),
-        "updated_at": iso(session.updated_at),
-        "expires_at": iso(session.expires_at),
-        "url": f"/api/v1/sessions/{session.id}",
-    }
+def _document(session: Session) -> SessionDocument:
+    return SessionDocument(
+        id=session.id,
+        created_at=iso(session.created_at) or "",
+        updated_at=iso(session.updated_at) or "",
+        expires_at=iso(session.expires_at) or "",
+        url=f"/api/v1/sessions/{session.id}",
+    )

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 
 from api.answers import renderings, results
-from api.answers.accepted import answer, default_priority
+from api.answers.accepted import accept_and_wait
 from api.answers.documents import JobDocument
-from api.http import bodies, memory, prefer
-from api.http.deps import Context, Ctx, Writer, in_thread
-from api.http.problems import documented, invalid
-from api.requests.stt import (
-    SttFields,
-    SttRequest,
-    check_callback,
-    check_source,
-    file_name,
-    idempotency_key,
-    new_job,
-    stt_payload,
-    submit,
-)
-from milo.errors import BadMedia, Invalid
+from api.http import bodies, memory
+from api.http.bodies import Part
+from api.http.deps import in_thread
+from api.http.problems import documented
+from api.requests.forms import Upload, only_file, read_form
+from api.requests.incoming import Incoming, Submission
+from api.requests.schemas import body_of_form, form_of
+from api.requests.sources import check_source
+from api.requests.stt import SttFields, SttRequest, check_options, payload_of
+from milo.errors import Invalid
 from milo.jobs import AudioSource
-from milo.queue.connection import ping_redis
-from milo.storage.files import Blob
 from milo.transcription.transcript import Transcript
 
 router = APIRouter(tags=["speech to text"])
@@ -38,23 +30,6 @@ class SttAnswer(Transcript):
     processing_ms: float
 
 
-FORM: dict[str, Any] = {
-    "type": "object",
-    "required": ["file"],
-    "properties": {"file": {"type": "string", "format": "binary"}},
-    "allOf": [{"$ref": "#/components/schemas/SttFields"}],
-}
-BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {"schema": {"$ref": "#/components/schemas/SttRequest"}},
-            "multipart/form-data": {"schema": FORM},
-        },
-    }
-}
-
-
 @router.post(
     "/stt",
     summary="Transcribe one recording",
@@ -63,29 +38,31 @@ BODY = {
         202: {"model": JobDocument, "description": "accepted; Location says where to look"},
         **documented(400, 404, 408, 409, 413, 415, 422),
     },
-    openapi_extra=BODY,
+    openapi_extra=body_of_form(form_of(SttFields), SttRequest),
 )
-async def transcribe(request: Request, context: Ctx, key: Writer, format: str | None = None) -> Response:
+async def transcribe(incoming: Submission, format: str | None = None) -> Response:
     """Waits for the transcript as long as `Prefer: wait=N` says (30 s without it), then answers 202.
     `Prefer: respond-async` or a `callback_url` answers 202 at once. If the client goes away, the job goes on."""
     if format is not None:
         renderings.check_format(format, "stt")
-    idempotency_key(request)
-    asked, source = await _read(request, context)
-    preferred = prefer.read(request, context.settings, asynchronous=asked.callback_url is not None)
-    payload = await in_thread(stt_payload, context, asked, source)
-    new = new_job(request, key, "stt", payload, asked.callback_url, asked.priority, default_priority(preferred))
-    job = await in_thread(submit, context, new)
-    return await answer(context, request, job, preferred, partial(results.stt_answer, format=format))
+    asked, source = await _read(incoming)
+    return await accept_and_wait(
+        incoming,
+        "stt",
+        asked,
+        partial(results.stt_answer, format=format),
+        lambda: payload_of(check_options(incoming.context, asked), source),
+        priority=asked.priority,
+    )
 
 
-async def _read(request: Request, context: Context) -> tuple[SttFields, AudioSource]:
+async def _read(incoming: Incoming) -> tuple[SttFields, AudioSource]:
     """The fields and the audio of the request, the audio stored. Everything that can be refused is, before that."""
-    if bodies.is_multipart(request):
-        return await _read_form(request, context)
-    asked = await bodies.read_json(request, SttRequest)
+    if bodies.is_multipart(incoming.request):
+        return await _read_form(incoming)
+    asked = await incoming.read_json(SttRequest)
     large = len(asked.audio or "") > memory.LARGE_BYTES
-    source = await in_thread(_take_json, context, asked)
+    source = await in_thread(_take_json, incoming, asked)
     fields = SttFields.model_validate(asked.model_dump(include=set(SttFields.model_fields)))
     del asked  # and with it the audio: the answer may be half a minute away
     if large:
@@ -93,54 +70,54 @@ async def _read(request: Request, context: Context) -> tuple[SttFields, AudioSou
     return fields, source
 
 
-def _take_json(context: Context, asked: SttRequest) -> AudioSource:
+def _take_json(incoming: Incoming, asked: SttRequest) -> AudioSource:
     """Store the audio, or find it."""
-    _check(context, asked)
-    ping_redis(context.settings)
+    _check(incoming, asked)
+    context = incoming.context
     if asked.audio is None:
         path_name = (asked.path or "audio").rstrip("/").rsplit("/", 1)[-1]
         source = AudioSource(blob=asked.blob, path=asked.path, name=asked.name or path_name or "audio")
         return check_source(context, source)
     blob = context.files.put_blob(bodies.decode_base64(asked.audio), context.settings.max_upload_bytes)
-    return _source(asked, blob)
+    return _source(asked, Upload(blob, None))
 
 
-def _check(context: Context, asked: SttFields) -> None:
+def _check(incoming: Incoming, asked: SttFields) -> None:
     """What is cheaper to find out before the audio is stored."""
-    check_callback(context.settings, asked.callback_url)
-    stt_payload(context, asked, AudioSource(path="-"))
+    incoming.check_callback(asked.callback_url)
+    check_options(incoming.context, asked)
+    incoming.need_redis()
 
 
-def _source(asked: SttFields, blob: Blob, name: str | None = None) -> AudioSource:
-    if blob.size_bytes == 0:
-        raise BadMedia("The file is empty (0 bytes).", code="empty_audio")
-    fallback = f"audio.{asked.format.lower()}" if asked.format else "audio"
-    return AudioSource(blob=blob.id, name=asked.name or file_name(name, fallback))
+def _source(asked: SttFields, upload: Upload) -> AudioSource:
+    return upload.source(asked.name, f"audio.{asked.format.lower()}" if asked.format else "audio")
 
 
-async def _read_form(request: Request, context: Context) -> tuple[SttFields, AudioSource]:
-    await in_thread(ping_redis, context.settings)
+async def _read_form(incoming: Incoming) -> tuple[SttFields, AudioSource]:
+    await in_thread(incoming.need_redis)
     fields: dict[str, str] = {}
-    blob: Blob | None = None
-    name: str | None = None
-    form = bodies.Multipart(request, max_parts=32)
-    async for part in form.parts():
-        if part.name == "file":
-            if blob is not None:
-                raise Invalid("the form has two `file` parts; POST /api/v1/batches takes many", code="two_files")
-            await in_thread(_check, context, _fields(fields))  # those before the file, before it is stored
-            blob = await context.files.receive_blob(part.chunks(), context.settings.max_upload_bytes)
-            name = part.filename
-        elif part.name in fields:
+
+    async def take_field(part: Part) -> None:
+        if part.name in fields:
             raise Invalid(f"the form field {part.name!r} comes twice")
-        else:
-            fields[part.name] = await part.text()
+        fields[part.name] = await part.text()
+
+    async def check_before_file() -> None:
+        await in_thread(_check, incoming, _fields(fields))
+
+    context = incoming.context
+    uploads = await read_form(
+        incoming.request,
+        context.files,
+        context.settings.max_upload_bytes,
+        max_parts=32,
+        take_field=take_field,
+        before_file=check_before_file,
+        second_file=Invalid("the form has two `file` parts; POST /api/v1/batches takes many", code="two_files"),
+    )
     asked = _fields(fields)
-    await in_thread(_check, context, asked)
-    if blob is None:
-        missing = {"loc": ("file",), "msg": "the form has no part named `file`", "type": "missing"}
-        raise invalid([missing])
-    return asked, _source(asked, blob, name)
+    await in_thread(_check, incoming, asked)
+    return asked, _source(asked, only_file(uploads))
 
 
 def _fields(fields: dict[str, str]) -> SttFields:

@@ -10,16 +10,18 @@ import anyio
 from fastapi import APIRouter, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from api.answers.accepted import accept
 from api.answers.documents import JobDocument, job_document, job_with_queue
 from api.answers.events import PING_S, RETRY_MS, SHUTDOWN_GRACE_S, next_change
 from api.http.deps import PREFIX, Context, Ctx, Reader, Writer, in_thread
 from api.http.problems import documented, json_response
-from api.requests import trainings
-from api.requests.stt import check_callback, idempotency_key, new_job, submit
+from api.requests import training
+from api.requests.incoming import Submission
+from api.requests.schemas import recipe_body
+from api.requests.training import TrainingRequest
 from api.routes.jobs import cancelled, find
 from milo.errors import NotFound
 from milo.jobs import Job, State
-from milo.ledger.keys import Key
 from milo.training import runs
 from milo.training.run_events import Mark, rows_after
 from milo.training.runs import Run
@@ -49,34 +51,18 @@ def document_of(context: Context, job: Job, queue: bool = False) -> dict[str, An
     return {**document, "run": about, "url": training_url(job.id)}
 
 
-def recipe_body() -> dict[str, Any]:
-    """The documentation of a body that is a recipe."""
-    schema = {"schema": {"$ref": "#/components/schemas/TrainingRequest"}}
-    return {"requestBody": {"required": True, "content": {"application/json": schema, "application/yaml": schema}}}
-
-
 @router.post(
     "/trainings",
     summary="Train by a recipe",
     status_code=202,
     responses={202: {"model": JobDocument}, **documented(400, 403, 408, 409, 413, 415, 422)},
-    openapi_extra=recipe_body(),
+    openapi_extra=recipe_body(TrainingRequest),
 )
-async def create(request: Request, context: Ctx, key: Writer) -> Response:
+async def create(incoming: Submission) -> Response:
     """The recipe as JSON or YAML, alone or as `recipe` beside a `callback_url`. It is checked first: fields, base
     model, data. Paths of the server's disk must lie under MILO_AUDIO_ROOTS, unless the key is an operator's."""
-    idempotency_key(request)
-    document = await trainings.read_document(request)
-    job = await in_thread(_create, request, context, key, document)
-    return json_response(job_document(job), 202, {"Location": training_url(job.id)})
-
-
-def _create(request: Request, context: Context, key: Key, document: dict[str, Any]) -> Job:
-    recipe, callback_url = trainings.parse(document)
-    check_callback(context.settings, callback_url)
-    trainings.check_recipe(context, key, recipe)
-    payload = {"recipe": recipe.model_dump(mode="json"), "name": recipe.name}
-    return submit(context, new_job(request, key, "training", payload, callback_url, None, "background"))
+    asked = await training.read(incoming.request)
+    return await accept(incoming, "training", asked, default="background", url=training_url)
 
 
 @router.get("/trainings", summary="List trainings", responses={**documented(422)})
@@ -90,11 +76,11 @@ async def list_(
     """Newest first, each with the summary of its run. `next` is the `before` of the following page."""
     if before and not before.isprintable():
         return json_response({"items": [], "next": None})
-    found = await in_thread(
+    jobs = await in_thread(
         context.ledger.jobs, owner=key.owner, kind="training", state=state, before=before, limit=limit
     )
-    items = [await in_thread(document_of, context, job) for job in found]
-    return json_response({"items": items, "next": found[-1].id if len(found) == limit else None})
+    items = [await in_thread(document_of, context, job) for job in jobs]
+    return json_response({"items": items, "next": jobs[-1].id if len(jobs) == limit else None})
 
 
 @router.get("/trainings/{job_id}", summary="One training", responses={**documented(404)})

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from functools import partial
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from api.answers import renderings
-from api.answers.accepted import answer, default_priority
+from api.answers.accepted import accept_and_wait
 from api.answers.documents import JobDocument
 from api.answers.results import headers_of, took_ms
-from api.http import bodies, prefer
-from api.http.deps import Context, Ctx, Writer, in_thread
+from api.http.deps import Context
 from api.http.problems import documented, json_response
-from api.requests.stt import check_callback, idempotency_key, new_job, submit
-from api.requests.texts import TranslateRequest, translate_payload
-from api.routes.tts import body_of
+from api.requests.incoming import Submission
+from api.requests.schemas import body_of
+from api.requests.translate import TranslateRequest
 from milo.jobs import Job
 
 router = APIRouter(tags=["translation"])
@@ -42,18 +41,13 @@ class TranslateAnswer(BaseModel):
         202: {"model": JobDocument, "description": "accepted; Location says where to look"},
         **documented(400, 408, 409, 413, 415, 422),
     },
-    openapi_extra=body_of("TranslateRequest"),
+    openapi_extra=body_of(TranslateRequest),
 )
-async def translate(request: Request, context: Ctx, key: Writer) -> Response:
+async def translate(incoming: Submission) -> Response:
     """The user's glossary first, then what is remembered, then the model. `Prefer` and `callback_url` as everywhere."""
-    idempotency_key(request)
-    asked = await bodies.read_json(request, TranslateRequest)
-    await in_thread(check_callback, context.settings, asked.callback_url)
-    preferred = prefer.read(request, context.settings, asynchronous=asked.callback_url is not None)
-    payload = await in_thread(translate_payload, context, asked)
-    new = new_job(request, key, "translate", payload, asked.callback_url, asked.priority, default_priority(preferred))
-    job = await in_thread(submit, context, new)
-    return await answer(context, request, job, preferred, partial(_answer, single=asked.text is not None))
+    asked = await incoming.read_json(TranslateRequest)
+    render = partial(_answer, single=asked.text is not None)
+    return await accept_and_wait(incoming, "translate", asked, render, priority=asked.priority)
 
 
 def _answer(context: Context, job: Job, single: bool) -> Response:

@@ -8,7 +8,8 @@ from sqlalchemy import Connection, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from milo.errors import Invalid, TooMany
-from milo.jobs import KINDS, Batch, Job, NewJob, new_id, queue_for
+from milo.jobs import Batch, Job, NewJob, new_id
+from milo.kinds import KINDS, queue_for
 from milo.ledger.database import reading, writing
 from milo.ledger.read import Reading
 from milo.ledger.schema import batches, idempotency, jobs
@@ -61,7 +62,7 @@ class Creating(Reading):
 
     def _row(self, new: NewJob) -> dict[str, object]:
         kind = KINDS[new.kind]
-        stage = new.stage or kind.stages[0][0]
+        stage = new.stage or kind.stages[0].name
         now = self.clock()
         fields = new.model_dump(exclude={"stage", "fingerprint"})
         return (

@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import and_, or_, select, update
 
 from milo.errors import Conflict, MiloError
-from milo.jobs import KINDS, Batch, Job, queue_for
+from milo.jobs import Batch, Job
+from milo.kinds import KINDS, queue_for
 from milo.ledger.database import reading, writing
 from milo.ledger.read import Reading
 from milo.ledger.schema import batches, jobs
@@ -58,7 +59,7 @@ class Recovering(Reading):
     def retry(self, job_id: str) -> Job:
         """Queue a failed or cancelled job again, from its first stage. `Conflict` in any other state."""
         job = self.get(job_id)
-        stage = KINDS[job.kind].stages[0][0]
+        stage = KINDS[job.kind].stages[0].name
         values = {
             "state": "queued",
             "stage": stage,

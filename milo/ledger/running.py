@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import select, update
 
 from milo.errors import LeaseLost, MiloError
-from milo.jobs import Job, Progress, queue_for
+from milo.jobs import Job, Progress
+from milo.kinds import queue_for
 from milo.ledger.claim import Claiming
 from milo.ledger.database import reading, writing
 from milo.ledger.schema import jobs

@@ -13,7 +13,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, Row, case, false, func, or_, select, update
 
 from milo.errors import Conflict, NotFound
-from milo.jobs import FINAL, KINDS, Batch, Job, Progress, iso
+from milo.jobs import FINAL, Batch, Job, Progress, iso
+from milo.kinds import KINDS
 from milo.ledger import outbox
 from milo.ledger.clock import ClockSteps
 from milo.ledger.schema import batches, jobs

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 
 from milo.errors import BadMedia
 from milo.ledger import Ledger
@@ -197,6 +198,28 @@ def test_no_audio_at_all_is_refused(client: httpx.Client, audio: str) -> None:
 
 def test_an_empty_file_is_refused(client: httpx.Client) -> None:
     problem(client.post("/stt", files={"file": ("a.wav", b"")}), 415, "empty_audio")
+
+
+@pytest.mark.parametrize("how", ["form", "base64", "path"])
+def test_redis_is_asked_once_a_request_whether_it_is_there(
+    how: str, client: httpx.Client, archive: Path, redis_client: redis.Redis
+) -> None:
+    (archive / "a.wav").write_bytes(AUDIO)
+    bodies: dict[str, dict[str, Any]] = {
+        "form": {"files": {"file": ("a.wav", AUDIO)}},
+        "base64": {"json": {"audio": base64.b64encode(AUDIO).decode()}},
+        "path": {"json": {"path": str(archive / "a.wav")}},
+    }
+
+    def pings() -> int:
+        return int(redis_client.info("commandstats").get("cmdstat_ping", {"calls": 0})["calls"])
+
+    counts = []
+    for _ in range(3):  # a connection that is opened pings, too
+        before = pings()
+        assert client.post("/stt", headers=LATER, **bodies[how]).status_code == 202
+        counts.append(pings() - before)
+    assert min(counts) == 1
 
 
 def test_a_form_without_a_file_or_with_two_says_so(client: httpx.Client) -> None:

@@ -20,7 +20,7 @@ NORMAL_S = 50.0
 
 def run(group: Group) -> Iterator[None]:
     """The harm of the first job that names one, before the work of its neighbours."""
-    yield from ping.run(group) if group.first.payload.seconds < NORMAL_S else _harm(group)
+    yield from ping.ping(group) if group.first.payload.seconds < NORMAL_S else _harm(group)
 
 
 def _harm(group: Group) -> Iterator[None]:

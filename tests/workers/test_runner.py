@@ -19,6 +19,7 @@ import redis
 from milo.chat.sessions import Sessions
 from milo.errors import BadMedia, EngineError
 from milo.jobs import Job, NewJob, Progress
+from milo.kinds import KINDS
 from milo.ledger import Ledger
 from milo.queue import wakeups
 from milo.settings import Settings
@@ -350,10 +351,8 @@ def test_a_worker_that_is_told_to_stop_gives_way(runner: Runner, ledger: Ledger,
 
 
 def test_every_stage_of_every_kind_has_its_work() -> None:
-    from milo.jobs import KINDS
-
-    stages = {(name, stage) for name, kind in KINDS.items() for stage, _ in kind.stages}
-    assert set(work.WORK) == stages
+    works = [work.WORK[name, stage.name].load() for name, kind in KINDS.items() for stage in kind.stages]
+    assert len(works) == 15 and all(callable(function) for function in works)
 
 
 def test_a_broker_that_is_away_costs_a_wake_up_and_no_job(

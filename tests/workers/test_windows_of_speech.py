@@ -6,7 +6,7 @@ import numpy as np
 
 from milo.protocols import FakeTranscriber
 from tests.support.speech_factory import spoken
-from workers.kinds.hearing import windows_of
+from workers.conversation.hearing import windows_of
 
 RATE_HZ = 16_000
 

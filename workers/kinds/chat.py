@@ -10,15 +10,16 @@ from typing import Any
 from milo.audio.encode import encode
 from milo.chat.reply import Answer, Mode
 from milo.chat.sessions import Sessions, Turn
-from milo.jobs import ChatPayload, Progress
+from milo.jobs import Progress
+from milo.kinds.chat import ChatPayload
 from milo.protocols import ChatEnd, Message
 from milo.queue.streams import EventWriter
 from workers import engines
-from workers.kinds.replying import ReplySpeaker, reply_to, take_turn
+from workers.conversation.replying import ReplySpeaker, reply_to, take_turn
 from workers.work import Finished, RunningJob
 
 
-def run(running: RunningJob) -> Generator[Progress, None, Finished]:
+def chat(running: RunningJob) -> Generator[Progress, None, Finished]:
     """Answer a message of a session, or (the OpenAI route) a conversation that the client keeps."""
     payload: ChatPayload = running.payload
     speaker = EventWriter(running.settings, running.id)

@@ -11,17 +11,18 @@ from typing import Any
 
 from milo.audio.encode import encode
 from milo.chat.sessions import Sessions
-from milo.jobs import ConversePayload, Progress
+from milo.jobs import Progress
+from milo.kinds.chat import ConversePayload
 from milo.queue.streams import EventWriter
 from workers import engines
-from workers.kinds.hearing import ears, transcript
-from workers.kinds.replying import ReplySpeaker, reply_to, take_turn
+from workers.conversation.hearing import ears, transcript
+from workers.conversation.replying import ReplySpeaker, reply_to, take_turn
 from workers.work import Finished, RunningJob
 
 TEMPERATURE = 0.7
 
 
-def run(running: RunningJob) -> Generator[Progress, None, Finished]:
+def converse(running: RunningJob) -> Generator[Progress, None, Finished]:
     """Hear the utterance, answer it in its session, speak the answer."""
     payload: ConversePayload = running.payload
     speaker = EventWriter(running.settings, running.id)

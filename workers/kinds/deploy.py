@@ -6,15 +6,16 @@ import shutil
 from collections.abc import Generator
 from pathlib import Path
 
-from milo.jobs import DeployPayload, Progress
+from milo.jobs import Progress
+from milo.kinds.training import DeployPayload
 from trainer.deploy.candidate import make_candidate
 from trainer.deploy.gated import Candidate, gated_deploy
 from trainer.loop.background import in_background
-from workers.kinds.evaluate import worker_engines
+from workers.kinds.evaluation import worker_engines
 from workers.work import Finished, RunningJob
 
 
-def run(running: RunningJob) -> Generator[Progress, None, Finished]:
+def deploy(running: RunningJob) -> Generator[Progress, None, Finished]:
     """Deploy the folder of the payload. A gate that is closed fails the job with the reason."""
     payload: DeployPayload = running.payload
     place = running.settings.home / "candidates" / running.id

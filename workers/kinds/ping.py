@@ -12,7 +12,7 @@ STEP_S = 0.01
 TOGETHER = 32
 
 
-def run(group: Group) -> Iterator[None]:
+def ping(group: Group) -> Iterator[None]:
     """Finish each job of the group, after pretending to work if it asks for that."""
     while group.jobs or group.more(TOGETHER):
         for running in list(group.jobs.values()):

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from milo.errors import Conflict, EngineError, Invalid, MiloError, ModelUnavailable
-from milo.jobs import PipelinePayload, Progress
+from milo.jobs import Progress
+from milo.kinds.training import PipelinePayload
 from milo.models import registry
 from milo.models.files import write_durably
 from milo.recipes import TASKS, Recipe
@@ -29,7 +30,7 @@ from trainer.deploy.gated import Candidate, gated_deploy
 from trainer.deploy.smoke import Refused
 from trainer.evaluation.evaluate import evaluate
 from trainer.loop.background import in_background
-from workers.kinds.evaluate import keeping, worker_engines
+from workers.kinds.evaluation import keeping, worker_engines
 from workers.work import Finished, NextStage, RetryLater, RunningJob
 
 Document = dict[str, Any]
@@ -121,11 +122,11 @@ def _short(report: Document) -> Document:
 
 def train(running: RunningJob) -> Stage:
     """The training of the recipe, in the run's folder; a new start goes on from its last good checkpoint."""
-    from workers.kinds import train as training
+    from workers.kinds.training import train_by
 
     pipe = pipe_of(running)
     if "train" not in pipe.state():
-        found = yield from training.train(running, pipe.recipe)
+        found = yield from train_by(running, pipe.recipe)
         if isinstance(found, RetryLater):
             return found
         pipe.put("train", found)

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 
 from milo.errors import MiloError
-from milo.jobs import TranslatePayload
+from milo.kinds.translate import TranslatePayload
 from milo.queue.connection import redis_client
-from milo.translation import translate
+from milo.translation import translate as translating
 from workers import engines
 from workers.group import Group
 from workers.work import Finished
@@ -16,7 +16,7 @@ from workers.work import Finished
 TOGETHER = 16
 
 
-def run(group: Group) -> Iterator[None]:
+def translate(group: Group) -> Iterator[None]:
     """Translate the jobs of the group, and those like them that wait."""
     settings = group.first.settings
     payload: TranslatePayload = group.first.payload
@@ -28,7 +28,7 @@ def run(group: Group) -> Iterator[None]:
             texts = [text for one in running for text in one.payload.texts]
             started = time.monotonic()
             try:
-                found = translate.translate(
+                found = translating.translate(
                     settings, engine, texts, payload.source, payload.target, client=redis_client(settings.redis_url)
                 )
             except MiloError as error:

@@ -132,7 +132,7 @@ def names_of(paths: list[Path], out: Path, formats: tuple[str, ...] = ("txt",)) 
 
 
 def test_telephone_recordings_are_taken_from_a_folder_by_the_command_as_by_the_api(tmp_path: Path) -> None:
-    from api.requests.folders import _walk
+    from api.requests.batch import _walk
 
     for name in ("call.gsm", "CALL.W64", "call.awb", "notes.txt", "call", ".hidden.wav"):
         (tmp_path / name).touch()

@@ -199,7 +199,7 @@ def test_a_file_that_crashes_the_decoder_fails_its_job_at_once_and_the_next_is_d
     tmp_path: Path,
 ) -> None:
     crashing = broken(monkeypatch, tmp_path, "import ctypes; ctypes.string_at(0)")
-    monkeypatch.setattr("workers.kinds.decode.decoder_of", lambda settings: crashing)
+    monkeypatch.setattr("workers.kinds.stt.decoder_of", lambda settings: crashing)
     payload = {"source": {"blob": files.put_blob(io.BytesIO(b"BAD")).id, "name": "a.wav"}, "model": "m"}
     bad = ledger.create(NewJob(kind="stt", payload=payload, owner="ana", priority="interactive"))
     good = submit(ledger, files, spoken(1))
@@ -215,7 +215,7 @@ def test_a_file_that_crashes_the_decoder_fails_its_job_at_once_and_the_next_is_d
 def test_a_long_result_stands_in_a_file(
     runner: Runner, ledger: Ledger, files: Files, engine: FakeTranscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.kinds.transcribe.INLINE_BYTES", 10)
+    monkeypatch.setattr("workers.windows.INLINE_BYTES", 10)
     job = submit(ledger, files, spoken(1))
     runner.run(job.id)
     runner.run(job.id)

@@ -5,27 +5,30 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, TypeVar
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from pydantic import Field
 from starlette.responses import JSONResponse
 
 from api.answers.accepted import finished
 from api.answers.renderings import transcript_of
 from api.answers.results import headers_of
-from api.answers.streaming import Events, Steps, failure
+from api.answers.streaming import Event, Events, Steps, failure
 from api.http import bodies, openai_errors
-from api.http.deps import Context, Ctx, Writer, in_thread
-from api.http.problems import documented_openai, invalid
+from api.http.bodies import Part
+from api.http.deps import Context, in_thread
+from api.http.problems import documented_openai
 from api.requests.aliases import as_not_found, resolve_model
-from api.requests.stt import Closed, SttOptions, Text, file_name, new_job, stt_payload, submit
-from api.requests.texts import Word
-from milo.errors import BadMedia, Invalid
+from api.requests.forms import only_file, read_form
+from api.requests.incoming import Incoming, Submission, submit
+from api.requests.schemas import body_of_form, form_of
+from api.requests.stt import check_options, payload_of
+from milo.errors import Invalid
 from milo.jobs import AudioSource, Job
-from milo.ledger.keys import Key
-from milo.queue.connection import ping_redis
-from milo.storage.files import Blob
+from milo.kinds.fields import Closed, OptionalName, Text
+from milo.kinds.kind import Document
+from milo.kinds.stt import SttOptions
 from milo.transcription.transcript import Transcript, render
 
 router = APIRouter(prefix="/audio", tags=["as OpenAI"])
@@ -43,7 +46,7 @@ class TranslationFields(Closed):
 class TranscriptionFields(TranslationFields):
     """The form of /v1/audio/transcriptions."""
 
-    language: Word = None
+    language: OptionalName = None
     timestamp_granularities: list[Literal["word", "segment"]] = []
     stream: bool = False
     languages: list[Text] = Field([], max_length=1)
@@ -51,32 +54,24 @@ class TranscriptionFields(TranslationFields):
     """Milo always cuts by voice activity."""
 
 
-FORM_SCHEMA = {
-    "type": "object",
-    "required": ["file", "model"],
-    "properties": {"file": {"type": "string", "format": "binary"}},
-}
-
-
-def _form_of(schema: str) -> dict[str, Any]:
-    form = FORM_SCHEMA | {"allOf": [{"$ref": f"#/components/schemas/{schema}"}]}
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}}}
-
-
-STATUSES: dict[int | str, dict[str, Any]] = documented_openai(400, 404, 408, 413)
+Form = dict[str, str | list[str]]
+"""The fields of a form, those that are lists collected."""
+Fields = TypeVar("Fields", bound=TranslationFields)
+STATUSES = documented_openai(400, 404, 408, 413)
 
 
 @router.post(
     "/transcriptions",
     summary="Transcribe, as OpenAI does",
     responses={200: {"description": "the transcript in `response_format`, or its events"}, **STATUSES},
-    openapi_extra=_form_of("TranscriptionFields"),
+    openapi_extra=body_of_form(form_of(TranscriptionFields, "model")),
 )
-async def transcriptions(request: Request, context: Ctx, key: Writer) -> Response:
+async def transcriptions(incoming: Submission) -> Response:
     """`whisper-1` and `gpt-…-transcribe` mean the configured model. Errors are in OpenAI's shape. With `stream` each
     segment is a `transcript.text.delta`."""
-    asked, source = await _read(request, context, TranscriptionFields)
-    job = await in_thread(_submit, request, context, key, asked, source)
+    context, request = incoming.context, incoming.request
+    asked, source = await _read(incoming, TranscriptionFields)
+    job = await submit(incoming, "stt", lambda: payload_of(_options(context, asked), source))
     if asked.stream:
         steps = Steps(context, job.id, silent=True)
         return Events(_events(context, steps), steps, {"X-Milo-Job-Id": job.id})
@@ -88,49 +83,51 @@ async def transcriptions(request: Request, context: Ctx, key: Writer) -> Respons
     "/translations",
     summary="Transcribe into English, as OpenAI does",
     responses={200: {"description": "the English text in `response_format`"}, **STATUSES},
-    openapi_extra=_form_of("TranslationFields"),
+    openapi_extra=body_of_form(form_of(TranslationFields, "model")),
 )
-async def translations(request: Request, context: Ctx, key: Writer) -> Response:
+async def translations(incoming: Submission) -> Response:
     """For a model that was trained to translate; 400 for another one."""
-    asked, source = await _read(request, context, TranslationFields)
-    job = await in_thread(_submit, request, context, key, asked, source)
-    job = await finished(context, request, job)
+    context = incoming.context
+    asked, source = await _read(incoming, TranslationFields)
+    job = await submit(incoming, "stt", lambda: payload_of(_options(context, asked), source))
+    job = await finished(context, incoming.request, job)
     return await in_thread(_answer, context, job, asked)
 
 
-async def _read(request: Request, context: Context, model: type[Any]) -> tuple[Any, AudioSource]:
+async def _read(incoming: Incoming, model: type[Fields]) -> tuple[Fields, AudioSource]:
     """The fields, checked before the file is stored where they come before it, and the file."""
-    if not bodies.is_multipart(request):
+    if not bodies.is_multipart(incoming.request):
         raise Invalid("send multipart/form-data with a part named `file`", code="bad_multipart")
-    await in_thread(ping_redis, context.settings)
-    given: dict[str, Any] = {}
-    blob: Blob | None = None
-    name: str | None = None
-    async for part in bodies.Multipart(request, max_parts=64).parts():
-        if part.name != "file":
-            _put(given, part.name, await part.text())
-        elif blob is None:
-            if "model" in given:
-                await in_thread(_options, context, bodies.validate(given, model))
-            blob = await context.files.receive_blob(part.chunks(), context.settings.max_upload_bytes)
-            name = part.filename
-        else:
-            raise openai_errors.param_error("the form has two `file` parts", "file", "invalid_value")
+    await in_thread(incoming.need_redis)
+    context, given = incoming.context, Form()
+
+    async def take_field(part: Part) -> None:
+        _put(given, part.name, await part.text())
+
+    async def check_before_file() -> None:
+        if "model" in given:
+            await in_thread(_options, context, bodies.validate(given, model))
+
+    uploads = await read_form(
+        incoming.request,
+        context.files,
+        context.settings.max_upload_bytes,
+        max_parts=64,
+        take_field=take_field,
+        before_file=check_before_file,
+        second_file=openai_errors.param_error("the form has two `file` parts", "file", "invalid_value"),
+    )
     asked = bodies.validate(given, model)
     await in_thread(_options, context, asked)
-    if blob is None:
-        raise invalid([{"loc": ("file",), "msg": "Missing required parameter: 'file'.", "type": "missing"}])
-    if blob.size_bytes == 0:
-        raise BadMedia("The file is empty (0 bytes).", code="empty_audio")
-    return asked, AudioSource(blob=blob.id, name=file_name(name))
+    return asked, only_file(uploads, "Missing required parameter: 'file'.").source()
 
 
-def _put(given: dict[str, Any], name: str, value: str) -> None:
+def _put(given: Form, name: str, value: str) -> None:
     """A form field as OpenAI's clients write lists (`a[]`) and objects (`a[b]`)."""
-    found = re.fullmatch(r"([^\[\]]+)\[(.*)\]", name)
-    base, inner = (found[1], found[2]) if found else (name, None)
+    match = re.fullmatch(r"([^\[\]]+)\[(.*)\]", name)
+    base, inner = (match[1], match[2]) if match else (name, None)
     if base in ("timestamp_granularities", "languages"):
-        given.setdefault(base, []).append(value)
+        given[base] = [*given.get(base, []), value]
     elif base == "chunking_strategy" and inner == "type":
         given[base] = value
     elif name in given:
@@ -139,8 +136,8 @@ def _put(given: dict[str, Any], name: str, value: str) -> None:
         given[name] = value
 
 
-def _options(context: Context, asked: TranslationFields) -> dict[str, Any]:
-    """The payload of the job but for its audio. Raises as OpenAI would for a model that is not here."""
+def _options(context: Context, asked: TranslationFields) -> SttOptions:
+    """The options of the job, checked. Raises as OpenAI would for a model that is not here."""
     wanted = asked if isinstance(asked, TranscriptionFields) else None
     granularities = wanted.timestamp_granularities if wanted else []
     if granularities and asked.response_format != "verbose_json":
@@ -155,14 +152,9 @@ def _options(context: Context, asked: TranslationFields) -> dict[str, Any]:
         "word_timestamps": "word" in granularities,
     }
     try:
-        return stt_payload(context, bodies.validate(options, SttOptions), AudioSource(path="-"))
+        return check_options(context, bodies.validate(options, SttOptions))
     except Invalid as error:
         raise as_not_found(asked.model, error) from None
-
-
-def _submit(request: Request, context: Context, key: Key, asked: TranslationFields, source: AudioSource) -> Job:
-    payload = _options(context, asked) | {"source": source.model_dump()}
-    return submit(context, new_job(request, key, "stt", payload, None, None, "realtime"))
 
 
 def _answer(context: Context, job: Job, asked: TranslationFields) -> Response:
@@ -177,8 +169,8 @@ def _answer(context: Context, job: Job, asked: TranslationFields) -> Response:
     return JSONResponse(_verbose(transcript, asked), headers=headers)
 
 
-def _verbose(transcript: Transcript, asked: TranslationFields) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(render(transcript, "verbose_json"))
+def _verbose(transcript: Transcript, asked: TranslationFields) -> Document:
+    document: Document = json.loads(render(transcript, "verbose_json"))
     translated = transcript.task == "translate"
     document["language"] = "english" if translated else transcript.language or ""
     wanted = asked.timestamp_granularities if isinstance(asked, TranscriptionFields) else []
@@ -189,7 +181,7 @@ def _verbose(transcript: Transcript, asked: TranslationFields) -> dict[str, Any]
     return document
 
 
-async def _events(context: Context, steps: Steps) -> AsyncIterator[dict[str, str]]:
+async def _events(context: Context, steps: Steps) -> AsyncIterator[Event]:
     async for job in steps:
         assert isinstance(job, Job), "a silent job said something"
         if job.state != "succeeded":

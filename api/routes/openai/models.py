@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Response
 
 from api.http.deps import Context, Ctx, Reader, in_thread
 from api.http.problems import documented_openai, json_response
-from api.requests.aliases import Use, default_of, known_models, no_model, use_of
+from api.requests.aliases import PublicModel, default_of, no_model, public_models, use_of
+from milo.kinds.kind import Document
 
 router = APIRouter(tags=["as OpenAI"])
 
@@ -16,8 +15,8 @@ router = APIRouter(tags=["as OpenAI"])
 @router.get("/models", summary="List models, as OpenAI does", responses={**documented_openai()})
 async def list_(context: Ctx, key: Reader) -> Response:
     """The models on this machine, and OpenAI's names that stand for the configured ones."""
-    known = await in_thread(known_models, context)
-    return json_response({"object": "list", "data": [_document(name, *known[name]) for name in sorted(known)]})
+    models = await in_thread(public_models, context)
+    return json_response({"object": "list", "data": [_document(name, models[name]) for name in sorted(models)]})
 
 
 @router.get("/models/{model:path}", summary="One model, as OpenAI does", responses={**documented_openai(404)})
@@ -26,13 +25,15 @@ async def retrieve(model: str, context: Ctx, key: Reader) -> Response:
     return json_response(await in_thread(_retrieve, context, model))
 
 
-def _retrieve(context: Context, name: str) -> dict[str, Any]:
-    known = known_models(context)
+def _retrieve(context: Context, name: str) -> Document:
+    models = public_models(context)
     use = use_of(name)
-    if name not in known and use is None:
+    if name in models:
+        return _document(name, models[name])
+    if use is None:
         raise no_model(name)
-    return _document(name, *(known.get(name) or known[default_of(context.settings, use or "chat")]))
+    return _document(name, models[default_of(context.settings, use)])
 
 
-def _document(name: str, use: Use, created: int) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": created, "owned_by": "milo", "use": use}
+def _document(name: str, model: PublicModel) -> Document:
+    return {"id": name, "object": "model", "created": model.created_at, "owned_by": "milo", "use": model.use}

@@ -21,7 +21,7 @@ from milo.storage.files import Files
 from milo.training import runs
 from milo.training.runs import Run
 from tests.trainer.whisper.whisper_runs import losses, make_data, make_model, recipe
-from workers.kinds import train as training
+from workers.kinds import training
 from workers.runner import Runner
 
 

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any, Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.responses import JSONResponse
 
 from api.answers.accepted import finished
 from api.answers.renderings import load
 from api.answers.results import headers_of
-from api.answers.streaming import LOST, Events, Steps, failure
-from api.http import bodies, openai_errors
-from api.http.deps import Context, Ctx, Writer, in_thread
+from api.answers.streaming import LOST, Event, Events, Steps, failure
+from api.http import openai_errors
+from api.http.deps import Context, in_thread
 from api.http.problems import documented_openai
-from api.requests.aliases import default_of, resolve_model
-from api.requests.chats import check_chat_model
-from api.requests.stt import Closed, new_job, submit
-from api.routes.tts import body_of
+from api.requests.aliases import resolve_model
+from api.requests.chat import chat_model_name, check_chat_model
+from api.requests.incoming import Submission, submit
+from api.requests.schemas import body_of
 from milo.chat.message import check_message
 from milo.errors import Invalid, MiloError
-from milo.jobs import ChatPayload, ChatTurn, Job
+from milo.jobs import Job
+from milo.kinds.chat import ChatPayload, ChatTurn
+from milo.kinds.fields import Closed
+from milo.kinds.kind import Document
 from milo.settings import Settings
 
 router = APIRouter(tags=["as OpenAI"])
@@ -107,16 +111,16 @@ IGNORED = frozenset(
     "/chat/completions",
     summary="Answer a conversation, as OpenAI does",
     responses={200: {"description": "a chat.completion, or its chunks"}, **documented_openai(400, 404, 408, 413)},
-    openapi_extra=body_of("CompletionRequest"),
+    openapi_extra=body_of(CompletionRequest),
 )
-async def completions(request: Request, context: Ctx, key: Writer) -> Response:
+async def completions(incoming: Submission) -> Response:
     """`gpt-…` means the configured model. `stream` sends chunks, and the usage where `stream_options` ask for it. The
     client keeps the conversation: nothing is remembered."""
-    asked = await bodies.read_json(request, CompletionRequest)
-    payload = await in_thread(_payload, context, asked)
-    job = await in_thread(submit, context, new_job(request, key, "chat", payload, None, None, "realtime"))
+    context = incoming.context
+    asked = await incoming.read_json(CompletionRequest)
+    job = await submit(incoming, "chat", partial(_payload, context, asked))
     if not asked.stream:
-        job = await finished(context, request, job)
+        job = await finished(context, incoming.request, job)
         return JSONResponse(await in_thread(_completion, context, job), headers=headers_of(job))
     steps = Steps(context, job.id)
     async with steps.kept():
@@ -128,7 +132,7 @@ async def completions(request: Request, context: Ctx, key: Writer) -> Response:
         return Events(_chunks(context, steps, job, usage), steps, {"X-Milo-Job-Id": job.id})
 
 
-def _payload(context: Context, asked: CompletionRequest) -> dict[str, Any]:
+def _payload(context: Context, asked: CompletionRequest) -> ChatPayload:
     settings = context.settings
     resolve_model(settings, "chat", asked.model)
     _refuse_unknown(asked)
@@ -141,7 +145,7 @@ def _payload(context: Context, asked: CompletionRequest) -> dict[str, Any]:
         max_tokens=min(asked_tokens, settings.chat_max_tokens),
         temperature=asked.temperature,
         stream=asked.stream,
-    ).model_dump(mode="json")
+    )
 
 
 def _refuse_unknown(asked: CompletionRequest) -> None:
@@ -200,7 +204,7 @@ def _text(message: Message, where: str) -> str:
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
-def _completion(context: Context, job: Job) -> dict[str, Any]:
+def _completion(context: Context, job: Job) -> Document:
     result = load(context, job)
     message = {"role": "assistant", "content": result["reply"], "refusal": None}
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(result)}
@@ -208,21 +212,21 @@ def _completion(context: Context, job: Job) -> dict[str, Any]:
     return head | {"choices": [choice], "usage": _usage(result), "system_fingerprint": job.models.get("chat")}
 
 
-def _head(context: Context, job: Job, kind: str) -> dict[str, Any]:
+def _head(context: Context, job: Job, object_: str) -> Document:
     return {
         "id": f"chatcmpl-{job.id.removeprefix('job_')}",
-        "object": kind,
+        "object": object_,
         "created": int(job.created_at),
-        "model": default_of(context.settings, "chat"),
+        "model": chat_model_name(context.settings),
         "service_tier": "default",
     }
 
 
-def _finish(result: dict[str, Any]) -> str:
+def _finish(result: Document) -> str:
     return "length" if result.get("finish_reason") == "length" else "stop"
 
 
-def _usage(result: dict[str, Any]) -> dict[str, Any] | None:
+def _usage(result: Document) -> Document | None:
     """Tokens; None where the model did not count them."""
     counted = result.get("usage")
     if not counted:
@@ -232,12 +236,12 @@ def _usage(result: dict[str, Any]) -> dict[str, Any] | None:
     return {"prompt_tokens": prompt, "completion_tokens": reply, "total_tokens": prompt + reply} | details
 
 
-async def _chunks(context: Context, steps: Steps, job: Job, with_usage: bool) -> AsyncIterator[dict[str, str]]:
+async def _chunks(context: Context, steps: Steps, job: Job, with_usage: bool) -> AsyncIterator[Event]:
     head = _head(context, job, "chat.completion.chunk") | {"system_fingerprint": None}
     if with_usage:
         head["usage"] = None
 
-    def chunk(delta: dict[str, Any], finish: str | None = None) -> dict[str, str]:
+    def chunk(delta: dict[str, Any], finish: str | None = None) -> Event:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         return openai_errors.event(head | {"choices": [choice]})
 
@@ -259,25 +263,25 @@ async def _chunks(context: Context, steps: Steps, job: Job, with_usage: bool) ->
 async def _once(steps: Steps) -> AsyncIterator[str | Job]:
     """The pieces of the reply, then the job. What a second attempt says again is passed over; raises when it says
     something else, for what was sent can't be taken back."""
-    sent = said = ""
+    sent = spoken = ""
     async for item in steps:
         if isinstance(item, Job):
             if item.state != "succeeded":
                 raise failure(item)
-            if not said.startswith(sent):
+            if not spoken.startswith(sent):
                 raise _broken(steps)
             yield item
         elif item.event == LOST:
             raise _broken(steps)
         elif item.event == "start":
-            said = ""
+            spoken = ""
         elif item.event == "delta":
-            said += str(item.data["text"])
-            if not sent.startswith(said) and not said.startswith(sent):
+            spoken += str(item.data["text"])
+            if not sent.startswith(spoken) and not spoken.startswith(sent):
                 raise _broken(steps)
-            if len(said) > len(sent):
-                yield said[len(sent) :]
-                sent = said
+            if len(spoken) > len(sent):
+                yield spoken[len(sent) :]
+                sent = spoken
 
 
 def _broken(steps: Steps) -> MiloError:

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from milo.audio.reading import SAMPLE_RATE_HZ, stream
-from milo.jobs import ConversePayload, Job
+from milo.jobs import Job
+from milo.kinds.chat import ConversePayload
 from milo.protocols import DecodeOptions, Samples, Transcriber, WindowText
 from milo.queue.streams import EventWriter
 from milo.transcription.decoded_speech import plan_windows, speech_in

@@ -1,4 +1,4 @@
-"""What a training is asked with, and what can be told of it before it is queued. No model is loaded, no data read.
+"""Trainings: what can be told of a recipe before it is queued. No model is loaded, no data read.
 
 A body is a recipe, as JSON or YAML; or `{"recipe": {...}, "callback_url": "..."}`.
 """
@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
 from pydantic_core import from_json
 from starlette.requests import Request
 
 from api.http.bodies import content_type
-from api.http.deps import Context
+from api.http.deps import Context, in_thread
 from api.http.problems import UnsupportedType
+from api.requests.errors import pointed
 from milo import recipes
 from milo.errors import BadRequest, Forbidden, Invalid, MiloError, ModelUnavailable, TooLarge
+from milo.kinds.fields import Closed
+from milo.kinds.training import TrainingPayload
 from milo.ledger.keys import Key
 from milo.models import registry
 from milo.recipes import TASKS, Data, Recipe, Task
@@ -26,50 +28,57 @@ MAX_BYTES = 256 * 1024
 YAML_TYPES = ("application/yaml", "application/x-yaml", "text/yaml")
 
 
-class TrainingRequest(BaseModel):
+class TrainingRequest(Closed):
     """A recipe, and what is only of this request. The bare recipe is taken, too."""
-
-    model_config = ConfigDict(extra="forbid")
 
     recipe: Recipe
     callback_url: str | None = None
 
 
-async def read_document(request: Request) -> dict[str, Any]:
-    """The body as a mapping: JSON, or YAML of type `application/yaml`. Raises a 4xx problem for anything else."""
-    kind = content_type(request)
-    if kind not in YAML_TYPES and kind != "application/json":
+def check(context: Context, key: Key, asked: TrainingRequest) -> TrainingPayload:
+    """The payload of a `training` job. Raises `Invalid` that names the field of the recipe."""
+    check_recipe(context, key, asked.recipe)
+    return TrainingPayload(recipe=asked.recipe, name=asked.recipe.name)
+
+
+async def read(request: Request) -> TrainingRequest:
+    """The body: JSON, or YAML of type `application/yaml`. Raises a 4xx problem for anything else."""
+    return await in_thread(_parse, await _read_document(request))
+
+
+async def _read_document(request: Request) -> dict[str, Any]:
+    media_type = content_type(request)
+    if media_type not in YAML_TYPES and media_type != "application/json":
         raise UnsupportedType(
-            f"the content type is {kind or 'missing'}; this path takes application/json or application/yaml"
+            f"the content type is {media_type or 'missing'}; this path takes application/json or application/yaml"
         )
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BYTES:
             raise TooLarge(f"the recipe is larger than {MAX_BYTES} bytes")
-    if kind in YAML_TYPES and b"&" in body and b"*" in body:
+    if media_type in YAML_TYPES and b"&" in body and b"*" in body:
         raise BadRequest("anchors and aliases are not taken in a recipe; write the values out")
     try:
-        document = recipes.from_yaml(bytes(body)) if kind in YAML_TYPES else from_json(bytes(body))
+        document = recipes.from_yaml(bytes(body)) if media_type in YAML_TYPES else from_json(bytes(body))
     except ValueError as error:
-        what = "YAML" if kind in YAML_TYPES else "JSON"
+        what = "YAML" if media_type in YAML_TYPES else "JSON"
         raise BadRequest(f"the body is not {what}: {' '.join(str(error).split())[:300]}") from None
     if not isinstance(document, dict):
         raise Invalid("a recipe is a mapping with the fields name, task, model, data and training", code="bad_recipe")
     return document
 
 
-def parse(document: dict[str, Any]) -> tuple[Recipe, str | None]:
-    """(recipe, callback_url) of a body. Raises `Invalid` that names every field that is wrong."""
+def _parse(document: dict[str, Any]) -> TrainingRequest:
     if "recipe" not in document:
-        return recipes.check(document), None
+        return TrainingRequest(recipe=recipes.check(document))
     extra = set(document) - set(TrainingRequest.model_fields)
     if extra:
         raise Invalid(f"{', '.join(sorted(extra))}: there is no such field", code="bad_recipe")
     url = document.get("callback_url")
     if url is not None and not isinstance(url, str):
         raise Invalid("callback_url is a text", code="bad_recipe")
-    return recipes.check(document["recipe"]), url
+    return TrainingRequest(recipe=recipes.check(document["recipe"]), callback_url=url)
 
 
 def check_recipe(context: Context, key: Key, recipe: Recipe) -> None:
@@ -82,7 +91,7 @@ def check_recipe(context: Context, key: Key, recipe: Recipe) -> None:
         may_read(context, key, recipe.resume, "resume")
         folder = named_path(recipe.resume)
         if not folder.is_dir():
-            raise pointed(f"resume: there is no folder {recipe.resume} on the server", "resume")
+            raise pointed(f"resume: there is no folder {recipe.resume} on the server", "resume", "bad_recipe")
 
 
 def check_data(data: Data, task: Task) -> None:
@@ -90,7 +99,8 @@ def check_data(data: Data, task: Task) -> None:
     try:
         datasets.check(data, task)
     except OSError as error:
-        raise pointed(f"data.source: {data.source} can't be read: {error.strerror}", "data/source") from None
+        detail = f"data.source: {data.source} can't be read: {error.strerror}"
+        raise pointed(detail, "data/source", "bad_recipe") from None
 
 
 def _check_model(context: Context, recipe: Recipe) -> None:
@@ -106,9 +116,11 @@ def _check_model(context: Context, recipe: Recipe) -> None:
     if info.model_type != wanted:
         detail = f"model: {recipe.model} is a {info.model_type} model; task {recipe.task} trains a {wanted} one"
         raise pointed(detail, "model", "unknown_model")
-    known = info.languages
-    if recipe.task == "whisper" and known and recipe.data.language not in known:
-        detail = f"data.language: {recipe.model} does not know {recipe.data.language!r}; it knows {', '.join(known)}"
+    languages = info.languages
+    if recipe.task == "whisper" and languages and recipe.data.language not in languages:
+        detail = (
+            f"data.language: {recipe.model} does not know {recipe.data.language!r}; it knows {', '.join(languages)}"
+        )
         raise pointed(detail, "data/language", "unknown_language")
 
 
@@ -125,8 +137,4 @@ def may_read(context: Context, key: Key, name: str, field: str) -> None:
         error.errors = [{"detail": error.detail, "pointer": f"#/{field}"}]
         raise
     except MiloError as error:
-        raise pointed(f"{field.replace('/', '.')}: {error.detail}", field) from None
-
-
-def pointed(detail: str, field: str, code: str = "bad_recipe") -> Invalid:
-    return Invalid(detail, code=code, errors=[{"detail": detail, "pointer": f"#/{field}"}])
+        raise pointed(f"{field.replace('/', '.')}: {error.detail}", field, "bad_recipe") from None

@@ -34,16 +34,16 @@ _training: set[str] = set()
 """The job whose training this process holds in memory; no other is begun until it has ended."""
 
 
-def run(job: RunningJob) -> Generator[Progress, None, Finished | RetryLater]:
+def train(job: RunningJob) -> Generator[Progress, None, Finished | RetryLater]:
     """Train by the job's recipe. The result is the run's summary."""
     recipe: Recipe = job.payload.recipe
-    summary = yield from train(job, recipe)
+    summary = yield from train_by(job, recipe)
     if isinstance(summary, RetryLater):
         return summary
     return Finished({"run": runs.folder_for(job.settings, recipe.name, job.id, job.job.created_at).id, **summary})
 
 
-def train(job: RunningJob, recipe: Recipe) -> Generator[Progress, None, dict[str, Any] | RetryLater]:
+def train_by(job: RunningJob, recipe: Recipe) -> Generator[Progress, None, dict[str, Any] | RetryLater]:
     """The training of a job (a pipeline's, too), in the run folder that is the job's. Returns the run's summary, or
     `RetryLater` while this process holds another training in memory, or the disk is full."""
     if _training - {job.id}:

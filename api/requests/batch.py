@@ -6,30 +6,24 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, TypedDict
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from api.http.bodies import validate
 from api.http.deps import Context
-from api.requests.stt import BlobId, Closed, Name, SttOptions, Text, check_path, stt_payload
-from api.requests.texts import (
-    Spoken,
-    TranslateJobPayload,
-    TranslateOptions,
-    TtsJobPayload,
-    TtsOptions,
-    pointed,
-    translate_payload,
-    tts_payload,
-)
+from api.requests.checks import check
+from api.requests.errors import pointed, pointers_below
+from api.requests.sources import check_path
 from milo.audio.formats import RECORDING_SUFFIXES
 from milo.errors import Forbidden, Invalid, MiloError, TooLarge
 from milo.jobs import AudioSource
+from milo.kinds import KINDS, batched
+from milo.kinds.fields import BlobId, Closed, Name, PrintableText, ServerPath, Text
+from milo.ledger.keys import Key
 
 MAX_SKIPPED = 100
-
-ServerPath = Annotated[Text, Field(min_length=1, max_length=4096)]
 
 
 class Item(Closed):
@@ -37,7 +31,7 @@ class Item(Closed):
 
     blob: BlobId | None = None
     path: ServerPath | None = None
-    text: Spoken | None = None
+    text: PrintableText | None = None
     name: Name | None = None
 
     @model_validator(mode="before")
@@ -52,83 +46,104 @@ class Item(Closed):
         return self
 
 
-OPTIONS: dict[str, type[Closed]] = {"stt": SttOptions, "tts": TtsOptions, "translate": TranslateOptions}
-_OPTION_SCHEMAS = [{"$ref": f"#/components/schemas/{model.__name__}"} for model in OPTIONS.values()]
+def _options_schema(schema: dict[str, Any]) -> None:
+    schema["anyOf"] = [{"$ref": f"#/components/schemas/{one.options.__name__}"} for one in batched().values()]
+
+
+def _batched_kind(name: str) -> str:
+    if name not in batched():
+        *others, last = (repr(name) for name in batched())
+        raise PydanticCustomError("literal_error", f"Input should be {', '.join(others)} or {last}")
+    return name
+
+
+def _kind_schema(schema: dict[str, Any]) -> None:
+    schema["enum"] = list(batched())
 
 
 class BatchRequest(Closed):
     """A batch. In a form, `request` holds this without `items`, and each `file` part is an item."""
 
-    kind: Literal["stt", "tts", "translate"] = "stt"
+    kind: Annotated[str, AfterValidator(_batched_kind)] = Field("stt", json_schema_extra=_kind_schema)
     items: list[Item] = []
     """Recordings, or for `tts` and `translate` texts: `{text, name}`, or the text alone."""
     paths: list[ServerPath] = []
     """Files, or folders whose audio files are all taken, under an allowed root."""
     name: Name | None = None
-    options: dict[str, Any] = Field(default={}, json_schema_extra={"anyOf": _OPTION_SCHEMAS})
+    options: dict[str, Any] = Field(default={}, json_schema_extra=_options_schema)
     callback_url: Text | None = None
 
 
 @dataclass(frozen=True)
-class Work:
+class CheckedBatch:
     """What a batch came to: the payload of each job, the options as they were asked for, and what was left out."""
 
-    payloads: list[dict[str, Any]]
+    payloads: list[BaseModel]
     options: dict[str, Any]
-    skipped: list[dict[str, str]]
+    skipped: list[SkippedFile]
 
 
-def list_work(context: Context, asked: BatchRequest) -> Work:
+def check_batch(context: Context, key: Key, asked: BatchRequest) -> CheckedBatch:
     """The jobs of the request, checked. Raises one error that points at each item that is wrong."""
-    options = validate(asked.options, OPTIONS[asked.kind], ("options",))
+    row = batched()[asked.kind]
+    options = validate(asked.options, row.options, ("options",))
     plain = options.model_dump(exclude_defaults=True)
-    if isinstance(options, SttOptions):
-        try:
-            payload = stt_payload(context, options, AudioSource(path="-"))
-        except MiloError as error:
-            raise _in_options(error) from None
-        listing = list_sources(context, asked)
-        payloads = [payload | {"source": source.model_dump()} for source in listing.sources]
-        return Work(payloads, plain, listing.skipped)
-    if asked.paths:
-        raise Invalid(f"a {asked.kind} batch is made of texts; it takes no `paths`", code="wrong_items")
-    return Work(_texts(context, asked, options), plain, [])
+    if row.items == "texts":
+        if asked.paths:
+            raise Invalid(f"a {asked.kind} batch is made of texts; it takes no `paths`", code="wrong_items")
+        return CheckedBatch(_texts(context, key, asked, options), plain, [])
+    listing = list_sources(context, asked)
+    with pointers_below("options"):
+        first = check(context, key, asked.kind, _request(asked.kind, options, source=listing.sources[0]))
+    payloads = [first.model_copy(update={"source": source}) for source in listing.sources]
+    return CheckedBatch(payloads, plain, listing.skipped)
 
 
-def _in_options(error: MiloError) -> MiloError:
-    """With pointers into the options of the batch."""
-    for one in error.errors or ():
-        if "pointer" in one:
-            one["pointer"] = one["pointer"].replace("#/", "#/options/", 1)
-    return error
+def _request(kind: str, options: BaseModel, **item: Any) -> BaseModel:
+    """What a client would send for one item alone."""
+    model = KINDS[kind].request
+    assert model is not None, "what comes in batches comes alone, too"
+    return model.model_validate(options.model_dump() | item)
 
 
-def _texts(context: Context, asked: BatchRequest, options: Closed) -> list[dict[str, Any]]:
+def _texts(context: Context, key: Key, asked: BatchRequest, options: BaseModel) -> list[BaseModel]:
     """The payload of each text. What is wrong with the options is found at the first text that is right."""
     if len(asked.items) > context.settings.max_batch_items:
         raise _too_many(context.settings.max_batch_items)
     if not asked.items:
         raise Invalid("the batch is empty: give items", code="empty_batch")
-    listing, payloads = Listing(), []
+    listing: Listing = Listing()
+    payloads: list[BaseModel] = []
     for index, item in enumerate(asked.items):
         try:
-            payloads.append(_text_payload(context, options, item))
+            payloads.append(_text_payload(context, key, asked.kind, options, item))
         except MiloError as error:
             pointers = {one.get("pointer") for one in error.errors or ()}
             if not isinstance(error, Invalid) or not pointers <= {"#/text"}:
-                raise _in_options(error) from None
+                with pointers_below("options"):
+                    raise
             _note(listing, error, f"#/items/{index}/text")
     _raise_errors(listing)
     return payloads
 
 
-def _text_payload(context: Context, options: Closed, item: Item) -> dict[str, Any]:
+def _text_payload(context: Context, key: Key, kind: str, options: BaseModel, item: Item) -> BaseModel:
     if item.text is None:
-        raise pointed("this kind of batch is made of texts", "wrong_items", "text")
-    given = options.model_dump() | {"text": item.text, "name": item.name}
-    if isinstance(options, TtsOptions):
-        return tts_payload(context, TtsJobPayload(**given))
-    return translate_payload(context, TranslateJobPayload(**given))
+        raise pointed("this kind of batch is made of texts", "text", "wrong_items")
+    return check(context, key, kind, _request(kind, options, text=item.text, name=item.name))
+
+
+class SkippedFile(TypedDict):
+    """A file under a folder that was left out, and why."""
+
+    name: str
+    detail: str
+
+
+class ItemError(TypedDict):
+    detail: str
+    pointer: str
+    code: str
 
 
 @dataclass
@@ -136,8 +151,8 @@ class Listing:
     """What a request came to."""
 
     sources: list[AudioSource] = field(default_factory=list)
-    skipped: list[dict[str, str]] = field(default_factory=list)
-    errors: list[dict[str, Any]] = field(default_factory=list)
+    skipped: list[SkippedFile] = field(default_factory=list)
+    errors: list[ItemError] = field(default_factory=list)
     worst: int = 422
 
 
@@ -184,9 +199,13 @@ def _raise_errors(listing: Listing) -> None:
         return
     first, count = listing.errors[0], len(listing.errors)
     more = f" (and {count - 1} more)" if count > 1 else ""
-    kind = Forbidden if listing.worst == 403 else Invalid
+    refusal = Forbidden if listing.worst == 403 else Invalid
     code = str(first["code"]) if len({error["code"] for error in listing.errors}) == 1 else None
-    raise kind(f"{first['pointer']}: {first['detail']}{more}", code=code, errors=listing.errors[:100])
+    raise refusal(
+        f"{first['pointer']}: {first['detail']}{more}",
+        code=code,
+        errors=[dict(error) for error in listing.errors[:100]],
+    )
 
 
 def _source(context: Context, item: Item, stored: dict[str, bool]) -> AudioSource:
@@ -214,10 +233,10 @@ def _spread(context: Context, path: str, listing: Listing) -> Iterator[AudioSour
     if not os.path.isdir(real):
         yield AudioSource(path=check_path(context, path), name=os.path.basename(path) or "audio")
         return
-    for found in _walk(Path(real)):
-        name = found.relative_to(real).as_posix()
+    for file in _walk(Path(real)):
+        name = file.relative_to(real).as_posix()
         try:
-            yield AudioSource(path=check_path(context, str(found)), name=name.encode("utf-8", "replace").decode())
+            yield AudioSource(path=check_path(context, str(file)), name=name.encode("utf-8", "replace").decode())
         except MiloError as error:
             if len(listing.skipped) < MAX_SKIPPED:
                 listing.skipped.append({"name": name.encode("utf-8", "replace").decode(), "detail": error.detail})
@@ -238,13 +257,13 @@ def _spread_url(context: Context, url: str) -> Iterator[AudioSource]:
     allowed = context.files.allowed_path(url)
     fs, root = fsspec.core.url_to_fs(allowed)
     try:
-        found = sorted(fs.find(root)) if fs.isdir(root) else None
+        files = sorted(fs.find(root)) if fs.isdir(root) else None
     except (OSError, ValueError, ImportError) as error:
         raise Invalid(f"{url} can't be listed: {error}", code="unknown_path") from None
-    if found is None:
+    if files is None:
         yield AudioSource(path=allowed, name=url.rsplit("/", 1)[-1] or "audio")
         return
-    for path in found:
+    for path in files:
         if _is_audio(path):
             yield AudioSource(path=fs.unstrip_protocol(path), name=path[len(root) :].lstrip("/"))
 

@@ -12,7 +12,7 @@ from milo.jobs import NewJob, Progress
 from milo.ledger import Ledger
 from milo.settings import Settings
 from milo.storage.files import Files
-from workers.kinds.evaluate import keeping
+from workers.kinds.evaluation import keeping
 from workers.runner import Runner
 from workers.work import Finished, RunningJob
 

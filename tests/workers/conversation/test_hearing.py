@@ -19,7 +19,7 @@ from milo.queue.connection import redis_client
 from milo.settings import Settings
 from milo.storage.files import Files
 from workers import engines
-from workers.kinds.hearing import EarlyTranscriber, transcript
+from workers.conversation.hearing import EarlyTranscriber, transcript
 from workers.work import RunningJob
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from milo.chat.sessions import Sessions
 from milo.errors import EngineError
-from milo.jobs import ChatPayload, Job, NewJob
+from milo.jobs import Job, NewJob
+from milo.kinds.chat import ChatPayload
 from milo.ledger import Ledger
 from milo.protocols import Message
 from milo.settings import Settings

@@ -8,7 +8,8 @@ import numpy as np
 
 from milo.audio.encode import encode, to_int16
 from milo.audio.encode_stream import StreamEncoder, stream_encoder
-from milo.jobs import Progress, TtsPayload
+from milo.jobs import Progress
+from milo.kinds.tts import TtsPayload
 from milo.protocols import Samples
 from milo.queue.streams import EventWriter
 from milo.synthesis import synthesis
@@ -16,7 +17,7 @@ from workers import engines
 from workers.work import Finished, RunningJob
 
 
-def run(running: RunningJob) -> Generator[Progress, None, Finished]:
+def speak(running: RunningJob) -> Generator[Progress, None, Finished]:
     """Speak the text. Between two sentences others may be let through."""
     payload: TtsPayload = running.payload
     settings = running.settings

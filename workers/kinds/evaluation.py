@@ -6,20 +6,21 @@ from collections.abc import Generator
 from functools import partial
 from typing import TypeVar
 
-from milo.jobs import EvaluationPayload, Progress
+from milo.jobs import Progress
+from milo.kinds.training import EvaluationPayload
 from milo.settings import Settings
+from trainer.evaluation import evaluate as evaluations
 from trainer.evaluation.engines import Engines
-from trainer.evaluation.evaluate import evaluate
 from workers import engines
 from workers.work import Finished, RunningJob
 
 T = TypeVar("T")
 
 
-def run(running: RunningJob) -> Generator[Progress, None, Finished]:
+def evaluate(running: RunningJob) -> Generator[Progress, None, Finished]:
     """Judge the model of the payload. The result is the report; its rows are in `evaluations/<key>/rows.jsonl`."""
     payload: EvaluationPayload = running.payload
-    steps = evaluate(
+    steps = evaluations.evaluate(
         running.settings,
         payload.model,
         payload.data,
@@ -38,8 +39,8 @@ def keeping(running: RunningJob, steps: Generator[Progress, None, T]) -> Generat
             try:
                 progress = next(steps)
             except StopIteration as end:
-                found: T = end.value
-                return found
+                report: T = end.value
+                return report
             if running.job.attempt > 1 and progress.done:
                 running.saved()
             yield progress

@@ -1,4 +1,4 @@
-"""The second stage of a transcription, on the GPU queue: windows of several recordings through the engine together.
+"""Recordings on the table of one engine: windows of several of them in each batch.
 
 A recording's windows that are done are kept in its work folder, so a job that gives way, or whose worker dies, goes on
 from its last finished window.
@@ -9,17 +9,16 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from milo.errors import EngineError, NotFound
-from milo.jobs import Progress, SttPayload
+from milo.jobs import Progress
 from milo.protocols import DecodeOptions, Transcriber, WindowText, WordTiming
 from milo.settings import Settings
 from milo.transcription.decoded_speech import DecodedSpeech, Window, plan_windows
 from milo.transcription.segments import compose
-from workers import engines
 from workers.group import Group
 from workers.work import Finished, RunningJob
 
@@ -31,33 +30,6 @@ LOOK_AHEAD = 2
 """Steps' worth of windows to choose near lengths from."""
 STEP_S = 1.5
 """Engine time between two yield points that the batch size is steered to: how long a person may have to wait."""
-
-
-def run(group: Group) -> Iterator[None]:
-    """Transcribe the jobs of the group, and those like them that wait, batch by batch."""
-    settings = group.first.settings
-    payload: SttPayload = group.first.payload
-    with engines.transcriber(settings, payload.model) as engine:
-        engines.report(settings, group.first.claim.worker)
-        table = Table(group, engine, decode_options(payload), settings)
-        table.admit([group.first])
-        while table.fill():
-            table.step()
-            yield
-            table.drop_gone()
-
-
-def decode_options(payload: SttPayload) -> DecodeOptions:
-    """The engine's options for a payload; a given temperature turns the fallback off."""
-    defaults = DecodeOptions()
-    return DecodeOptions(
-        language=payload.language,
-        task=payload.task,
-        prompt=payload.prompt,
-        word_timestamps=payload.word_timestamps,
-        beam_size=payload.beam_size,
-        temperatures=defaults.temperatures if payload.temperature is None else (payload.temperature,),
-    )
 
 
 @dataclass
