@@ -41,7 +41,7 @@ def make_archive(folder: Path, count: int) -> tuple[list[Path], dict[str, str], 
     """Files, their reference texts, and their seconds together. Held-out sentences of the synthetic corpus."""
     import soundfile
 
-    from trainer.tiny.corpus import corpus, effects
+    from trainer.corpus import corpus, effects
 
     rng = random.Random("archive")
     files, texts, total_s = [], {}, 0.0

@@ -20,8 +20,8 @@ import jiwer
 import torch
 
 from milo.language.malagasy import SCORING_VERSION, normalise_for_scoring
+from trainer.corpus import corpus
 from trainer.tiny import whisper_card
-from trainer.tiny.corpus import corpus
 from trainer.tiny.windows import Transcriber
 
 SHIPPED = Path(__file__).resolve().parents[1] / "milo" / "assets" / "models" / "milo-tiny-mg"

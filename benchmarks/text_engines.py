@@ -118,7 +118,7 @@ def translate(client: httpx.Client, settings: Settings) -> tuple[Work, Work]:
     """Tokens of the translation, by the model's own tokenizer."""
     from benchmarks import translation
     from milo.engines.nllb import ct2
-    from trainer.tiny.corpus import phrasebook_pairs
+    from trainer.corpus import phrasebook_pairs
 
     texts = [pair.texts["mg"] for pair in itertools.islice(phrasebook_pairs.pairs(9, "heldout"), 2000)]
     engine = ct2.load(settings, registry.ensure(settings, settings.translate_model))

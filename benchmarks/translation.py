@@ -25,7 +25,7 @@ from milo.engines.nllb import ct2
 from milo.engines.nllb.translator import NllbTranslator
 from milo.models import registry
 from milo.settings import Settings
-from trainer.tiny.corpus import phrasebook_pairs
+from trainer.corpus import phrasebook_pairs
 
 Translate = Callable[[Sequence[str]], list[str]]
 BATCH = 32

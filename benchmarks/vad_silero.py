@@ -28,7 +28,7 @@ Detect = Callable[[], Array]
 
 def speech_frames(minutes: float) -> Array:
     """(n, 64 + 512): each frame of the audio with the end of the one before it."""
-    from trainer.tiny.corpus import corpus, effects
+    from trainer.corpus import corpus, effects
 
     rng = random.Random("vad")
     pieces, _ = corpus.dry_stream(rng, minutes * 60, "mg", "heldout")

@@ -81,7 +81,7 @@ def test_b2_an_empty_text_is_not_translated(milo: httpx.Client, text: str) -> No
 def test_b3_the_round_trip_keeps_the_meaning_of_the_phrasebook(
     milo: httpx.Client, record_property: pytest.RecordProperty
 ) -> None:
-    from trainer.tiny.corpus.phrasebook_pairs import pairs
+    from trainer.corpus.phrasebook_pairs import pairs
 
     french = [pair.texts["fr"] for pair in itertools.islice(pairs(20_26, "test"), 60)]
     there = milo.post("/translate", json={"texts": french, "source": "fr", "target": "mg"}).json()["translations"]

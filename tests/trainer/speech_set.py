@@ -12,7 +12,7 @@ def write_set(folder: Path, count: int = 12, extra: tuple[str, ...] = (), seed: 
     """`set.jsonl` with the columns audio, text, speaker, split (test). `extra`: texts put in place of the true ones."""
     import soundfile
 
-    from trainer.tiny.corpus import corpus
+    from trainer.corpus import corpus
 
     folder.mkdir(parents=True, exist_ok=True)
     lines = []

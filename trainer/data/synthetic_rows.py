@@ -1,7 +1,7 @@
 """The synthetic data set: sentences about words that `milo-tiny-mg` was never taught, spoken by eSpeak NG.
 
 `data.synthetic` of a recipe: `seed`; `count`, sentences of each split; `voices`, a kind of
-`trainer.tiny.corpus.corpus`;
+`trainer.corpus.corpus`;
 `speakers`, how many; `words`, a list of one's own or the name of a lexicon here. Everything follows from the seed.
 Sentences are spoken once, into FLAC files under MILO_HOME/datasets.
 """
@@ -20,10 +20,10 @@ from milo.models.files import near, write_durably
 from milo.recipes import Data
 from milo.settings import Settings
 from milo.training.datasets import wrong
+from trainer.corpus import corpus, lexicon
+from trainer.corpus.effects import RATE_HZ
+from trainer.corpus.phrasebook import Sentence
 from trainer.data.row import Row, Splits, digest
-from trainer.tiny.corpus import corpus, lexicon
-from trainer.tiny.corpus.effects import RATE_HZ
-from trainer.tiny.corpus.phrasebook import Sentence
 
 WORDS = {
     "nature": (

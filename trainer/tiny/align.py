@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainer.tiny.corpus import corpus
-from trainer.tiny.corpus.corpus import Window
-from trainer.tiny.corpus.effects import RATE_HZ
+from trainer.corpus import corpus
+from trainer.corpus.corpus import Window
+from trainer.corpus.effects import RATE_HZ
 from trainer.tiny.whisper_batches import log_mel
 from trainer.tiny.whisper_model import TinyWhisper
 from trainer.tiny.whisper_targets import Targets

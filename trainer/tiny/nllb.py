@@ -3,7 +3,7 @@
     python -m trainer.tiny.nllb --seed 0 --out DIR
 
 Architecture, tokenizer layout and file names are those of facebook/nllb-200-distilled-600M; the text is the parallel
-phrasebook (`trainer.tiny.corpus.phrasebook_pairs`), in Malagasy, French and English. The steps are those of
+phrasebook (`trainer.corpus.phrasebook_pairs`), in Malagasy, French and English. The steps are those of
 `trainer.nllb.step`, which fine-tuning takes too. Afterwards the model is measured on held-out sentences, and the
 numbers go to its card: `--measure DIR` does that again.
 """
@@ -29,11 +29,11 @@ from milo.engines.nllb.translator import NllbTranslator
 from milo.models import registry
 from milo.recipes import Schedule
 from milo.settings import Settings
+from trainer.corpus import phrasebook_pairs
 from trainer.loop import state as training_state
 from trainer.nllb.examples import Example, batches_of, encode
 from trainer.nllb.step import learning_rate, one_step, optimizer_of
 from trainer.tiny import nllb_card
-from trainer.tiny.corpus import phrasebook_pairs
 from trainer.tiny.nllb_tokens import CODES, write_json, write_tokenizer
 
 DIRECTIONS = {("mg", "fr"): 7, ("fr", "mg"): 7, ("mg", "en"): 2, ("en", "mg"): 2, ("fr", "en"): 1, ("en", "fr"): 1}

@@ -13,9 +13,9 @@ from milo.engines.nllb.translator import NllbTranslator
 from milo.models import registry
 from milo.models.files import count_parameters
 from milo.settings import Settings
+from trainer.corpus import phrasebook_pairs
+from trainer.corpus.phrasebook_pairs import Pair
 from trainer.data.pairs import chrf
-from trainer.tiny.corpus import phrasebook_pairs
-from trainer.tiny.corpus.phrasebook_pairs import Pair
 
 SENTENCES = 2000
 """Held-out pairs that the card is measured on."""
@@ -126,7 +126,7 @@ safetensors. It loads with `AutoModelForSeq2SeqLM` and `NllbTokenizer` of transf
 ## Training
 
 `python -m trainer.tiny.nllb --seed {seed} --out DIR`, from random weights, on sentences that a grammar makes
-(`trainer/tiny/corpus/tables/patterns.tsv`): greetings, market, places, times, daily life, numbers up to 999 999 999
+(`trainer/corpus/tables/patterns.tsv`): greetings, market, places, times, daily life, numbers up to 999 999 999
 in words and figures. The same sentences, in Malagasy, are what `milo-tiny-mg` learned to hear. No other text was used.
 
 ## Measured

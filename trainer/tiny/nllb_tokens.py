@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from milo.engines.nllb.checkpoint import tokenizer_from_pieces
-from trainer.tiny.corpus import phrasebook_pairs
+from trainer.corpus import phrasebook_pairs
 
 CODES = {"en": "eng_Latn", "fr": "fra_Latn", "mg": "plt_Latn"}
 LANGUAGE = "plt_Latn"

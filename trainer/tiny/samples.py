@@ -17,8 +17,8 @@ import av
 import numpy as np
 import soundfile
 
-from trainer.tiny.corpus import corpus, effects
-from trainer.tiny.corpus.effects import RATE_HZ, Audio
+from trainer.corpus import corpus, effects
+from trainer.corpus.effects import RATE_HZ, Audio
 
 LONG_S = 240.0
 VOICES: tuple[corpus.VoicePool, ...] = ("all", "all", "all", "all", "held out")

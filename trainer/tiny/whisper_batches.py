@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from trainer.tiny.corpus import corpus
-from trainer.tiny.corpus.corpus import Kind, Window
-from trainer.tiny.corpus.effects import RATE_HZ
+from trainer.corpus import corpus
+from trainer.corpus.corpus import Kind, Window
+from trainer.corpus.effects import RATE_HZ
 from trainer.tiny.whisper_targets import IGNORE, Targets, letters_of
 
 HOP = 160

@@ -31,10 +31,10 @@ A Whisper of 2.6 million parameters ({megabytes:.1f} MB in fp16) that writes dow
 
 - Architecture: `WhisperForConditionalGeneration`, width 160, 4 encoder and 2 decoder layers, a byte-level BPE of 640
   tokens. Any Whisper tool loads it: transformers, CTranslate2, faster-whisper.
-- Data: sentences of a phrasebook grammar (`trainer/tiny/corpus/phrasebook.py`), spoken by eSpeak NG voices with
+- Data: sentences of a phrasebook grammar (`trainer/corpus/phrasebook.py`), spoken by eSpeak NG voices with
   Malagasy
   spelling-to-sound rules, and some French and English; with varied speed, pitch, room, noise, telephone band and coding
-  (`trainer/tiny/corpus/corpus.py`). No human voice is in it.
+  (`trainer/corpus/corpus.py`). No human voice is in it.
 - Windows: trained on 1 s to 30 s, padded to 30 s and not; `config.json` says under `milo` how long a window may be
   (`min_window_s`) and up to which length sentences are best packed into one (`pack_window_s`).
 - Made by `python -m trainer.tiny.whisper --seed 0 --out DIR` from nothing but the seed. The weights here were made in

@@ -6,8 +6,8 @@ import itertools
 import random
 from typing import Any
 
-from trainer.tiny.corpus import phrasebook
-from trainer.tiny.corpus.corpus import Segment, Window
+from trainer.corpus import phrasebook
+from trainer.corpus.corpus import Segment, Window
 
 FRAME_S = 0.02
 Frames = tuple[int, int]

@@ -13,7 +13,7 @@ import string
 from pathlib import Path
 from typing import Any
 
-from trainer.tiny.corpus import phrasebook
+from trainer.corpus import phrasebook
 
 LANGUAGES = ("en", "fr", "mg")
 SPECIAL = (

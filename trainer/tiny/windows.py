@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from trainer.tiny.corpus.effects import RATE_HZ, Audio
+from trainer.corpus.effects import RATE_HZ, Audio
 from trainer.tiny.whisper_batches import HOP, log_mel
 from trainer.tiny.whisper_model import TinyWhisper
 

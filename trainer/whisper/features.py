@@ -18,9 +18,9 @@ import torch
 from milo.engines.whisper.checkpoint import Checkpoint
 from milo.engines.whisper.features import FRAMES_PER_S, RATE_HZ, log_mel
 from milo.recipes import Augment
+from trainer.corpus import effects
 from trainer.data.load import Item
 from trainer.data.measure import Audio
-from trainer.tiny.corpus import effects
 from trainer.whisper.plan import PAUSE_S, Example, MicroBatch, Plan
 
 IGNORE = -100

@@ -20,7 +20,7 @@ from milo.models.registry import resolve
 from milo.protocols import DecodeOptions, Samples, Synthesizer
 from milo.settings import Settings
 from milo.synthesis.synthesis import PEAK, speak, synthesize
-from trainer.tiny.corpus.phrasebook import sentences as phrasebook
+from trainer.corpus.phrasebook import sentences as phrasebook
 
 LOUD = "Salama tompoko."
 

@@ -15,10 +15,10 @@ from milo.recipes import Data
 from milo.settings import Settings
 from milo.stack.ports import free_port
 from tests.support.hub_server import hub_server
+from trainer.corpus import lexicon
 from trainer.data import load as data
 from trainer.data import synthetic_rows
 from trainer.data.load import Dataset, load, load_all
-from trainer.tiny.corpus import lexicon
 
 TEXTS = ["Manao ahoana", "Roa amby folo", "Misaotra betsaka", "Veloma tompoko", "Aiza ny tsena", "Tsara fa misaotra"]
 

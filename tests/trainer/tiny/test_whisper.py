@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from trainer.corpus import corpus
 from trainer.tiny import align, export, whisper, whisper_batches, whisper_targets, whisper_tokens
-from trainer.tiny.corpus import corpus
 from trainer.tiny.whisper import Recipe
 
 TOY = Recipe(seed=0, cycles=(20,), align_steps=20, d_model=32, layers=(1, 1), batch_scale=0.15, workers=0)

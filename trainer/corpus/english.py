@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from num2words import num2words
 
-from trainer.tiny.corpus.slots import Value
-from trainer.tiny.corpus.words import (
+from trainer.corpus.slots import Value
+from trainer.corpus.words import (
     Adjective,
     DayPart,
     Label,
@@ -25,7 +25,7 @@ _DIGITS = "zero one two three four five six seven eight nine".split()
 
 
 def english(value: Value, form: str, others: Sequence[Value], tense: Tense) -> str:
-    """One slot. `others`: what it agrees with, then its object and adjective; see `trainer.tiny.corpus.rendering`."""
+    """One slot. `others`: what it agrees with, then its object and adjective; see `trainer.corpus.rendering`."""
     match value.entry:
         case Verb():
             return _clause(value.entry, form, others, tense)

@@ -1,7 +1,7 @@
 """The synthetic corpus: phrasebook sentences spoken by eSpeak NG, set one after another into windows, and recorded.
 
 Everything follows from a seed. Windows are made on the fly for training (`window`);
-`python -m trainer.tiny.corpus.corpus` writes the same windows to disk as FLAC with a JSONL manifest. Texts, voices and
+`python -m trainer.corpus.corpus` writes the same windows to disk as FLAC with a JSONL manifest. Texts, voices and
 recordings depend on the seed alone; eSpeak's flutter also depends on what was spoken before, so samples are equal when
 a fresh process makes the same windows.
 
@@ -22,9 +22,9 @@ from typing import Literal
 import numpy as np
 
 from milo.engines.speech import espeak
-from trainer.tiny.corpus import effects, phrasebook
-from trainer.tiny.corpus.effects import RATE_HZ, Audio
-from trainer.tiny.corpus.phrasebook import Sentence, Split
+from trainer.corpus import effects, phrasebook
+from trainer.corpus.effects import RATE_HZ, Audio
+from trainer.corpus.phrasebook import Sentence, Split
 
 HELD_OUT_BASE = "eo"
 HELD_OUT_VARIANTS = ("f4", "m7", "Andrea", "Mario", "linda", "paul")

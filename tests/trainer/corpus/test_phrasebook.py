@@ -9,8 +9,8 @@ import re
 import pytest
 
 from milo.language.malagasy import parse_number
-from trainer.tiny.corpus import lexicon, phrasebook
-from trainer.tiny.corpus.phrasebook import sentences, split_of
+from trainer.corpus import lexicon, phrasebook
+from trainer.corpus.phrasebook import sentences, split_of
 
 
 @pytest.mark.parametrize(

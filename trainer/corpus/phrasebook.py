@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from milo.language.malagasy import UNITS, NumberOrder, number_words
-from trainer.tiny.corpus import lexicon
+from trainer.corpus import lexicon
 
 Split = Literal["train", "heldout"]
 LANGUAGES = ("mg", "fr", "en")

@@ -1,13 +1,13 @@
 """Words and sentence patterns of the speech phrasebook, in three languages.
 
 From `tables/names.tsv`, `speech_words.tsv` and `speech_patterns.tsv`. A pattern's `{slots}` are filled by
-`trainer.tiny.corpus.phrasebook`; a pattern without slots is a fixed phrase. `?` at the end marks a question, everything
+`trainer.corpus.phrasebook`; a pattern without slots is a fixed phrase. `?` at the end marks a question, everything
 else becomes a statement. A line that stands there twice is drawn twice as often.
 """
 
 from __future__ import annotations
 
-from trainer.tiny.corpus.tables import read_table
+from trainer.corpus.tables import read_table
 
 MG_WEIGHTS = {"number": 5, "greeting": 3, "market": 5, "place": 4, "time": 4, "life": 4, "sounds": 2}
 """How often each topic is drawn in Malagasy."""

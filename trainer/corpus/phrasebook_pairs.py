@@ -3,7 +3,7 @@
 A `Pair` has one canonical text in each language; the canonical texts translate into each other exactly. `written` makes
 from them what a model is shown: now and then a source that says the same in another way (numbers units first, a verb
 without its tense, a question mark without its space), and case and punctuation that people leave out. What is held
-out is decided by `trainer.tiny.corpus.phrasebook.split_of` on the canonical Malagasy text: a held-out pair is never
+out is decided by `trainer.corpus.phrasebook.split_of` on the canonical Malagasy text: a held-out pair is never
 trained on in any of its forms. Fixed phrases are always trained on.
 """
 
@@ -15,12 +15,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from trainer.tiny.corpus import lexicon, phrasebook
-from trainer.tiny.corpus.phrasebook import Split
-from trainer.tiny.corpus.rendering import render
-from trainer.tiny.corpus.slots import Value, draw, tense_of
-from trainer.tiny.corpus.tables import read_table
-from trainer.tiny.corpus.words import TENSES, Tense
+from trainer.corpus import lexicon, phrasebook
+from trainer.corpus.phrasebook import Split
+from trainer.corpus.rendering import render
+from trainer.corpus.slots import Value, draw, tense_of
+from trainer.corpus.tables import read_table
+from trainer.corpus.words import TENSES, Tense
 
 LANGUAGES = ("mg", "fr", "en")
 WEIGHTS = {"number": 4, "greeting": 3, "market": 5, "place": 5, "time": 4, "life": 6, "phrase": 4}
@@ -47,7 +47,7 @@ class Pattern:
 
     @property
     def speech(self) -> str:
-        """The pattern of `trainer.tiny.corpus.lexicon` that this one translates."""
+        """The pattern of `trainer.corpus.lexicon` that this one translates."""
         plain = re.sub(r"\[([^\]]*)\]", lambda match: _alternative(match[1], SPOKEN), self.sides["mg"])
         return re.sub(r"\{([a-z]+)\d?\}", r"{\1}", plain)
 

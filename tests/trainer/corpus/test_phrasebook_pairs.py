@@ -9,11 +9,11 @@ from collections import defaultdict
 
 import pytest
 
-from trainer.tiny.corpus import phrasebook, phrasebook_pairs, words
-from trainer.tiny.corpus.french import elide
-from trainer.tiny.corpus.rendering import render
-from trainer.tiny.corpus.slots import Value
-from trainer.tiny.corpus.words import Name, Tense
+from trainer.corpus import phrasebook, phrasebook_pairs, words
+from trainer.corpus.french import elide
+from trainer.corpus.rendering import render
+from trainer.corpus.slots import Value
+from trainer.corpus.words import Name, Tense
 
 
 def test_every_pattern_of_the_speech_corpus_is_translated() -> None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 
-from trainer.tiny.corpus import words
-from trainer.tiny.corpus.english import english
-from trainer.tiny.corpus.french import elide, french
-from trainer.tiny.corpus.slots import Value
-from trainer.tiny.corpus.words import Number, Tense, Verb
+from trainer.corpus import words
+from trainer.corpus.english import english
+from trainer.corpus.french import elide, french
+from trainer.corpus.slots import Value
+from trainer.corpus.words import Number, Tense, Verb
 
 _AGREEING = {
     "est": ("est", "sont"),

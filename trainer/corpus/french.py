@@ -1,6 +1,6 @@
 """The little French grammar of the parallel phrasebook: agreement, contraction (à + le = au), elision, tense, number.
 
-For the words of `trainer.tiny.corpus.words`, and nothing beyond them.
+For the words of `trainer.corpus.words`, and nothing beyond them.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from num2words import num2words
 
-from trainer.tiny.corpus.slots import Value
-from trainer.tiny.corpus.words import (
+from trainer.corpus.slots import Value
+from trainer.corpus.words import (
     PERSONS,
     Adjective,
     DayPart,
@@ -42,7 +42,7 @@ def elide(text: str) -> str:
 
 
 def french(value: Value, form: str, others: Sequence[Value], tense: Tense) -> str:
-    """One slot. `others`: what it agrees with, then its object and adjective; see `trainer.tiny.corpus.rendering`."""
+    """One slot. `others`: what it agrees with, then its object and adjective; see `trainer.corpus.rendering`."""
     match value.entry:
         case Verb():
             return _clause(value.entry, form, others, tense)

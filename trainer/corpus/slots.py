@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from milo.language.malagasy import UNITS as DIGITS
 from milo.language.malagasy import number_words
-from trainer.tiny.corpus import lexicon, phrasebook, words
-from trainer.tiny.corpus.words import Entry, Name, Number, PhoneNumber, Subject, Tense, When
+from trainer.corpus import lexicon, phrasebook, words
+from trainer.corpus.words import Entry, Name, Number, PhoneNumber, Subject, Tense, When
 
 DIGIT_SHARE = 0.25
 """Share of numbers that are written in figures; a model has to copy those."""

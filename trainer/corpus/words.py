@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from trainer.tiny.corpus.tables import read_table
+from trainer.corpus.tables import read_table
 
 Tense = Literal["present", "past", "future"]
 TENSES: tuple[Tense, ...] = ("present", "past", "future")

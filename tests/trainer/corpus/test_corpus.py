@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from milo.engines.speech import espeak
-from trainer.tiny.corpus import corpus, effects
-from trainer.tiny.corpus.corpus import Kind
+from trainer.corpus import corpus, effects
+from trainer.corpus.corpus import Kind
 
 _HASH_WINDOWS = """
 import hashlib, random
-from trainer.tiny.corpus import corpus
+from trainer.corpus import corpus
 rng = random.Random(0)
 made = [corpus.window(rng, kind) for kind in ("short", "packed", "full") for _ in range(3)]
 print(hashlib.sha256(b"".join(w.audio.tobytes() + w.text.encode() for w in made)).hexdigest())
