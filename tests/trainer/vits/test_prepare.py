@@ -99,7 +99,7 @@ def test_the_trainers_read_what_it_writes(place: Path, report: Report) -> None:
 
 
 def test_a_speaker_can_be_named_and_an_unknown_one_is_told_apart(place: Path, tmp_path: Path) -> None:
-    assert make(place, tmp_path / "koto", speaker="koto")["speaker"] == "koto"
+    assert make(place, tmp_path / "koto", speaker="koto").speaker == "koto"
     with pytest.raises(Invalid, match="naivo"):
         make(place, tmp_path / "naiva", speaker="naiva")
 
