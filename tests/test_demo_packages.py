@@ -41,9 +41,7 @@ def test_what_is_left_out_is_a_requirement_of_the_package(script: ModuleType) ->
 
 
 def test_nothing_that_the_demo_starts_imports_torch() -> None:
-    modules = (
-        "milo.cli.demo, api.app, workers.tasks, workers.kinds.transcribe, milo.engines.whisper.ct2, milo.audio.vad"
-    )
+    modules = "milo.cli.demo, api.app, workers.tasks, workers.kinds.stt, milo.engines.whisper.ct2, milo.audio.vad"
     code = f"import sys; sys.modules.update(torch=None, transformers=None, llama_cpp=None); import {modules}"
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=170)
     assert ended.returncode == 0, ended.stderr

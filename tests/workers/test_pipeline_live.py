@@ -60,7 +60,7 @@ def client(settings: Settings) -> Iterator[httpx.Client]:
 
 
 def transcribe(client: httpx.Client) -> dict[str, Any]:
-    audio = (Path(__file__).parent.parent / "samples" / "01-mono-16k.wav").read_bytes()
+    audio = (Path(__file__).parents[2] / "samples" / "01-mono-16k.wav").read_bytes()
     answer = client.post("/stt", files={"file": ("a.wav", audio)}, headers={"Prefer": "wait=60"}, timeout=90)
     assert answer.status_code == 200, answer.text
     document: dict[str, Any] = answer.json()
