@@ -21,6 +21,7 @@ import av
 import av.error
 from av.stream import Discard, Disposition
 
+from milo.audio.parts import Part
 from milo.errors import BadMedia, NotFound
 
 CONTAINERS = (
@@ -93,30 +94,35 @@ class Media:
         return self.claim_s if self.claim_s * bytes_per_s <= self.size_bytes else None
 
     def lacks_end(self) -> bool:
-        """Whether a wav is shorter than its header says, or an Ogg file has no page that ends its stream.
+        """Whether an Ogg file has no page that ends its stream.
 
         To be asked after the last packet: it moves the position in the file.
         """
-        if self.name == "wav":
-            return self.size_bytes is not None and _wav_end(self._file.head) > self.size_bytes
         return self.name == "ogg" and not _ends_ogg(self._file.tail(_TAIL_BYTES))
 
 
 class _OneFile:
-    """The only bytes FFmpeg gets. It has no name, so that no extension steers the probe."""
+    """The only bytes FFmpeg gets: a file from where it stands, or a part of it. It has no name, so that no extension
+    steers the probe."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, part: Part | None) -> None:
         self._file = file
-        self.head = _read_full(file, _HEAD_BYTES)
-        self._pending = self.head
+        self._patches = dict(part.patches) if part else {}
+        self._end: int | None = None
+        self._pending = b""
         self.size_bytes: int | None = None
         if getattr(file, "seekable", lambda: False)():
-            self._origin = file.tell() - len(self.head)
-            self.size_bytes = file.seek(0, io.SEEK_END) - self._origin
+            self._origin = part.start if part else file.tell()
+            self._end = part.end if part else file.seek(0, io.SEEK_END)
+            self.size_bytes = self._end - self._origin
             file.seek(self._origin)
-            self._pending = b""
             self.seek = self._seek
             self.tell = lambda: file.tell() - self._origin
+        self.head = _read_full(self, _HEAD_BYTES)
+        if self.size_bytes is None:
+            self._pending = self.head
+        else:
+            file.seek(self._origin)
 
     def readable(self) -> bool:
         return True
@@ -125,9 +131,21 @@ class _OneFile:
         if self._pending:
             taken, self._pending = self._pending[:size], self._pending[size:]
             return taken
-        return self._file.read(size) or b""
+        if self._end is None:
+            return self._file.read(size) or b""
+        at = self._file.tell()
+        return self._patched(self._file.read(max(0, min(size, self._end - at))) or b"", at)
+
+    def _patched(self, content: bytes, at: int) -> bytes:
+        for position, instead in self._patches.items():
+            low, high = max(at, position), min(at + len(content), position + len(instead))
+            if low < high:
+                content = content[: low - at] + instead[low - position : high - position] + content[high - at :]
+        return content
 
     def _seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence == io.SEEK_END:
+            offset, whence = offset + (self.size_bytes or 0), io.SEEK_SET
         try:
             return self._file.seek(offset + (self._origin if whence == io.SEEK_SET else 0), whence) - self._origin
         except (OSError, ValueError, OverflowError) as error:
@@ -140,7 +158,7 @@ class _OneFile:
         if self.size_bytes is None:
             return b""
         self._seek(max(0, self.size_bytes - size))
-        return _read_full(self._file, size)
+        return _read_full(self, size)
 
 
 def _ends_ogg(tail: bytes) -> bool:
@@ -148,7 +166,7 @@ def _ends_ogg(tail: bytes) -> bool:
     return at < 0 or len(tail) <= at + 5 or bool(tail[at + 5] & 4)
 
 
-def _read_full(file: BinaryIO, size: int) -> bytes:
+def _read_full(file: BinaryIO | _OneFile, size: int) -> bytes:
     parts: list[bytes] = []
     while size > 0 and (part := file.read(size)):
         parts.append(part)
@@ -175,17 +193,6 @@ def _has_xing(head: bytes, size_bytes: int | None) -> bool:
     counts_bytes = int.from_bytes(first[at + 4 : at + 8], "big") & 3 == 3
     counted = int.from_bytes(first[at + 12 : at + 16], "big") if counts_bytes else 0
     return not counted or not size_bytes or (size_bytes - start) * 15 // 16 <= counted
-
-
-def _wav_end(head: bytes) -> int:
-    """Where the samples of a RIFF file end by its header; 0 for the sizes that writers to a pipe leave there."""
-    at = 12 if head[:4] == b"RIFF" else len(head)
-    while at + 8 <= len(head):
-        size = int.from_bytes(head[at + 4 : at + 8], "little")
-        if head[at : at + 4] == b"data":
-            return 0 if size >= 0xFFFF_F000 or 0x7FFF_F000 <= size <= 0x7FFF_FFFF else at + 8 + size
-        at += 8 + size + size % 2
-    return 0
 
 
 @lru_cache(maxsize=1)
@@ -274,8 +281,10 @@ def open_binary(source: Path | BinaryIO) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def open_media(source: Path | BinaryIO, *, track: int | None = None) -> Iterator[Media]:
-    """Opens a path or a binary file object for decoding audio stream number `track`, counted from 0.
+def open_media(
+    source: Path | BinaryIO, *, track: int | None = None, part: Part | None = None
+) -> Iterator[Media]:
+    """Opens a path or a binary file object, or a `part` of it, for decoding audio stream number `track`, from 0.
 
     None: the one that the file marks as its default, else the first.
 
@@ -283,7 +292,7 @@ def open_media(source: Path | BinaryIO, *, track: int | None = None) -> Iterator
     external_reference; `NotFound` for a path that is not a regular file. Errors of the file object pass through.
     """
     with open_binary(source) as file:
-        only = _OneFile(file)
+        only = _OneFile(file, part)
         if not only.head:
             raise BadMedia("The file is empty (0 bytes).", code="empty_audio")
         options = {"format_whitelist": CONTAINERS, "protocol_whitelist": "none", "codec_whitelist": audio_decoders()}

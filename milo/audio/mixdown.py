@@ -31,11 +31,11 @@ def mix(raw: npt.NDArray[Any], weights: npt.NDArray[np.float32]) -> Signal:
     else:
         signal = raw.astype(np.float32) / np.float32(_SCALES[raw.dtype.name])
     if len(signal) == 1:
-        return np.asarray(signal[0])
+        return np.asarray(signal[0] if weights[0] else np.zeros_like(signal[0]))
     mono: Signal = np.multiply(signal[0], weights[0])
     for channel, weight in zip(signal[1:], weights[1:], strict=True):  # no BLAS: its threads cost more than the sum
         mono += channel * weight
-    if len(signal) == 2 and np.square(mono).sum() < 0.01 * np.square(signal[0]).sum():
+    if len(signal) == 2 and all(weights) and np.square(mono).sum() < 0.01 * np.square(signal[0]).sum():
         return np.ascontiguousarray(signal[0])  # a column, where the channels are interleaved
     return mono
 
@@ -78,6 +78,11 @@ class Resampler:
 def weights_of(layout: Any) -> npt.NDArray[np.float32]:
     shares = np.array([_WEIGHTS.get(channel.name, 0.5) for channel in layout.channels], np.float32)
     return shares / shares.sum() if shares.sum() > 0 else np.full(len(shares), 1 / len(shares), np.float32)
+
+
+def only(channel: int, layout: Any) -> npt.NDArray[np.float32]:
+    """Weights that take one channel, counted from 0, alone. One channel is the first; of fewer, nothing is taken."""
+    return (np.arange(layout.nb_channels) == channel).astype(np.float32)
 
 
 _SAFE_PLANES = 8

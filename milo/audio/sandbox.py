@@ -56,11 +56,17 @@ class DecoderProcess:
         """Wait status of each child that ended and was not asked about."""
 
     def stream(
-        self, source: Path | BinaryIO, *, max_s: float, block_s: float = 30.0, track: int | None = None
+        self,
+        source: Path | BinaryIO,
+        *,
+        max_s: float,
+        block_s: float = 30.0,
+        track: int | None = None,
+        channel: int | None = None,
     ) -> AudioStream:
         """As `audio.stream`. Raises also `BadMedia` with code decode_limit or decoder_crashed, and `EngineError` with
         code decoder_lost, which another attempt may mend."""
-        return _Apart(self, source, max_s=max_s, block_s=block_s, track=track)
+        return _Apart(self, source, max_s=max_s, block_s=block_s, track=track, channel=channel)
 
     def close(self) -> None:
         """End the process and what it still decodes."""

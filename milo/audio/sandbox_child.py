@@ -106,7 +106,8 @@ class _CpuLimit:
 def _decode(file: BinaryIO, out: BinaryIO, request: dict[str, Any]) -> None:
     limit = _CpuLimit(request["cpu_s"], request["max_s"])
     limit.wind_up()
-    audio = AudioStream(file, max_s=request["max_s"], block_s=request["block_s"], track=request["track"])
+    how = {name: request[name] for name in ("max_s", "block_s", "track", "channel")}
+    audio = AudioStream(file, **how)
     try:
         told = False
         for block in audio:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from milo.audio.media import Media, check_shape, refuse_hunger
-from milo.audio.mixdown import SAMPLE_RATE_HZ, Pcm, Resampler, join_planes, mix, planes_of, weights_of
+from milo.audio.mixdown import SAMPLE_RATE_HZ, Pcm, Resampler, join_planes, mix, only, planes_of, weights_of
 
 _OWN_CLOCK = frozenset({"mov", "matroska"})
 """Containers whose clock starts at 0 by definition: audio that starts at 2 s is preceded by 2 s of silence."""
@@ -30,8 +30,12 @@ _QUIET_AMR = {"amr_nb": 8, "amr_wb": 9}
 3GPP TS 26.101 and 26.201, table 1a."""
 _LATE_START_S = 60.0
 """A lone track that starts later than this was cut out of something longer: its start is the start."""
+_SAME_CLOCK_S = 0.5
+"""A part that starts so near to the end of the last one counts its time on from there."""
 _JUMP_S = 10.0
 _MIN_GAP_S, _MAX_SLIP_S, _RESYNC_S = 0.010, 0.050, 0.002
+_UNSTEADY = frozenset({"vorbis"})
+"""Codecs whose frames FFmpeg dates up to some 20 ms too late, where short ones follow long ones."""
 _MAX_READ_ERRORS = 64
 
 
@@ -49,18 +53,26 @@ class Faults:
     """Time stamps that jumped back or absurdly far ahead, and were not followed."""
     cut_off: bool = False
     """Reading ended with an error or in the middle of a frame."""
+    wrong_length: str = ""
+    """What a WAV's header claimed and what was there, where the two differ: a warning as it is told."""
 
 
 class Timeline:
     """Decodes one audio stream. `pcm` yields int16 arrays of at most a few seconds each."""
 
-    def __init__(self, media: Media, faults: Faults, *, max_s: float) -> None:
-        self._media, self._faults, self._max_s = media, faults, max_s
+    def __init__(
+        self, media: Media, faults: Faults, *, max_s: float, before_s: float = 0.0, channel: int | None = None
+    ) -> None:
+        """`before_s`: how long the parts of the file before this one are. `channel`, from 0: this one, not the mix."""
+        self._media, self._faults, self._max_s, self._channel = media, faults, max_s, channel
         start = media.container.start_time
         start_s = 0.0 if start is None else start / 1e6
-        self.start_s = 0.0 if media.name in _OWN_CLOCK and 0 < start_s <= _LATE_START_S else start_s
+        goes_on = before_s > 0 and abs(start_s - before_s) <= _SAME_CLOCK_S
+        own = media.name in _OWN_CLOCK and 0 < start_s <= _LATE_START_S and not goes_on
+        self.start_s = 0.0 if own else start_s
         """Where the clock of the file stands at sample 0."""
         self._origin_s = self.start_s
+        self._min_gap_s = _MAX_SLIP_S if media.info.codec in _UNSTEADY else _MIN_GAP_S
         self._last_s = -np.inf
         self._resync = False
         self._given = 0
@@ -162,7 +174,7 @@ class Timeline:
         have_s = self._base / SAMPLE_RATE_HZ + (self._resampler.taken + self._raw_n) / self._resampler.rate_hz
         late_s = at_s - have_s
         went_back, self._last_s = at_s <= self._last_s, at_s
-        slack_s = _RESYNC_S if self._resync else min(max(0.75 * frame_s, _MIN_GAP_S), _MAX_SLIP_S)
+        slack_s = _RESYNC_S if self._resync else min(max(0.75 * frame_s, self._min_gap_s), _MAX_SLIP_S)
         lost, self._resync = self._resync, False
         if self._media.name in _NO_CLOCK and not lost and abs(late_s) > slack_s:
             return self._jump(late_s)
@@ -191,7 +203,7 @@ class Timeline:
         check_shape(frame.sample_rate, frame.layout.nb_channels)
         yield from self._flush()
         self._shape = shape
-        self._weights = weights_of(frame.layout)
+        self._weights = weights_of(frame.layout) if self._channel is None else only(self._channel, frame.layout)
         self._resampler = Resampler(frame.sample_rate)
         self._base = self._given
 
