@@ -281,9 +281,7 @@ def open_binary(source: Path | BinaryIO) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def open_media(
-    source: Path | BinaryIO, *, track: int | None = None, part: Part | None = None
-) -> Iterator[Media]:
+def open_media(source: Path | BinaryIO, *, track: int | None = None, part: Part | None = None) -> Iterator[Media]:
     """Opens a path or a binary file object, or a `part` of it, for decoding audio stream number `track`, from 0.
 
     None: the one that the file marks as its default, else the first.

@@ -81,8 +81,9 @@ def weights_of(layout: Any) -> npt.NDArray[np.float32]:
 
 
 def only(channel: int, layout: Any) -> npt.NDArray[np.float32]:
-    """Weights that take one channel, counted from 0, alone. One channel is the first; of fewer, nothing is taken."""
-    return (np.arange(layout.nb_channels) == channel).astype(np.float32)
+    """Weights that take one channel, counted from 0, alone. Of a layout that has it not, nothing is taken."""
+    weights: npt.NDArray[np.float32] = (np.arange(layout.nb_channels) == channel).astype(np.float32)
+    return weights
 
 
 _SAFE_PLANES = 8

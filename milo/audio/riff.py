@@ -17,8 +17,8 @@ _FORMS = (b"RIFF", b"RF64", b"BW64")
 _HEAD = re.compile(rb"(?:RIFF|RF64|BW64).{4}WAVE(?:fmt |ds64|JUNK|bext|LIST)", re.DOTALL)
 _HEAD_BYTES = 16
 _METADATA = frozenset(
-    b"LIST|id3 |ID3 |bext|iXML|_PMX|cue |smpl|inst|fact|PEAK|JUNK|junk|FLLR|PAD |afsp|cart|DISP|acid|strc|axml|chna|umid|"
-    b"levl|plst|adtl|note|labl|ltxt|mext|link|SAUR|minf|elm1|regn|TAGT|Cr8r|data".split(b"|")
+    b"LIST|id3 |ID3 |bext|iXML|_PMX|cue |smpl|inst|fact|PEAK|JUNK|junk|FLLR|PAD |afsp|cart|DISP|acid|strc|axml|chna|"
+    b"umid|levl|plst|adtl|note|labl|ltxt|mext|link|SAUR|minf|elm1|regn|TAGT|Cr8r|data".split(b"|")
 )
 """Chunks that follow the samples. Anything else there is told from them by whether chunks fill the rest exactly."""
 _MAX_CHUNKS = 1000
@@ -62,7 +62,7 @@ class Wav:
 
 
 def read_wav(file: BinaryIO, start: int, end: int) -> Wav | None:
-    """The WAV that begins at `start` of a seekable file; `end` is the end of the file. None: there is none to be read."""
+    """The WAV that begins at `start` of a seekable file; `end` is the end of the file. None: no samples."""
     data_at = claimed = size64_at = None
     bytes_per_s = 1
     for name, at, size in _chunks(file, start + 12, end):
@@ -94,8 +94,14 @@ def find_wavs(file: BinaryIO, start: int, end: int) -> Iterator[int]:
     known_end = wav.data_at + (wav.claimed_bytes or 0)
     if wav.claimed_bytes and known_end + 1 >= end and known_end - end < 2 * _HEAD_BYTES:
         return  # the header is right, and nothing follows
-    from_at = known_end if wav.claimed_bytes and known_end < end else wav.data_at
+    believed = wav.claimed_bytes and known_end < end and _ends_at(file, known_end, end)
+    from_at = known_end if believed else wav.data_at
     yield from find_all(file, _HEAD, from_at, end, _HEAD_BYTES)
+
+
+def _ends_at(file: BinaryIO, at: int, end: int) -> bool:
+    """Whether the samples end there: something that is none begins."""
+    return _is_metadata(file, at, end) or any(_HEAD.match(_read(file, first, _HEAD_BYTES)) for first in (at, at + 1))
 
 
 def find_all(file: BinaryIO, pattern: re.Pattern[bytes], start: int, end: int, longest: int) -> Iterator[int]:
@@ -155,7 +161,7 @@ def _fills(file: BinaryIO, first: int, end: int) -> bool:
 
 
 def _without_tail_chunk(file: BinaryIO, at: int, end: int) -> int:
-    """Where the audio ends that runs on from `at`: before a chunk of metadata that reaches to the end, if there is one."""
+    """Where the audio ends that runs on from `at`: before a chunk of metadata, if one reaches to the end."""
     low = max(at, end - _TAIL_BYTES)
     tail = _read(file, low, end - low)
     for name in _METADATA - {b"data"}:

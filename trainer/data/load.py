@@ -65,6 +65,7 @@ class Dataset(Sequence[Item]):
         items: Iterable[Item],
         dropped: dict[str, list[str]] | None = None,
         unreadable: Iterable[Item] = (),
+        wrong_length: Iterable[str] = (),
     ) -> None:
         self.split = split
         self.items = list(items)
@@ -72,6 +73,8 @@ class Dataset(Sequence[Item]):
         """Why rows were left out -> their ids."""
         self.unreadable = list(unreadable)
         """Those of them whose audio is the reason: an evaluation counts them."""
+        self.wrong_length = list(wrong_length)
+        """Ids of rows whose WAV header claims another length than is there; all that is there is used."""
         hashed = hashlib.sha256()
         for item in self.items:
             hashed.update(json.dumps([item.id, item.text, item.speaker, item.sha256]).encode() + b"\n")
@@ -104,8 +107,13 @@ class Dataset(Sequence[Item]):
             "items": len(self),
             "seconds": round(self.seconds, 3),
             "speakers": len({item.speaker for item in self.items if item.speaker}) or None,
-            "dropped": {why: {"rows": len(ids), "such_as": ids[:EXAMPLES]} for why, ids in self.dropped.items()},
+            "dropped": {why: _counted(ids) for why, ids in self.dropped.items()},
+            **({"wrong_length": _counted(self.wrong_length)} if self.wrong_length else {}),
         }
+
+
+def _counted(ids: list[str]) -> dict[str, Any]:
+    return {"rows": len(ids), "such_as": ids[:EXAMPLES]}
 
 
 def load(settings: Settings, data: Data, split: Split, report: ReportProgress | None = None) -> Dataset:
@@ -157,6 +165,7 @@ def _filtered(
     kept: list[Item] = []
     unreadable: list[Item] = []
     dropped: dict[str, list[str]] = {}
+    wrong_length: list[str] = []
     seen: Counter[str] = Counter()
     wanted = _limited(candidates, data, dropped)
     for row, size in zip(wanted, measured(settings, data.source, wanted, report), strict=True):
@@ -167,8 +176,10 @@ def _filtered(
             continue
         seen[row.id] += 1
         name = row.id if seen[row.id] == 1 else f"{row.id}#{seen[row.id]}"
+        if size.wrong_length:
+            wrong_length.append(name)
         (unreadable if why else kept).append(Item(name, row.text, row.speaker, size.duration_s, size.sha256, row.open))
-    return Dataset(split, kept, dropped, unreadable)
+    return Dataset(split, kept, dropped, unreadable, wrong_length)
 
 
 def _limited(candidates: list[Row], data: Data, dropped: dict[str, list[str]]) -> list[Row]:

@@ -9,8 +9,9 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -18,13 +19,18 @@ import numpy.typing as npt
 
 from milo.audio import reading
 from milo.audio.media import Media, open_media
-from milo.errors import MiloError
+from milo.audio.parts import Part, find_parts, wrong_length
+from milo.errors import BadMedia, MiloError
 from milo.models.files import write_durably
 from milo.settings import Settings
 from trainer.data.row import Row, digest
 
 Audio = npt.NDArray[np.float32]
 SAVE_EVERY = 2000
+RULE = 2
+"""Of how a length is found: what another rule found is not remembered."""
+CUT_OFF_S, CUT_OFF_SHARE = 0.25, 0.02
+"""A WAV that lacks more of what its header claims was not copied whole; less is a header that is wrong."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,8 @@ class Measured:
     """Of the encoded file."""
     fault: str = ""
     """Why it can't be used; empty: it can."""
+    wrong_length: bool = False
+    """Whether the header of a WAV claims another length than is there."""
 
 
 def decode(source: Path | bytes, max_s: float) -> Audio:
@@ -49,13 +57,8 @@ def measure(row: Row, max_s: float) -> Measured:
         source = row.open()
         content = source if isinstance(source, bytes) else source.read_bytes()
         sha256 = hashlib.sha256(content).hexdigest()
-        with open_media(io.BytesIO(content)) as media:
-            claim_s = media.plausible_claim_s
-            if claim_s is not None and _is_cut_off(media, claim_s):
-                return Measured(0, "", "cut off")
-        if claim_s is None:
-            claim_s = len(decode(content, max_s)) / reading.SAMPLE_RATE_HZ
-        return Measured(round(claim_s, 3), sha256)
+        seconds, wrong_length = _seconds_of(io.BytesIO(content), content, max_s)
+        return Measured(round(seconds, 3), sha256, wrong_length=wrong_length)
     except MiloError as error:
         return Measured(0, "", error.code)
     except OSError as error:
@@ -63,11 +66,29 @@ def measure(row: Row, max_s: float) -> Measured:
         return Measured(0, "", "missing" if nothing else str(error.strerror))
 
 
-def _is_cut_off(media: Media, claim_s: float) -> bool:
-    """Whether the packets end well before the length that the header states: such a file was not copied whole, and
-    its text says more than is heard. Nothing is decoded."""
-    if media.name == "wav":
-        return media.lacks_end()
+def _seconds_of(file: BinaryIO, content: bytes, max_s: float) -> tuple[float, bool]:
+    """How long a recording is, with all the parts that the file holds, and whether a WAV's header says otherwise.
+
+    Raises `BadMedia` for one that was not copied whole: its text says more than is heard.
+    """
+    parts = find_parts(file)
+    seconds = 0.0
+    for part in parts:
+        with open_media(file, part=part) as media:
+            claim_s = media.plausible_claim_s
+            if claim_s is None:
+                seconds = len(decode(content, max_s)) / reading.SAMPLE_RATE_HZ
+                break
+            if _is_cut_off(media, part, claim_s):
+                raise BadMedia("The file is shorter than its header claims.", code="cut off")
+            seconds += claim_s
+    return seconds, bool(wrong_length(parts))
+
+
+def _is_cut_off(media: Media, part: Part, claim_s: float) -> bool:
+    """Whether the audio ends well before the length that the header states. Nothing is decoded."""
+    if part.wav:
+        return part.missing_s > max(CUT_OFF_S, CUT_OFF_SHARE * (claim_s + part.missing_s))
     last_s = 0.0
     with suppress(av.error.FFmpegError):
         for packet in media.container.demux(media.stream):
@@ -82,7 +103,7 @@ def measured(
     """Each row's measure, in order. `report(done, total)` is called after each that had to be measured."""
     place = settings.home / "datasets" / "measured"
     place.mkdir(parents=True, exist_ok=True)
-    path = place / f"{digest(source)[:16]}.json"
+    path = place / f"{digest(RULE, source)[:16]}.json"
     remembered = _remembered(path)
     missing = [row for row in rows if row.state not in remembered and row.at_s is None]
     fresh = 0
@@ -92,23 +113,22 @@ def measured(
             for row, one in zip(part, pool.map(lambda row: measure(row, settings.max_audio_s), part), strict=True):
                 fresh += 1
                 if row.state and not one.fault:
-                    remembered[row.state] = (one.duration_s, one.sha256)
+                    remembered[row.state] = one
                 else:
-                    remembered.setdefault(row.id, (0, one.fault))
+                    remembered.setdefault(row.id, one)
                 if report:
                     report(fresh, len(missing))
-            write_durably(path, json.dumps({key: pair for key, pair in remembered.items() if pair[0]}))
+            kept = {key: asdict(one) for key, one in remembered.items() if not one.fault}
+            write_durably(path, json.dumps(kept))
     for row in rows:
         if row.at_s is not None:
             yield Measured(row.at_s, row.state)
-        elif row.state in remembered:
-            yield Measured(*remembered[row.state])
         else:
-            yield Measured(0, "", remembered[row.id][1])
+            yield remembered[row.state if row.state in remembered else row.id]
 
 
-def _remembered(path: Path) -> dict[str, tuple[float, str]]:
+def _remembered(path: Path) -> dict[str, Measured]:
     try:
-        return {key: (float(pair[0]), str(pair[1])) for key, pair in json.loads(path.read_text()).items()}
-    except (OSError, ValueError, TypeError, IndexError, AttributeError):
+        return {key: Measured(**one) for key, one in json.loads(path.read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}

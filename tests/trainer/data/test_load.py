@@ -14,6 +14,7 @@ from milo.errors import Invalid, MiloError, ModelUnavailable
 from milo.recipes import Data
 from milo.settings import Settings
 from milo.stack.ports import free_port
+from tests.support.audio_factory import wav
 from tests.support.hub_server import hub_server
 from trainer.corpus import lexicon
 from trainer.data import load as data
@@ -294,6 +295,31 @@ def test_a_recording_that_was_not_copied_whole_is_left_out(local: Settings, fold
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     dropped = load(local, _table(folder, "a.jsonl", table), "test").dropped
     assert dropped == {"with unreadable audio (cut off)": [path.name]}
+
+
+@pytest.mark.parametrize("off_bytes", [44, -44, -150_000])
+def test_a_wav_whose_header_claims_another_length_is_trained_on_as_long_as_it_is(
+    local: Settings, folder: Path, off_bytes: int
+) -> None:
+    samples = np.random.default_rng(3).integers(-3000, 3000, 16_000 * 6, dtype=np.int16)
+    (folder / "long.wav").write_bytes(wav(samples.tobytes(), claim_bytes=samples.nbytes + off_bytes))
+    table = _test_split([*rows(folder), {"audio": "long.wav", "text": "lava be"}])
+    made = load(local, _table(folder, "a.jsonl", table), "test")
+    again = load(local, _table(folder, "a.jsonl", table), "test")
+    for one in (made, again):  # measured, and remembered
+        assert not one.dropped
+        item = next(item for item in one if item.id == "long.wav")
+        assert item.duration_s == 6.0 and np.array_equal(item.audio() * 32768, samples)
+        assert one.document()["wrong_length"] == {"rows": 1, "such_as": ["long.wav"]}
+
+
+def test_recordings_that_were_joined_are_as_long_as_all_of_them(local: Settings, folder: Path) -> None:
+    soundfile.write(folder / "a.flac", np.zeros(32_000), 16_000)
+    soundfile.write(folder / "b.flac", np.zeros(44_100), 44_100)
+    (folder / "long.flac").write_bytes((folder / "a.flac").read_bytes() + (folder / "b.flac").read_bytes())
+    table = _test_split([*rows(folder), {"audio": "long.flac", "text": "lava be"}])
+    item = next(one for one in load(local, _table(folder, "a.jsonl", table), "test") if one.id == "long.flac")
+    assert item.duration_s == 3.0 and len(item.audio()) == 48_000
 
 
 def test_folders_called_like_the_splits_hold_them_wherever_the_metadata_lies(local: Settings, folder: Path) -> None:
