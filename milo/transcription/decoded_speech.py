@@ -24,6 +24,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from milo.audio.level import Leveler
 from milo.audio.reading import SAMPLE_RATE_HZ, AudioStream
 from milo.audio.silero import FRAME
 from milo.audio.vad import Segmenter, Span, Vad, VadOptions, pad_spans
@@ -165,20 +166,32 @@ class _Listener:
     """Takes decoded blocks; finds the speech in them and has the stretches around it written to `file`."""
 
     def __init__(self, file: BinaryIO, options: VadOptions) -> None:
+        self.taken = 0
+        """Samples that were fed; the leveler holds some of them back."""
         self.samples = 0
         self.compact = bytearray()
         """Speech probability x 255 of each frame."""
         self._options = options
+        self._leveler = Leveler()
         self._vad, self._segmenter = Vad(), Segmenter(options)
         margin_s = max(_MARGIN_S, options.pad_s + options.min_silence_s + 0.1)
         self._keeper = _Keeper(file, options.release, margin_s)
 
+    @property
+    def warnings(self) -> list[str]:
+        return [self._leveler.warning] if self._leveler.warning else []
+
     def feed(self, pcm: npt.NDArray[np.int16]) -> None:
+        self.taken += len(pcm)
+        self._hear(self._leveler.feed(pcm))
+
+    def _hear(self, pcm: npt.NDArray[np.int16]) -> None:
         self.samples += len(pcm)
         self._take(pcm, self._vad.feed(pcm))
 
     def finish(self) -> dict[str, Any]:
         """The map, but for what only the decoder knows."""
+        self._hear(self._leveler.finish())
         self._take(np.zeros(0, np.int16), self._vad.finish())
         self._keeper.finish()
         self._segmenter.finish(self.samples)
@@ -190,6 +203,7 @@ class _Listener:
             "spans": pad_spans(self._segmenter.spans, round(self._options.pad_s * SAMPLE_RATE_HZ), self.samples),
             "regions": self._keeper.regions,
             "vad": asdict(self._options),
+            "raised_s": self._leveler.raised_s,
         }
 
     def _take(self, pcm: npt.NDArray[np.int16], probabilities: npt.NDArray[np.float32]) -> None:
@@ -233,8 +247,9 @@ def decode_speech(
             listener = _Listener(file, options or VadOptions())
             for block in audio:
                 listener.feed(block)
-                yield listener.samples / SAMPLE_RATE_HZ
-            written = listener.finish() | {"warnings": audio.warnings, "source": _describe(audio, source)}
+                yield listener.taken / SAMPLE_RATE_HZ
+            written = listener.finish()
+            written |= {"warnings": audio.warnings + listener.warnings, "source": _describe(audio, source)}
             _sync(file)
         (folder / _MAP).unlink(missing_ok=True)
         draft.replace(folder / _PCM)
