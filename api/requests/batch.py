@@ -16,6 +16,7 @@ from api.http.deps import Context
 from api.requests.checks import check
 from api.requests.errors import pointed, pointers_below
 from api.requests.sources import check_path
+from milo.audio.folder import walk_recordings
 from milo.audio.formats import RECORDING_SUFFIXES
 from milo.errors import Forbidden, Invalid, MiloError, TooLarge
 from milo.jobs import AudioSource
@@ -233,22 +234,15 @@ def _spread(context: Context, path: str, listing: Listing) -> Iterator[AudioSour
     if not os.path.isdir(real):
         yield AudioSource(path=check_path(context, path), name=os.path.basename(path) or "audio")
         return
-    for file in _walk(Path(real)):
-        name = file.relative_to(real).as_posix()
+    for file, left_out in walk_recordings(Path(real)):
+        name = os.path.relpath(file, real).encode("utf-8", "replace").decode()
         try:
-            yield AudioSource(path=check_path(context, str(file)), name=name.encode("utf-8", "replace").decode())
+            if left_out:
+                raise Invalid(left_out)
+            yield AudioSource(path=check_path(context, str(file)), name=name)
         except MiloError as error:
             if len(listing.skipped) < MAX_SKIPPED:
-                listing.skipped.append({"name": name.encode("utf-8", "replace").decode(), "detail": error.detail})
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Audio files below a folder, sorted; hidden ones left out, and linked folders not entered."""
-    for current, folders, names in os.walk(folder, followlinks=False):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith(".") and _is_audio(name):
-                yield Path(current, name)
+                listing.skipped.append({"name": name, "detail": error.detail})
 
 
 def _spread_url(context: Context, url: str) -> Iterator[AudioSource]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from milo.settings import Settings
 
 
+SHOWN = 20
+"""Of what is left out, so many are named on the screen."""
 PATIENCE_S = 120
 """A run of hours outlives a restart of the server."""
 
@@ -58,15 +60,18 @@ def transcribe(
     settings = load_settings()
     url, api_key = rest.pop("url"), rest.pop("api_key")
     options = {key: value for key, value in rest.items() if value is not None}
-    inputs = find_inputs(paths)
+    left_out: list[tuple[Path, str]] = []
+    inputs = find_inputs(paths, lambda path, why: left_out.append((path, why)))
     target = Path(out).expanduser()
     manifest = Manifest(target, options, _formats(formats))
     if not inputs:
-        raise click.UsageError("there is no recording in there (by its suffix: wav, mp3, ogg, m4a, mp4, ...)")
+        others = "".join(f"; {path}: {why}" for path, why in left_out[:SHOWN])
+        raise click.UsageError(f"there is no recording in there (by its suffix: wav, mp3, ogg, m4a, mp4, ...){others}")
     target.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ExitStack() as stack:
         view = stack.enter_context(_view(target, as_json))
+        view.left_out(left_out)
         client, roots = stack.enter_context(_server(settings, url, api_key, inputs, view))
         view.starts(len(inputs))
         run = Run(
@@ -174,6 +179,15 @@ class View:
         self._progress: Any = None
         self._task: Any = None
         self._files: list[dict[str, Any]] = []
+        self._left_out: list[dict[str, str]] = []
+
+    def left_out(self, found: list[tuple[Path, str]]) -> None:
+        """What looks like a recording, or holds some, and is not taken."""
+        self._left_out = [{"file": str(path), "reason": why} for path, why in found]
+        for path, why in found[:SHOWN]:
+            self.says(f"left out: {path}: {why}")
+        if len(found) > SHOWN:
+            self.says(f"left out: {len(found) - SHOWN} more (--json names them all)")
 
     def says(self, text: str) -> None:
         self._console.print(text, markup=False, soft_wrap=True)
@@ -220,11 +234,12 @@ class View:
         counts = {"done": snapshot.done, "skipped": snapshot.skipped, "failed": snapshot.failed}
         times = {"audio_s": round(snapshot.audio_s, 3), "wall_s": round(snapshot.wall_s, 3)}
         if self._as_json:
-            print_json({**counts, **times, "out": str(self._out), "files": self._files})
+            print_json({**counts, **times, "out": str(self._out), "files": self._files, "left_out": self._left_out})
             return
         words = [f"{snapshot.done} done"]
         words += [f"{snapshot.skipped} were done already"] if snapshot.skipped else []
         words += [f"{snapshot.failed} failed"] if snapshot.failed else []
+        words += [f"{len(self._left_out)} left out"] if self._left_out else []
         line = f"{snapshot.files} files: {', '.join(words)}"
         if snapshot.done and snapshot.wall_s:
             pace = snapshot.audio_s / snapshot.wall_s

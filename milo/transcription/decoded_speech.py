@@ -230,6 +230,7 @@ def decode_speech(
     max_s: float,
     options: VadOptions | None = None,
     track: int | None = None,
+    channel: int | None = None,
     step_s: float = 30.0,
     open_stream: Callable[..., AudioStream] = AudioStream,
 ) -> Iterator[float]:
@@ -237,11 +238,11 @@ def decode_speech(
 
     It yields about every `step_s` of audio, so that the caller can renew a lease, and stop by closing the generator:
     then, as after an error, nothing is left in the folder that was not there. Memory does not grow with the length,
-    but for 31 bytes a second. Raises what `audio.stream` raises, or `open_stream`, which may decode elsewhere.
+    but for 31 bytes a second. `channel`, from 0: this one alone, as if the others were not. Raises what `audio.stream` raises, or `open_stream`, which may decode elsewhere.
     """
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f".{uuid.uuid4().hex}.part"
-    audio = open_stream(source, max_s=max_s, block_s=step_s, track=track)
+    audio = open_stream(source, max_s=max_s, block_s=step_s, track=track, channel=channel)
     try:
         with draft.open("wb") as file:
             listener = _Listener(file, options or VadOptions())

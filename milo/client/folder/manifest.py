@@ -20,7 +20,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from milo.client.folder.inputs import Input, names_for
+from milo.client.folder.inputs import Input, names_for, shared_stems, stem_of
 from milo.errors import Unavailable
 from milo.transcription.transcript import Transcript
 
@@ -63,21 +63,27 @@ class Manifest:
         inputs = list(inputs)
         owners = {entry.get("source"): name for name, entry in self._files.items()}
         names = {one: owners[str(one.path)] for one in inputs if str(one.path) in owners}
-        taken = {name.casefold() for name in names.values()}
+        taken = {output for name in names.values() for output in self._outputs(name)}
+        shared = shared_stems(inputs)
         for one in inputs:
             if one not in names:
-                name = next(n for n in names_for(one.relative) if n.casefold() not in taken and self._free(n))
-                taken.add(name.casefold())
+                candidates = names_for(one.relative, shared=stem_of(one.relative) in shared)
+                name = next(n for n in candidates if taken.isdisjoint(self._outputs(n)) and self._free(n))
+                taken |= self._outputs(name)
                 names[one] = name
                 kept = self._files.get(name, {})  # of a recording that is gone: perhaps this very one, moved
                 self._files[name] = {**kept, "source": str(one.path)}
         return names
 
+    def _outputs(self, name: str) -> set[str]:
+        """Its files, as a file system sees them that takes capitals for small letters."""
+        return {str(path).casefold() for path in self.paths(name)}
+
     def _free(self, name: str) -> bool:
         entry = self._files.get(name)
         if entry is not None:
             return not os.path.exists(entry.get("source", ""))
-        return not any(self.path(name, format).exists() for format in self.formats)
+        return not any(os.path.exists(path) for path in self.paths(name))
 
     def path(self, name: str, format: str) -> Path:
         return self.out / f"{name}.{'verbose.json' if format == 'verbose_json' else format}"

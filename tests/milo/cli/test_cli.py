@@ -18,6 +18,7 @@ from unittest import mock
 import pytest
 from click.testing import CliRunner
 
+from milo.audio.folder import walk_recordings
 from milo.cli import COMMANDS, cli, main
 from milo.client import Milo
 from milo.client.folder import Manifest, find_inputs
@@ -132,13 +133,11 @@ def names_of(paths: list[Path], out: Path, formats: tuple[str, ...] = ("txt",)) 
 
 
 def test_telephone_recordings_are_taken_from_a_folder_by_the_command_as_by_the_api(tmp_path: Path) -> None:
-    from api.requests.batch import _walk
-
     for name in ("call.gsm", "CALL.W64", "call.awb", "notes.txt", "call", ".hidden.wav"):
         (tmp_path / name).touch()
     taken = [one.path for one in find_inputs([tmp_path])]
     assert [path.name for path in taken] == ["CALL.W64", "call.awb", "call.gsm"]
-    assert list(_walk(tmp_path)) == taken
+    assert [found.path for found in walk_recordings(tmp_path)] == taken
 
 
 def test_a_folder_gives_its_recordings_and_keeps_its_folders(tmp_path: Path) -> None:
@@ -161,11 +160,53 @@ def test_two_recordings_of_one_stem_get_two_names_and_keep_them(tmp_path: Path) 
     touch(tmp_path / "in", "x.mp3", "x.wav", "X.ogg")
     manifest = Manifest(tmp_path / "out", {}, ["txt"])
     first = manifest.reserve(find_inputs([tmp_path / "in"]))
-    assert sorted(first.values()) == ["X", "x.mp3", "x.wav"]
+    assert sorted(first.values()) == ["X.ogg", "x.mp3", "x.wav"]
     manifest.save()
-    touch(tmp_path / "in", "X.flac")
+    touch(tmp_path / "in", "X.flac", "x.aac")
     again = Manifest(tmp_path / "out", {}, ["txt"]).reserve(find_inputs([tmp_path / "in"]))
     assert {one.path: name for one, name in again.items()}.items() >= {one.path: n for one, n in first.items()}.items()
+
+
+def test_two_recordings_never_write_the_same_file(tmp_path: Path) -> None:
+    touch(tmp_path / "in", "x.wav", "x.verbose.wav")
+    manifest = Manifest(tmp_path / "out", {}, ["json", "verbose_json"])
+    names = manifest.reserve(find_inputs([tmp_path / "in"]))
+    outputs = [path for name in names.values() for path in manifest.paths(name)]
+    assert len(set(outputs)) == 4
+
+
+def test_a_name_as_long_as_a_file_system_allows_gets_outputs_that_fit_and_are_told_apart(tmp_path: Path) -> None:
+    long = ["é" * 125 + f"{number}.wav" for number in (1, 2)]
+    assert all(len(name.encode()) == 255 for name in long)
+    touch(tmp_path / "in", "short.wav", *long)
+    manifest = Manifest(tmp_path / "out", {}, ["json", "verbose_json", "txt"])
+    names = manifest.reserve(find_inputs([tmp_path / "in"]))
+    assert len(set(names.values())) == 3 and "short" in names.values()
+    for name in names.values():
+        for path in manifest.paths(name):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("")
+
+
+def test_what_is_left_out_of_a_folder_is_named_with_the_reason(tmp_path: Path) -> None:
+    touch(tmp_path / "in", "a.wav", "node/app.ts", "node/index.mts", "more/b.wav", "notes.txt", ".c.wav")
+    (tmp_path / "in/film.ts").write_bytes(b"\x47".ljust(188, b"\0") * 6)
+    (tmp_path / "in/disc.mts").write_bytes((b"\0\0\0\1\x47".ljust(192, b"\0")) * 6)
+    (tmp_path / "in/linked").symlink_to(tmp_path / "in/more")
+    (tmp_path / "in/gone.wav").symlink_to(tmp_path / "nowhere.wav")
+    (tmp_path / "in/other.wav").symlink_to(tmp_path / "in/a.wav")
+    os.mkfifo(tmp_path / "in/pipe.wav")
+    (tmp_path / "in/d.mp3").mkdir()
+    left_out: dict[str, str] = {}
+    taken = find_inputs([tmp_path / "in"], lambda path, why: left_out.update({path.name: why}))
+    assert [one.shown for one in taken] == ["a.wav", "disc.mts", "film.ts", "other.wav", "more/b.wav"]
+    assert {name: why.split(";")[0] for name, why in left_out.items()} == {
+        "app.ts": "text or something else, and no MPEG transport stream",
+        "index.mts": "text or something else, and no MPEG transport stream",
+        "linked": "a link to a folder",
+        "gone.wav": "a link to nothing",
+        "pipe.wav": "a named pipe",
+    }
 
 
 def test_the_same_name_in_another_archive_does_not_take_the_output_over(tmp_path: Path) -> None:

@@ -185,3 +185,30 @@ def test_the_made_up_long_wav_is_a_true_one() -> None:
     pattern = np.arange(1000, dtype=np.int16)
     pcm = np.concatenate(list(stream(EndlessWav(3.0, pattern), max_s=10)))
     assert (pcm == np.tile(pattern, 48)).all()
+
+
+def test_quiet_speech_is_kept_as_loud_as_the_loud_one_beside_it(tmp_path: Path) -> None:
+    spoken = say(PHRASE)
+    call = np.concatenate([silence(1), spoken, silence(1.5), np.rint(spoken / 60).astype(np.int16), silence(1)])
+    speech = decoded(call, tmp_path)
+    second_s = 2.5 + len(spoken) / RATE_HZ
+    loud = speech.samples(1.0, 1.0 + len(spoken) / RATE_HZ)
+    quiet = speech.samples(second_s, second_s + len(spoken) / RATE_HZ)
+    assert 20 * np.log10(loud.std() / quiet.std()) < 16  # of the 36 dB that were between them
+    assert any(
+        start_s <= second_s + 0.1 and end_s >= second_s + len(spoken) / RATE_HZ - 0.3 for start_s, end_s in speech.spans
+    )
+
+
+def test_each_channel_of_a_call_can_be_heard_alone(tmp_path: Path) -> None:
+    left = np.concatenate([say(PHRASE), silence(3)])
+    right = np.concatenate([silence(3), say(PHRASE)])
+    file = wav(np.stack([left, right], axis=1).tobytes(), channels=2)
+    spans = []
+    for channel in (0, 1):
+        for _ in decode_speech(io.BytesIO(file), tmp_path / str(channel), max_s=60, channel=channel):
+            pass
+        speech = DecodedSpeech.load(tmp_path / str(channel))
+        assert speech.duration_s == len(left) / RATE_HZ
+        spans.append(speech.spans)
+    assert spans[0][-1][1] < 3 + 0.5 and spans[1][0][0] > 3 - 0.5
