@@ -238,7 +238,8 @@ def decode_speech(
 
     It yields about every `step_s` of audio, so that the caller can renew a lease, and stop by closing the generator:
     then, as after an error, nothing is left in the folder that was not there. Memory does not grow with the length,
-    but for 31 bytes a second. `channel`, from 0: this one alone, as if the others were not. Raises what `audio.stream` raises, or `open_stream`, which may decode elsewhere.
+    but for 31 bytes a second. `channel`, from 0: this one alone, as if there were no other. Raises what `audio.stream`
+    raises, or `open_stream`, which may decode elsewhere.
     """
     folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f".{uuid.uuid4().hex}.part"

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from milo.audio.level import even_level
 from milo.audio.reading import SAMPLE_RATE_HZ, stream
 from milo.jobs import Job
 from milo.kinds.chat import ConversePayload
@@ -93,6 +94,7 @@ class EarlyTranscriber:
 
 def windows_of(pcm: npt.NDArray[np.int16], engine: Transcriber) -> list[Samples]:
     """An utterance as the engine hears it best: whole, or, where it is long for the model, cut as a recording is."""
+    pcm = even_level(pcm)
     whole: Samples = pcm.astype(np.float32) / np.float32(32768)
     if len(pcm) <= engine.pack_window_s * SAMPLE_RATE_HZ:
         return [whole]
