@@ -237,6 +237,7 @@ def _spread(context: Context, path: str, listing: Listing) -> Iterator[AudioSour
     for file, left_out in walk_recordings(Path(real)):
         name = os.path.relpath(file, real).encode("utf-8", "replace").decode()
         try:
+            context.files.allowed_path(str(file))  # first: what a link leads to outside is nobody's business
             if left_out:
                 raise Invalid(left_out)
             yield AudioSource(path=check_path(context, str(file)), name=name)

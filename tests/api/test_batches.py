@@ -84,12 +84,17 @@ def test_a_folder_is_spread_into_its_audio_files(client: httpx.Client, archive: 
     (archive / "leak.wav").symlink_to(tmp_path / "secret.wav")
     (archive / "inside.wav").symlink_to(archive / "b.wav")
     (archive / "linked").symlink_to(tmp_path / "elsewhere")
+    (archive / "inner").symlink_to(archive / "a")
+    (archive / "app.ts").write_text("export const x = 1\n")
     os.mkfifo(archive / "pipe.wav")
     answer = client.post("/batches", json={"paths": [str(archive)]})
     jobs = client.get(f"/batches/{answer.json()['id']}/jobs").json()["items"]
     names = [job["payload"]["source"]["name"] for job in jobs]
     assert names == ["b.wav", "inside.wav", "a/x.MP3", "a/deep/er/y.opus"]
-    assert {one["name"] for one in answer.json()["skipped"]} == {"leak.wav", "pipe.wav"}
+    skipped = {one["name"]: one["detail"] for one in answer.json()["skipped"]}
+    assert skipped.keys() == {"leak.wav", "pipe.wav", "linked", "app.ts", "inner"}
+    assert skipped["pipe.wav"] == "a named pipe" and skipped["inner"].startswith("a link to a folder")
+    assert skipped["app.ts"] == "text or something else, and no MPEG transport stream"
     assert "skipped" not in client.get(f"/batches/{answer.json()['id']}").json()
 
 
