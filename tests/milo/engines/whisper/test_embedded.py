@@ -13,6 +13,7 @@ from milo.models import registry
 from milo.models.store import embedded_path
 from milo.protocols import DecodeOptions, Samples
 from milo.settings import Settings
+from milo.transcription.decoded_speech import plan_windows, speech_in
 
 SAMPLES = Path(__file__).parents[4] / "samples"
 NAME = "milo-tiny-mg"
@@ -51,3 +52,17 @@ def test_it_takes_short_windows_and_names_its_languages(tmp_path: Path) -> None:
     assert info.min_window_s < 30 and info.max_window_s == 30
     assert "mg" in info.languages and "transcribe" in info.tasks
     assert registry.resolve(settings, NAME).kind == "embedded"
+
+
+def test_a_recording_at_minus_40_db_has_the_words_that_it_has_at_its_own_level(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, stt_engine="ctranslate2", cpu_threads=1, device="cpu", _env_file=None)
+    engine = load_transcriber(settings, registry.resolve(settings, NAME))
+    for path in sorted(SAMPLES.glob("0[12]-*")):
+        loud = np.concatenate(list(stream(path, max_s=60)))
+        texts = []
+        for pcm in (loud, np.rint(loud / 100).astype(np.int16)):
+            speech = speech_in(pcm)
+            plan = plan_windows(speech, pack_window_s=engine.pack_window_s, max_window_s=engine.max_window_s)
+            heard = engine.transcribe([speech.samples(one.start_s, one.end_s) for one in plan], DecodeOptions("mg"))
+            texts.append([result.text for result in heard])
+        assert texts[0] == texts[1] != []
