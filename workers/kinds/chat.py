@@ -23,6 +23,7 @@ def chat(running: RunningJob) -> Generator[Progress, None, Finished]:
     """Answer a message of a session, or (the OpenAI route) a conversation that the client keeps."""
     payload: ChatPayload = running.payload
     speaker = EventWriter(running.settings, running.id)
+    running.lets_equals_pass = True
     if payload.messages:
         return (yield from _complete(running, payload, speaker))
     turn: Turn | None = None
@@ -51,7 +52,7 @@ def _reply(
                 turn.renew()
             if reply.mode and not told:
                 speaker.say("mode", {"mode": reply.mode})
-                told = True
+                told, running.lets_equals_pass = True, False
             if piece:
                 speaker.say("delta", {"text": piece})
             for _ in mouth.hear(piece) if mouth else ():
@@ -93,7 +94,7 @@ def _complete(running: RunningJob, payload: ChatPayload, speaker: EventWriter) -
             text += piece
             if answer.mode and not told:
                 speaker.say("mode", {"mode": answer.mode})
-                told = True
+                told, running.lets_equals_pass = True, False
             if piece:
                 speaker.say("delta", {"text": piece})
             yield Progress(done=count, unit="pieces")

@@ -9,7 +9,7 @@ from collections import deque
 from functools import lru_cache
 from typing import Any
 
-from milo.errors import ModelUnavailable
+from milo.errors import ModelUnusable
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def load_library() -> Any:
     try:
         import llama_cpp
     except (ImportError, OSError, RuntimeError) as error:  # the wheel may not fit this machine
-        raise ModelUnavailable(
+        raise ModelUnusable(
             f"llama-cpp-python is not installed or does not start ({error}): run `make env`, or "
             "pip install 'milo-voice[chat]'",
             code="no_model",
