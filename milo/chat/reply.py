@@ -17,6 +17,7 @@ from milo.errors import Cancelled, EngineError, Invalid, LeaseLost, MiloError, M
 from milo.language import sentences
 from milo.protocols import ChatEnd, ChatModel, Message, Translator
 from milo.settings import Settings
+from milo.translation.protected import translate_all
 
 log = logging.getLogger(__name__)
 
@@ -252,9 +253,11 @@ def _whole_sentences(text: str) -> tuple[str, str]:
 
 
 def _translate(translator: Translator, text: str, source: str, target: str) -> str:
-    """Sentence by sentence, as translation models are trained; what stands between them stays."""
+    """Sentence by sentence, as translation models are trained; what stands between them stays, and so do addresses,
+    placeholders and numbers."""
     parts = sentences.split(text)
-    translated = iter(translator.translate([part.text for part in parts if part.is_sentence], source, target))
+    whole = [part.text for part in parts if part.is_sentence]
+    translated = iter(translate_all(whole, lambda pieces: translator.translate(pieces, source, target)))
     return "".join(next(translated) if part.is_sentence else part.text for part in parts)
 
 
