@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from typing import Literal
+from contextlib import AbstractContextManager, ExitStack, closing
+from typing import Any, Literal
 
 from milo.chat.message import check_message, guess_language
 from milo.chat.sessions import Exchange
@@ -29,6 +29,8 @@ DEFAULT_LANGUAGE = "mg"
 LONGEST_SENTENCE_CHARS = 400
 """A sentence that is longer is translated in parts, so that the reply goes on."""
 LANGUAGES = {"mg": "Malagasy", "fr": "French", "en": "English"}
+GO_ON = "Go on."
+"""Asked where the last words were the model's own."""
 SYSTEM = (
     "You are Milo, a friendly assistant. Answer in {language}, the language of the user, in a few short sentences, "
     "without lists or markup: your words are read aloud."
@@ -47,7 +49,16 @@ class Answer(Iterator[str]):
     """
 
     def __init__(
-        self, messages: Sequence[Message], settings: Settings, models: Mapping[Mode, Source], **options: float
+        self,
+        messages: Sequence[Message],
+        settings: Settings,
+        models: Mapping[Mode, Source],
+        *,
+        max_tokens: int | None = None,
+        temperature: float = 0.7,
+        top_p: float | None = None,
+        stop: Sequence[str] = (),
+        json_schema: str | None = None,
     ) -> None:
         """Raises `ModelUnavailable` when there is no model at all."""
         order: tuple[Mode, ...] = ("cloud", "local") if settings.default_mode == "cloud" else ("local", "cloud")
@@ -61,16 +72,39 @@ class Answer(Iterator[str]):
         self.mode: Mode | None = None
         self.model = ""
         self.end: ChatEnd | None = None
-        self.messages = list(messages)
-        self._max_tokens = int(options.get("max_tokens") or settings.chat_max_tokens)
-        self._temperature = float(options.get("temperature", 0.7))
-        self._pieces = self._run()
+        self.messages = ending_with_a_question(messages)
+        self._max_tokens = max_tokens or settings.chat_max_tokens
+        self._temperature = temperature
+        given = {"top_p": top_p, "json_schema": json_schema}
+        self._options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        self._pieces = self._until_stop([text for text in stop if text]) if any(stop) else self._run()
 
     def __next__(self) -> str:
         return next(self._pieces)
 
     def close(self) -> None:
         self._pieces.close()
+
+    def _until_stop(self, stop: Sequence[str]) -> Generator[str, None, None]:
+        """Up to the first of the texts; what may be the beginning of one is kept back until more is known."""
+        waiting, longest = "", max(map(len, stop))
+        pieces = self._run()
+        with closing(pieces):
+            for piece in pieces:
+                waiting += piece
+                ends = [at for text in stop if (at := waiting.find(text)) >= 0]
+                if ends:
+                    yield waiting[: min(ends)]
+                    return
+                sure = len(waiting)
+                for size in range(min(longest - 1, len(waiting)), 0, -1):
+                    if any(text.startswith(waiting[-size:]) for text in stop):
+                        sure = len(waiting) - size
+                        break
+                yield waiting[:sure]
+                waiting = waiting[sure:]
+        if waiting:
+            yield waiting
 
     def _run(self) -> Generator[str, None, None]:
         failures: list[tuple[Mode, MiloError]] = []
@@ -99,7 +133,9 @@ class Answer(Iterator[str]):
     def _ask(self, mode: Mode, source: Source) -> Generator[str, None, None]:
         with ExitStack() as stack:
             model = stack.enter_context(source())
-            pieces = model.reply(self.messages, max_tokens=self._max_tokens, temperature=self._temperature)
+            pieces = model.reply(
+                self.messages, max_tokens=self._max_tokens, temperature=self._temperature, **self._options
+            )
             stack.callback(getattr(pieces, "close", lambda: None))
             while True:
                 try:
@@ -114,6 +150,18 @@ class Answer(Iterator[str]):
                 yield piece
         if self.mode is None:  # it had nothing to say, and would have nothing the next time
             self.mode, self.model = mode, model.name
+
+
+def ending_with_a_question(messages: Sequence[Message]) -> list[Message]:
+    """A conversation that a model can answer: after its own words, or where there are only instructions, most
+    templates have no way to go on."""
+    kept = [message for message in messages if message.content.strip()]
+    turns = [message for message in kept if message.role != "system"]
+    if kept and not turns:
+        return [*kept[:-1], Message("user", kept[-1].content)]
+    if turns and turns[-1].role == "assistant":
+        return [*kept, Message("user", GO_ON)]
+    return list(messages)
 
 
 class Reply(Iterator[str]):

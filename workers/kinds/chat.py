@@ -86,7 +86,16 @@ def _complete(running: RunningJob, payload: ChatPayload, speaker: EventWriter) -
     started = time.monotonic()
     messages = [Message(turn.role, turn.content) for turn in payload.messages]
     models = engines.chat_sources(running.settings)
-    answer = Answer(messages, running.settings, models, max_tokens=payload.max_tokens, temperature=payload.temperature)
+    answer = Answer(
+        messages,
+        running.settings,
+        models,
+        max_tokens=payload.max_tokens,
+        temperature=payload.temperature,
+        top_p=payload.top_p,
+        stop=payload.stop,
+        json_schema=payload.json_schema,
+    )
     text, count, told = "", 0, False
     try:
         for piece in answer:

@@ -72,11 +72,20 @@ class Claude:
             timeout=anthropic.Timeout(STALL_S, connect=settings.first_token_s),
         )
 
-    def reply(self, messages: Sequence[Message], *, max_tokens: int, temperature: float = 0.7) -> Iterator[str]:
+    def reply(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float = 0.7,
+        top_p: float | None = None,
+        json_schema: str | None = None,
+    ) -> Iterator[str]:
         """Pieces of the answer. Closing the iterator ends the request.
 
-        `temperature` is not sent: the current models take no sampling parameters. Raises `ModelUnavailable` before
-        the first piece (`cloud_open`, `cloud_slow`, `cloud_down`, `cloud_refused`), `EngineError` after it.
+        `temperature`, `top_p` are not sent: the current models take no sampling parameters. Raises
+        `ModelUnavailable` before the first piece (`cloud_open`, `cloud_slow`, `cloud_down`, `cloud_refused`),
+        `EngineError` after it.
         """
         if not self.breaker.allow():
             raise ModelUnavailable(
@@ -84,6 +93,9 @@ class Claude:
                 code="cloud_open",
                 retry_after_s=self.breaker.wait_s(),
             )
+        if json_schema is not None:
+            rule = f"Answer with JSON alone, without a fence around it. Its schema: {json_schema}"
+            messages = [*messages, Message("system", rule)]
         call = _Call(self._client, _request(self.name, messages, max_tokens))
         reported = False
         try:

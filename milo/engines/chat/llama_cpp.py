@@ -21,7 +21,7 @@ from milo.engines.chat import llama_library
 from milo.engines.chat.gguf import check_loads, read_header
 from milo.engines.chat.llama_library import load_library, new_sampler
 from milo.engines.chat.prompt import Prompts
-from milo.errors import EngineError, MiloError, ModelUnusable, OutOfMemory
+from milo.errors import EngineError, Invalid, MiloError, ModelUnusable, OutOfMemory
 from milo.protocols import ChatEnd, Message
 
 log = logging.getLogger(__name__)
@@ -107,24 +107,41 @@ class LlamaCpp:
         )
 
     def reply(
-        self, messages: Sequence[Message], *, max_tokens: int, temperature: float = 0.7, seed: int | None = None
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float = 0.7,
+        top_p: float | None = None,
+        json_schema: str | None = None,
+        seed: int | None = None,
     ) -> Generator[str, None, ChatEnd]:
         """Pieces of the answer in whole characters; empty ones while a long prompt is read. Closing it stops at once.
 
         `temperature` 0: always the likeliest token. `seed`: the same one gives the same answer on the same machine.
         The answer ends where the context does. The generator's value says how it ended.
-        Raises `Invalid` without a message of a user, `ModelUnavailable` when the context is too small for it,
-        `EngineError` when the model fails or was closed meanwhile.
+        Raises `Invalid` without a message of a user or for a schema that can't be followed, `ModelUnavailable` when
+        the context is too small for it, `EngineError` when the model fails or was closed meanwhile.
         """
         with self.lock:
             self._alive()
             room = min(max(1, max_tokens), max(1, self.n_ctx // 2))
             tokens = self.prompts.fit(messages, self.n_ctx - room)
-            reply = _Reply(self, tokens, new_sampler(temperature, seed))
+            reply = _Reply(self, tokens, new_sampler(temperature, seed, top_p, self._grammar(json_schema)))
         try:
             return (yield from reply.run(min(max(1, max_tokens), self.n_ctx - len(tokens))))
         finally:
             reply.free()
+
+    def _grammar(self, json_schema: str | None) -> tuple[Any, bytes] | None:
+        if json_schema is None:
+            return None
+        from llama_cpp.llama_grammar import json_schema_to_gbnf
+
+        try:
+            return self._vocab, json_schema_to_gbnf(json_schema).encode()
+        except Exception as error:  # whatever that converter trips over
+            raise Invalid(f"this JSON schema can't be followed: {error}", code="bad_schema") from None
 
     def close(self) -> None:
         """Free the memory. Replies that are still suspended fail when they go on."""
