@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from types import ModuleType
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 import api.routes.openai
@@ -26,6 +26,7 @@ from api.http.headers import SecurityHeaders
 from api.http.keys_in_urls import keep_keys_out_of_logs
 from api.http.limits import BodyLimit
 from api.http.observe import Observe
+from api.http.queries import HeadAsGet, check_query
 from api.http.rates import RateLimit, rate_of
 from api.routes import fix, metrics, status
 from milo import __version__
@@ -77,11 +78,13 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     for package, prefix in ROUTES:
         for router in _routers(package):
-            app.include_router(router, prefix=prefix)
+            checks = [Depends(check_query)] if prefix == "/api/v1" else []  # OpenAI's clients add some of their own
+            app.include_router(router, prefix=prefix, dependencies=checks)
     for at_root in (metrics, status, fix):
         app.include_router(at_root.router, include_in_schema=False)
     docs.install(app)
     # the last one added is the first to see a request
+    app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(RateLimit, settings=settings, by="key")
     app.add_middleware(Authentication, settings=settings)

@@ -14,6 +14,7 @@
         OutOfMemory     500  retryable with a smaller batch
       Unavailable       503  a part of Milo is down or busy; retry later
         ModelUnavailable 503 the model is not here and can't be fetched
+          ModelUnusable 503  its file or a setting has to be mended first
       LeaseLost         (never leaves the worker) another attempt owns the job now
       Cancelled         (never leaves the worker) somebody cancelled the job
 
@@ -131,6 +132,12 @@ class Unavailable(MiloError):
 
 class ModelUnavailable(Unavailable):
     code, title = "model_unavailable", "The model is not available"
+
+
+class ModelUnusable(ModelUnavailable):
+    """Asking again mends nothing: a file is missing or broken, or a setting is wrong."""
+
+    code, title, retryable = "model_unusable", "The model can't be used", False
 
 
 class LeaseLost(MiloError):

@@ -141,6 +141,8 @@ class ChatModel(Protocol):
 
         Empty pieces may come while a long prompt is read: points at which the reader may stop.
         The oldest turns are left out, by tokens, when the conversation does not fit the context.
+        A model may also take `top_p` and `json_schema` (JSON text: the answer is JSON of that schema); they are given
+        only where they are asked for.
         Raises `ModelUnavailable` before the first piece when the model can't answer at all.
         """
         ...

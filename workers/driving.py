@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from milo.queue import pause
-from milo.queue.depths import higher_work_waits
+from milo.queue.depths import higher_work_waits, work_waits
 from milo.settings import Settings
 from workers.endings import Endings
 from workers.group import Group
@@ -20,6 +20,9 @@ HIGHER_WORK_EVERY_S = 0.02
 """How often the queues of higher priority are looked at, at most."""
 CANCELLED_EVERY_S = 0.1
 """How often it is asked whether a job was cancelled, at most: whoever speaks over a reply waits for its end."""
+
+LET_PASS_AFTER_S = 1.0
+"""The slice of a job that lets others of its own queue pass."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,13 @@ class Slice:
             return GiveWay("slice ended")
         if not self._floor and now - self._looked_for_higher >= HIGHER_WORK_EVERY_S:
             self._looked_for_higher = now
-            if higher_work_waits(self._settings, queue):
+            if higher_work_waits(self._settings, queue) or self._equals_wait(now, queue):
                 return GiveWay("gave way")
         return None
+
+    def _equals_wait(self, now: float, queue: str) -> bool:
+        patient = self._group.first.lets_equals_pass and now - self._started >= LET_PASS_AFTER_S
+        return patient and work_waits(self._settings, queue)
 
     def _renewal_is_due(self, now: float) -> bool:
         """By the time; or at once, because a renewal is what drops the jobs that were cancelled."""

@@ -68,6 +68,8 @@ class RunningJob:
     cancelled: bool = False
     compute_s: float = 0
     """Engine time spent on this job, its share of shared batches; 0: the time since the claim counts."""
+    lets_equals_pass: bool = False
+    """Nothing was said yet, and it may take long: after a second it lets pass whoever waits in its own queue."""
     started: float = field(default_factory=time.monotonic)
 
     def saved(self) -> None:

@@ -39,6 +39,8 @@ def error_response(error: MiloError, headers: dict[str, str] | None = None) -> J
     headers = dict(headers or {})
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    if error.status >= 500:
+        headers.setdefault("X-Should-Retry", str(error.retryable).lower())  # the `openai` package tries again thrice
     if error.status == 401:
         headers.setdefault("WWW-Authenticate", 'Bearer realm="milo"')
     return JSONResponse(error_document(error), _STATUS.get(error.status, error.status), headers)

@@ -135,11 +135,23 @@ def pointer(location: Iterable[Any]) -> str:
     return "#/" + "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in location)
 
 
+_BRANCH = re.compile(r"[\w-]+\[.*\]|.*[<>()\s].*|str|int|float|bool|dict|list|none", re.DOTALL)
+"""How pydantic names the branch of a union that it tried: `function-plain[…]`, `list[str]`, a type."""
+
+
+def _path(error: Any) -> list[Any]:
+    """The fields of the request, without the names of union branches, which are no part of it."""
+    location = list(error["loc"])
+    end = [location.pop()] if location and error["type"] == "extra_forbidden" else []  # a name of the client's own
+    kept = [part for part in location[1:] if isinstance(part, int) or not _BRANCH.fullmatch(part)]
+    return [part for part in (*location[:1], *kept, *end) if part != "__root__"]
+
+
 def invalid(errors: Sequence[Any], prefix: tuple[Any, ...] = ()) -> Invalid:
     """What pydantic found, as one error with a pointer for each value. The input itself is not echoed."""
     details = []
     for error in errors[:MAX_ERRORS]:
-        location = (*prefix, *(part for part in error["loc"] if part != "__root__"))
+        location = (*prefix, *_path(error))
         message = error["msg"].removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":
             message = "there is no such field"

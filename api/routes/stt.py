@@ -24,6 +24,9 @@ from milo.transcription.transcript import Transcript
 
 router = APIRouter(tags=["speech to text"])
 
+RAW = ("audio/", "video/", "application/ogg", "application/octet-stream")
+"""Content types of a body that is the recording itself."""
+
 
 class SttAnswer(Transcript):
     job_id: str
@@ -40,12 +43,26 @@ class SttAnswer(Transcript):
     },
     openapi_extra=body_of_form(form_of(SttFields), SttRequest),
 )
-async def transcribe(incoming: Submission, format: str | None = None) -> Response:
-    """Waits for the transcript as long as `Prefer: wait=N` says (30 s without it), then answers 202.
+async def transcribe(
+    incoming: Submission,
+    format: str | None = None,
+    language: str | None = None,
+    model: str | None = None,
+    task: str | None = None,
+    prompt: str | None = None,
+    name: str | None = None,
+    word_timestamps: str | None = None,
+) -> Response:
+    """The recording in a form, in JSON, or as the body itself (`Content-Type: audio/…`), with `language`, `model`,
+    `task`, `prompt`, `name` and `word_timestamps` in the query then.
+
+    Waits for the transcript as long as `Prefer: wait=N` says (30 s without it), then answers 202.
     `Prefer: respond-async` or a `callback_url` answers 202 at once. If the client goes away, the job goes on."""
     if format is not None:
         renderings.check_format(format, "stt")
-    asked, source = await _read(incoming)
+    said = {"language": language, "model": model, "task": task, "prompt": prompt, "name": name}
+    beside = {key: value for key, value in (said | {"word_timestamps": word_timestamps}).items() if value}
+    asked, source = await _read(incoming, beside)
     return await accept_and_wait(
         incoming,
         "stt",
@@ -56,8 +73,14 @@ async def transcribe(incoming: Submission, format: str | None = None) -> Respons
     )
 
 
-async def _read(incoming: Incoming) -> tuple[SttFields, AudioSource]:
+async def _read(incoming: Incoming, beside: dict[str, str]) -> tuple[SttFields, AudioSource]:
     """The fields and the audio of the request, the audio stored. Everything that can be refused is, before that."""
+    if bodies.content_type(incoming.request).startswith(RAW):
+        return await _read_raw(incoming, bodies.validate(beside, SttFields))
+    if beside:
+        first = next(iter(beside))
+        detail = f"{first} goes into the query only where the body is the recording; put it into the form or the JSON"
+        raise Invalid(detail, errors=[{"detail": detail, "parameter": first}])
     if bodies.is_multipart(incoming.request):
         return await _read_form(incoming)
     asked = await incoming.read_json(SttRequest)
@@ -68,6 +91,14 @@ async def _read(incoming: Incoming) -> tuple[SttFields, AudioSource]:
     if large:
         await in_thread(memory.give_back)
     return fields, source
+
+
+async def _read_raw(incoming: Incoming, asked: SttFields) -> tuple[SttFields, AudioSource]:
+    await in_thread(_check, incoming, asked)
+    blob = await incoming.context.files.receive_blob(
+        incoming.request.stream(), incoming.context.settings.max_upload_bytes
+    )
+    return asked, _source(asked, Upload(blob, None))
 
 
 def _take_json(incoming: Incoming, asked: SttRequest) -> AudioSource:

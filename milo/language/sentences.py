@@ -18,8 +18,15 @@ _ABBREVIATIONS = frozenset(
 """Words whose full stop ends no sentence."""
 _NUMBERED = frozenset("no art fig vol chap".split())
 """Words whose full stop ends no sentence before a number."""
-_END = re.compile(r"[.!?…]+(?:[ \u00a0\u202f]?»)?[\"'»”’)\]]*(?=\s|$)|[。！？।॥؟۔።]+[」』”’）]*")
+_END = re.compile(
+    r"[.!?…]+(?:[ \u00a0\u202f]?»)?[\"'»”’)\]]*(?=\s|$)|[。！？।॥؟۔።]+[」』”’）]*"
+    r"|(?<=[^\W\d_])(?:[!?…]+|\.{3}|\.)»?(?=[«“(¿¡]?[^\W\d_])"
+)
+"""The last line is for what is written without a blank: "…vary?Aiza…"."""
+_NO_SENTENCE = re.compile(r"[@/\\=&#_{}<>%]|^www\.")
+"""Signs of a word that is an address, a placeholder or code."""
 _CLOSING = "\"'»”’)] \u00a0\u202f"
+_OPENING = "«“(¿¡"
 _LINE_BREAK = re.compile(r"\s*(?:\r\n|[\r\n\u2028\u2029\x0b\x0c])\s*")
 _SOFT_BREAK = re.compile(r"(?<=[,;:—–)\]、，；])\s*|\s+(?=[(\[—–])")
 
@@ -58,6 +65,8 @@ def _is_end(line: str, start: int, mark: re.Match[str], cased: bool) -> bool:
     after = line[mark.end() :].lstrip()
     if not after:
         return True
+    if mark[0][0] in ".!?…" and _goes_on_at_once(line, mark.end()):
+        return _runs_on(line, start, mark)
     goes_on = after.lstrip("\"'«“‘([¿¡- ")[:1].islower()
     marks = mark[0].rstrip(_CLOSING)
     if marks != ".":
@@ -72,6 +81,35 @@ def _is_end(line: str, start: int, mark: re.Match[str], cased: bool) -> bool:
         return not after[:1].isdecimal()
     initial = re.fullmatch(r"(?:\w\.)*[A-Z]", word) or (cased and len(word) == 1 and word.isalpha())
     return not initial and word.lower() not in _ABBREVIATIONS
+
+
+def _goes_on_at_once(line: str, end: int) -> bool:
+    return line[end : end + 1].isalpha() or line[end : end + 1] in tuple(_OPENING)
+
+
+def _runs_on(line: str, start: int, mark: re.Match[str]) -> bool:
+    """Whether a sentence ends at a mark with no blank behind it, and not a name such as Node.js or www.milo.mg."""
+    before, behind = line[start : mark.start()].split(), line[mark.end() :].split()
+    word = before[-1] if before and not line[mark.start() - 1].isspace() else ""
+    if not word or _NO_SENTENCE.search(word + mark[0] + behind[0]):
+        return False
+    last, following = re.split(r"[.!?…]", word)[-1].lstrip("(«\"'“¿¡"), behind[0].lstrip(_OPENING)
+    if not following[:1].isupper() or len(last) < 2:
+        return False
+    if mark[0].rstrip("»") != ".":
+        return True
+    return len(before) > 1 and last.islower() and last not in _ABBREVIATIONS and following[1:2].islower()
+
+
+def spaced(text: str) -> str:
+    """The text with a blank between sentences that stand without one."""
+    lines = re.split(r"(?<=[\r\n])", text)
+    for number, line in enumerate(lines):
+        for end in reversed(list(sentence_ends(line))):
+            if line[end - 1] in ".!?…»" and _goes_on_at_once(line, end):
+                line = f"{line[:end]} {line[end:]}"
+        lines[number] = line
+    return "".join(lines)
 
 
 def _sentences(line: str) -> list[Part]:

@@ -20,6 +20,14 @@ def depths(settings: Settings) -> dict[str, int]:
         raise redis_down(error) from error
 
 
+def work_waits(settings: Settings, queue: str) -> bool:
+    """Whether a queue has messages. False when Redis does not answer: just go on."""
+    try:
+        return bool(redis_client(settings.redis_url).llen(queue))
+    except redis.RedisError:
+        return False
+
+
 def higher_work_waits(settings: Settings, queue: str) -> bool:
     """Whether a GPU queue of a higher priority has messages. False when Redis does not answer: just go on."""
     above = GPU_QUEUES[: GPU_QUEUES.index(queue)] if queue in GPU_QUEUES else ()

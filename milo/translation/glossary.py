@@ -1,4 +1,4 @@
-"""A user's fixed expressions: what is in the file is translated as the file says, before any model is asked.
+"""A user's fixed expressions: what is in the file is translated as the file says, as a sentence and inside of one.
 
 TSV: a first line of language codes, then a line an expression, `mg<TAB>fr`; ` | ` parts ways to say it, of which the
 first is the one that is written. YAML: a list of `{mg: …, fr: …}`, text or list of texts. A line works both ways.
@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from milo.errors import Invalid, ModelUnavailable
+from milo.errors import Invalid, ModelUnusable
 from milo.language import sentences
 from milo.translation.flores import ALL_CODES, find_language, known_languages
 
@@ -50,6 +50,7 @@ class Glossary:
     def __init__(self, expressions: Sequence[Expression] = ()) -> None:
         self._expressions = expressions
         self._tables: dict[tuple[str, str], dict[str, str]] = {}
+        self._patterns: dict[tuple[str, str], re.Pattern[str] | None] = {}
         content = json.dumps([dict(expression) for expression in expressions], sort_keys=True)
         self.version = hashlib.sha256(content.encode()).hexdigest()[:12] if expressions else ""
         """Changes with the content; empty when there is none."""
@@ -67,6 +68,26 @@ class Glossary:
         """The translation of a whole text or sentence, if it is an expression; languages are FLORES codes."""
         found = self._table(source, target).get(_key(text))
         return None if found is None else _dressed(text, found, target)
+
+    def terms(self, text: str, source: str, target: str) -> list[tuple[int, int, str]]:
+        """The expressions that stand in a sentence as whole words, the longest first: (start, end, translation)."""
+        pattern = self._pattern(source, target)
+        if pattern is None:
+            return []
+        table = self._table(source, target)
+        found = []
+        for match in pattern.finditer(text.translate(_APOSTROPHES)):
+            said = table[_key(match[0])]
+            found.append((match.start(), match.end(), _dressed(text[match.start() : match.end()], said, target)))
+        return found
+
+    def _pattern(self, source: str, target: str) -> re.Pattern[str] | None:
+        if (source, target) not in self._patterns:
+            keys = sorted((key for key in self._table(source, target) if key), key=len, reverse=True)
+            words = "|".join(r"\s+".join(map(re.escape, key.split())) for key in keys)
+            found = re.compile(rf"(?<![\w'-])(?:{words})(?![\w'-])", re.IGNORECASE) if keys else None
+            self._patterns[source, target] = found
+        return self._patterns[source, target]
 
     def cut(self, text: str, source: str, target: str) -> list[Piece]:
         """The text in order: expressions (the longest run of sentences first) translated, the rest as it is."""
@@ -208,7 +229,7 @@ def _read_once(path: Path, _state: tuple[int, int]) -> Glossary:
         _last_good[path] = read_glossary(path)
     except Invalid as error:
         if path not in _last_good:  # whoever asks for a translation can't help it
-            raise ModelUnavailable(f"{error.detail} (MILO_TRANSLATE_GLOSSARY)", code="bad_glossary") from None
+            raise ModelUnusable(f"{error.detail} (MILO_TRANSLATE_GLOSSARY)", code="bad_glossary") from None
         log.error("%s; the last good version of the file is used", error.detail)
     return _last_good[path]
 

@@ -18,9 +18,11 @@ import redis
 
 from milo import metrics
 from milo.errors import Invalid, ModelUnavailable
+from milo.language import sentences
 from milo.models.files import read_json
 from milo.models.registry import ResolvedModel
 from milo.settings import Settings
+from milo.translation import protected
 from milo.translation.flores import ALL_CODES, find_language, known_languages
 from milo.translation.glossary import Glossary, current_glossary
 
@@ -75,7 +77,7 @@ def check_text(settings: Settings, text: str) -> str:
     if all(unicodedata.category(character)[0] in "ZC" for character in text):
         raise Invalid("there is no text to translate: it is empty or blank", code="empty_text")
     whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return _UNSEEN.sub("", whole)
+    return sentences.spaced(_UNSEEN.sub("", whole))
 
 
 def check_languages(languages: dict[str, str], source: str, target: str) -> tuple[str, str]:
@@ -141,7 +143,7 @@ def translate(
     client: redis.Redis | None = None,
     glossary: Glossary | None = None,
 ) -> list[Translation]:
-    """Each text translated, in order: by the glossary, from the cache, or by the engine (all of the rest in one call).
+    """Each text translated, in order: by the glossary, from the cache, or by the engine (all of the rest together).
 
     `source`, `target`: ISO 639-1 or FLORES codes. `client`: where the cache is; None: no cache. `glossary`: that of
     the settings by default. Raises `Invalid` for texts and languages that can't be translated, and what the engine
@@ -152,7 +154,12 @@ def translate(
     texts = [check_text(settings, text) for text in texts]
     words = glossary if glossary is not None else current_glossary(settings.translate_glossary)
     cache = Cache(client, settings.translate_cache_s)
-    version = f"{engine.name}/{settings.translate_beam_size}/{settings.translate_compute_type}/{words.version}"
+    version = "/".join(
+        (
+            *(engine.name, str(settings.translate_beam_size), settings.translate_compute_type),
+            *(words.version, protected.VERSION),
+        )
+    )
     done: dict[str, Translation] = {}
     for text in dict.fromkeys(texts):
         if (found := words.find(text, from_code, to_code)) is not None:
@@ -169,8 +176,14 @@ def translate(
 
 
 def _by_model(engine: Engine, words: Glossary, texts: Sequence[str], source: str, target: str) -> list[str]:
-    """Texts with the glossary's sentences put in, the rest from the engine in one call."""
+    """Texts with the glossary's sentences and terms put in, the rest from the engine for all texts together."""
     plans = [words.cut(text, source, target) for text in texts]
     free = [piece.text for plan in plans for piece in plan if not piece.fixed]
-    translated = iter(engine.translate(free, source, target) if free else [])
+    translated = iter(
+        protected.translate_all(
+            free,
+            lambda pieces: engine.translate(pieces, source, target),
+            lambda sentence: words.terms(sentence, source, target),
+        )
+    )
     return ["".join(piece.text if piece.fixed else next(translated) for piece in plan) for plan in plans]

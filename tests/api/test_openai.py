@@ -272,6 +272,95 @@ def test_a_reader_who_leaves_stops_the_model(client: openai.OpenAI, house: House
         assert milo.get(f"/jobs/{job_id}?wait=60").json()["state"] in ("cancelled", "succeeded")
 
 
+@needs_chat
+@pytest.mark.parametrize(
+    "last", [{"role": "system", "content": "Answer in French."}, {"role": "assistant", "content": "Hi."}]
+)
+def test_the_last_message_may_be_anybodys(client: openai.OpenAI, last: Any) -> None:
+    for messages in ([*MESSAGES, last], [last]):
+        answer = client.chat.completions.create(model="gpt-4o", messages=messages, max_tokens=8)
+        assert answer.choices[0].message.content is not None
+
+
+@needs_chat
+def test_a_reply_ends_before_a_stop_text(client: openai.OpenAI) -> None:
+    wanted: dict[str, Any] = {"model": "gpt-4o", "messages": MESSAGES, "max_tokens": 24, "temperature": 0, "top_p": 0.5}
+    whole = client.chat.completions.create(**wanted).choices[0].message.content
+    assert whole and "Paris" in whole
+    for stop in ("Paris", ["zzz", "aris"]):
+        answer = client.chat.completions.create(**wanted, stop=stop)
+        end = whole.index(stop if isinstance(stop, str) else stop[1])
+        assert (answer.choices[0].message.content, answer.choices[0].finish_reason) == (whole[:end], "stop")
+        chunks = client.chat.completions.create(**wanted, stop=stop, stream=True)
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == whole[:end]
+
+
+@needs_chat
+def test_a_reply_may_have_to_be_json(client: openai.OpenAI) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"city": {"type": "string", "maxLength": 12}},
+        "required": ["city"],
+        "additionalProperties": False,
+    }
+    formats: list[Any] = [{"type": "json_schema", "json_schema": {"name": "city", "schema": schema, "strict": True}}]
+    answer = client.chat.completions.create(
+        model="gpt-4o", messages=MESSAGES, max_tokens=60, temperature=0, response_format=formats[0]
+    )
+    assert list(json.loads(answer.choices[0].message.content or "")) == ["city"]
+    wrong = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "poem"}}}
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(model="gpt-4o", messages=MESSAGES, response_format=wrong)  # type: ignore[call-overload]
+    assert refused.value.code == "bad_schema"
+
+
+@needs_chat
+def test_the_responses_api_answers_in_text(client: openai.OpenAI) -> None:
+    wanted: dict[str, Any] = {
+        "model": "gpt-4o-mini",
+        "instructions": "You answer in one short sentence.",
+        "input": [{"role": "user", "content": [{"type": "input_text", "text": "What is the capital of France?"}]}],
+        "temperature": 0,
+        "max_output_tokens": 24,
+    }
+    answer = client.responses.create(**wanted)
+    assert answer.status in ("completed", "incomplete") and answer.id.startswith("resp_") and answer.error is None
+    assert "Paris" in answer.output_text and answer.model == "smollm2-135m"
+    assert answer.usage and answer.usage.input_tokens > 5 and answer.usage.output_tokens > 0
+    assert client.responses.create(model="gpt-4o", input="Salama", max_output_tokens=4).status == "incomplete"
+    events = list(client.responses.create(**wanted, stream=True))
+    names = [event.type for event in events]
+    assert names[:4] == [
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
+        "response.content_part.added",
+    ]
+    assert names[-1] in ("response.completed", "response.incomplete")
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    assert text == answer.output_text == getattr(events[-1], "response").output_text  # noqa: B009
+    with client.responses.stream(**wanted) as stream:
+        assert stream.get_final_response().output_text == text
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"tools": [{"type": "web_search"}]}, "tools"),
+        ({"input": []}, "input"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0].type"),
+        ({"input": [{"role": "user", "content": 7}]}, "input[0].content"),
+        ({"extra_body": {"colour": "red"}}, "colour"),
+    ],
+)
+def test_a_response_that_cannot_be_is_a_bad_request(client: openai.OpenAI, change: dict[str, Any], param: str) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(**({"model": "gpt-4o", "input": "Salama"} | change))
+    assert refused.value.param == param, refused.value.message
+
+
 # --- models -----------------------------------------------------------------------------------------------------------
 
 
@@ -336,14 +425,20 @@ BAD_CHAT = [
     ({"messages": [{"role": "user", "content": "a" * 8001}]}, "messages[0].content", "text_too_long"),
     ({"messages": [{"role": "user", "content": "a" * 8000}] * 17}, "messages", "context_length_exceeded"),
     ({"messages": [{"role": "tool", "content": "a", "tool_call_id": "b"}]}, "messages[0].role", "unsupported_value"),
-    ({"messages": [*HELLO, {"role": "assistant", "content": "Sal"}]}, "messages[1].role", "invalid_value"),
+    ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content", "invalid"),
     ({"messages": IMAGE}, "messages[0].content[0].type", "unsupported_value"),
     ({"n": 2}, "n", "unsupported_parameter"),
-    ({"stop": ["."]}, "stop", "unsupported_parameter"),
+    ({"stop": [".", "!", "?", ";", ","]}, "stop", "array_above_max_length"),
+    ({"stop": 5}, "stop", "invalid"),
     ({"logprobs": True}, "logprobs", "unsupported_parameter"),
-    ({"response_format": {"type": "json_object"}}, "response_format", "unsupported_parameter"),
+    ({"response_format": {"type": "poem"}}, "response_format.type", "invalid"),
+    (
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}},
+        "response_format.json_schema.schema",
+        "missing_required_parameter",
+    ),
     ({"tools": [{"type": "function", "function": {"name": "f"}}]}, "tools", "unsupported_parameter"),
-    ({"top_p": 0.5}, "top_p", "unsupported_parameter"),
+    ({"top_p": 1.5}, "top_p", "invalid"),
     ({"temperature": 3}, "temperature", "invalid"),
     ({"max_tokens": 0}, "max_tokens", "invalid"),
     ({"stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),

@@ -25,7 +25,7 @@ from milo.queue import wakeups
 from milo.settings import Settings
 from milo.stack.ports import free_port
 from milo.storage.files import Files
-from workers import work
+from workers import driving, work
 from workers.group import Group
 from workers.runner import Runner
 from workers.work import Finished, NextStage, RetryLater, RunningJob, Work
@@ -154,6 +154,33 @@ def test_nobody_gives_way_to_work_of_equal_or_lower_priority(
     redis_client.lpush("gpu.background", "later")
     redis_client.lpush("gpu.interactive", "also")
     assert runner.run(new_job(ledger, priority="interactive").id) == "done"
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_a_job_that_has_said_nothing_yet_lets_others_of_its_queue_pass(
+    runner: Runner,
+    ledger: Ledger,
+    runs: Any,
+    redis_client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    patient: bool,
+) -> None:
+    monkeypatch.setattr(driving, "LET_PASS_AFTER_S", 0.02)
+
+    def run(running: RunningJob) -> Iterator[Progress]:
+        running.lets_equals_pass = patient
+        for _ in range(20):
+            time.sleep(0.005)
+            yield Progress()
+        return Finished({})
+
+    runs(run)
+    job = new_job(ledger, priority="realtime")
+    redis_client.lpush("gpu.realtime", "somebody waits")
+    assert runner.run(job.id) == ("gave way" if patient else "done")
+    redis_client.delete("gpu.realtime")
+    if patient:
+        assert runner.run(job.id) == "done", "nobody waits any more"
 
 
 def test_a_cancelled_job_stops_within_a_few_yields(runner: Runner, ledger: Ledger, runs: Any) -> None:

@@ -23,6 +23,7 @@ def chat(running: RunningJob) -> Generator[Progress, None, Finished]:
     """Answer a message of a session, or (the OpenAI route) a conversation that the client keeps."""
     payload: ChatPayload = running.payload
     speaker = EventWriter(running.settings, running.id)
+    running.lets_equals_pass = True
     if payload.messages:
         return (yield from _complete(running, payload, speaker))
     turn: Turn | None = None
@@ -51,7 +52,7 @@ def _reply(
                 turn.renew()
             if reply.mode and not told:
                 speaker.say("mode", {"mode": reply.mode})
-                told = True
+                told, running.lets_equals_pass = True, False
             if piece:
                 speaker.say("delta", {"text": piece})
             for _ in mouth.hear(piece) if mouth else ():
@@ -85,7 +86,16 @@ def _complete(running: RunningJob, payload: ChatPayload, speaker: EventWriter) -
     started = time.monotonic()
     messages = [Message(turn.role, turn.content) for turn in payload.messages]
     models = engines.chat_sources(running.settings)
-    answer = Answer(messages, running.settings, models, max_tokens=payload.max_tokens, temperature=payload.temperature)
+    answer = Answer(
+        messages,
+        running.settings,
+        models,
+        max_tokens=payload.max_tokens,
+        temperature=payload.temperature,
+        top_p=payload.top_p,
+        stop=payload.stop,
+        json_schema=payload.json_schema,
+    )
     text, count, told = "", 0, False
     try:
         for piece in answer:
@@ -93,7 +103,7 @@ def _complete(running: RunningJob, payload: ChatPayload, speaker: EventWriter) -
             text += piece
             if answer.mode and not told:
                 speaker.say("mode", {"mode": answer.mode})
-                told = True
+                told, running.lets_equals_pass = True, False
             if piece:
                 speaker.say("delta", {"text": piece})
             yield Progress(done=count, unit="pieces")

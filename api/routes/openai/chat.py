@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Collection, Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -32,6 +33,8 @@ from milo.settings import Settings
 router = APIRouter(tags=["as OpenAI"])
 
 MAX_MESSAGES = 1000
+MAX_STOPS = 4
+TEXT_PARTS = ("text", "input_text", "output_text")
 CONVERSATION_MESSAGES = 16
 """A conversation may have as many characters as so many of the longest messages."""
 ROLES: dict[str, Literal["system", "user", "assistant"]] = {
@@ -42,18 +45,15 @@ ROLES: dict[str, Literal["system", "user", "assistant"]] = {
 }
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "n": (1,),
-    "top_p": (1,),
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
     "logit_bias": ({},),
     "logprobs": (False,),
     "top_logprobs": (0,),
-    "stop": ([], ""),
     "tools": ([],),
     "tool_choice": ("none", "auto"),
     "functions": ([],),
     "function_call": ("none", "auto"),
-    "response_format": ({"type": "text"},),
     "modalities": (["text"],),
     "audio": (),
     "prediction": (),
@@ -81,6 +81,15 @@ class StreamOptions(Closed):
     include_obfuscation: bool = False
 
 
+class ResponseFormat(BaseModel):
+    """`json_schema`: with the schema in `json_schema.schema`."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: dict[str, Any] | None = None
+
+
 class CompletionRequest(BaseModel):
     """The body of /v1/chat/completions. `metadata`, `user`, `seed` and what only steers OpenAI's servers have no
     effect; what would change the answer and is not known here is refused."""
@@ -94,6 +103,10 @@ class CompletionRequest(BaseModel):
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
     temperature: float = Field(1.0, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1)
+    stop: str | list[str] | None = None
+    """At most four; the reply ends before the first of them."""
+    response_format: ResponseFormat | None = None
 
     @field_validator("temperature", "stream", mode="before")
     @classmethod
@@ -135,35 +148,60 @@ async def completions(incoming: Submission) -> Response:
 def _payload(context: Context, asked: CompletionRequest) -> ChatPayload:
     settings = context.settings
     resolve_model(settings, "chat", asked.model)
-    _refuse_unknown(asked)
+    refuse_unknown(asked.model_extra or {}, NEUTRAL, IGNORED)
     check_chat_model(settings)
     if asked.stream_options and not asked.stream:
         raise openai_errors.param_error("stream_options are for stream=true", "stream_options", "invalid_value")
     asked_tokens = asked.max_completion_tokens or asked.max_tokens or settings.chat_max_tokens
     return ChatPayload(
-        messages=_turns(settings, asked.messages),
+        messages=turns_of(settings, asked.messages),
         max_tokens=min(asked_tokens, settings.chat_max_tokens),
         temperature=asked.temperature,
+        top_p=asked.top_p,
+        stop=_stops(asked.stop),
+        json_schema=schema_of(asked.response_format),
         stream=asked.stream,
     )
 
 
-def _refuse_unknown(asked: CompletionRequest) -> None:
-    for name, value in (asked.model_extra or {}).items():
-        if value is None or name in IGNORED:
+def _stops(stop: str | list[str] | None) -> tuple[str, ...]:
+    texts = tuple(text for text in ([stop] if isinstance(stop, str) else stop or []) if text)
+    if len(texts) > MAX_STOPS:
+        raise openai_errors.param_error(f"at most {MAX_STOPS} texts may stop a reply", "stop", "array_above_max_length")
+    return texts
+
+
+def schema_of(format: ResponseFormat | None) -> str | None:
+    """The schema that the reply has to follow, as JSON text; None: any text."""
+    if format is None or format.type == "text":
+        return None
+    if format.type == "json_object":
+        return json.dumps({"type": "object"})
+    schema = (format.json_schema or {}).get("schema")
+    if not isinstance(schema, dict):
+        where = "response_format/json_schema/schema"
+        raise openai_errors.param_error("a JSON schema (an object) is needed here", where, "missing_required_parameter")
+    return json.dumps(schema)
+
+
+def refuse_unknown(extra: Mapping[str, Any], neutral: Mapping[str, tuple[Any, ...]], ignored: Collection[str]) -> None:
+    """Raises for a parameter that is not known, and for one that asks for what Milo can't do."""
+    for name, value in extra.items():
+        if value is None or name in ignored:
             continue
-        if name not in NEUTRAL:
+        if name not in neutral:
             detail = f"Unrecognized request argument supplied: {name[:100]}"
             raise openai_errors.param_error(detail, name[:100], "unknown_parameter")
-        if value not in NEUTRAL[name]:
+        if value not in neutral[name]:
             detail = f"{name} is not supported here" + (": n is always 1" if name == "n" else "; leave it out")
             raise openai_errors.param_error(detail, name, "unsupported_parameter")
 
 
-def _turns(settings: Settings, messages: list[Message]) -> tuple[ChatTurn, ...]:
+def turns_of(settings: Settings, messages: list[Message], field: str = "messages") -> tuple[ChatTurn, ...]:
+    """The turns of a conversation, checked; `field`: where they stand in the request."""
     turns = []
     for index, message in enumerate(messages):
-        where = f"messages/{index}"
+        where = f"{field}/{index}"
         if message.role not in ROLES:
             detail = f"the role {message.role[:40]!r} is not supported; one of {', '.join(ROLES)}"
             raise openai_errors.param_error(detail, f"{where}/role")
@@ -172,18 +210,15 @@ def _turns(settings: Settings, messages: list[Message]) -> tuple[ChatTurn, ...]:
                 "tool calls are not supported", f"{where}/tool_calls", "unsupported_parameter"
             )
         turns.append(ChatTurn(role=ROLES[message.role], content=_text(message, where)))
-    last = f"messages/{len(turns) - 1}"
-    if turns[-1].role != "user":
-        raise openai_errors.param_error("the last message has to be the user's", f"{last}/role", "invalid_value")
     most = settings.chat_max_chars * CONVERSATION_MESSAGES
     if sum(len(turn.content) for turn in turns) > most:
         detail = f"the conversation has more than {most} characters; leave its oldest messages out"
-        raise openai_errors.param_error(detail, "messages", "context_length_exceeded")
+        raise openai_errors.param_error(detail, field, "context_length_exceeded")
     try:
         text = check_message(turns[-1].content, settings)
     except Invalid as error:
-        raise openai_errors.param_error(error.detail, f"{last}/content", error.code) from None
-    return (*turns[:-1], ChatTurn(role="user", content=text))
+        raise openai_errors.param_error(error.detail, f"{field}/{len(turns) - 1}/content", error.code) from None
+    return (*turns[:-1], ChatTurn(role=turns[-1].role, content=text))
 
 
 def _text(message: Message, where: str) -> str:
@@ -193,7 +228,7 @@ def _text(message: Message, where: str) -> str:
     else:
         texts = []
         for number, part in enumerate(message.content):
-            if part.get("type") != "text" or not isinstance(part.get("text"), str):
+            if part.get("type") not in TEXT_PARTS or not isinstance(part.get("text"), str):
                 detail = f"only text is understood, and this part is {str(part.get('type'))[:40]!r}"
                 raise openai_errors.param_error(detail, f"{where}/content/{number}/type")
             texts.append(part["text"])
@@ -247,7 +282,7 @@ async def _chunks(context: Context, steps: Steps, job: Job, with_usage: bool) ->
 
     yield chunk({"role": "assistant", "content": "", "refusal": None})
     try:
-        async for item in _once(steps):
+        async for item in new_text(steps):
             if isinstance(item, str):
                 yield chunk({"content": item})
                 continue
@@ -260,7 +295,7 @@ async def _chunks(context: Context, steps: Steps, job: Job, with_usage: bool) ->
         yield openai_errors.error_event(error)
 
 
-async def _once(steps: Steps) -> AsyncIterator[str | Job]:
+async def new_text(steps: Steps) -> AsyncIterator[str | Job]:
     """The pieces of the reply, then the job. What a second attempt says again is passed over; raises when it says
     something else, for what was sent can't be taken back."""
     sent = spoken = ""

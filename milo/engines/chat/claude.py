@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from milo.engines.chat.breaker import Breaker
-from milo.errors import EngineError, MiloError, ModelUnavailable
+from milo.errors import EngineError, MiloError, ModelUnavailable, ModelUnusable
 from milo.protocols import Message
 from milo.settings import Settings
 
@@ -33,6 +33,8 @@ _PLACEHOLDER = re.compile(
     r"x{4}|\*{3}|\.{3}|…|[<>{}]|change[-_ ]?me|replace[-_ ]?me|placeholder|(your|my)[-_ ]|^(insert|paste|put)[-_ ]",
     re.IGNORECASE,
 )
+_FINISHED = ("end_turn", "max_tokens", "stop_sequence")
+"""Why an answer may end, be it empty."""
 _REFUSED = {
     401: "it refused the key: set ANTHROPIC_API_KEY to a valid one, or leave it empty",
     402: "the account has no credit left",
@@ -53,11 +55,11 @@ class Claude:
     def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Raises `ModelUnavailable` for a placeholder key, or when the SDK is not installed."""
         if not usable_key(settings.anthropic_api_key):
-            raise ModelUnavailable("Claude is off: ANTHROPIC_API_KEY is empty or a placeholder", code="cloud_off")
+            raise ModelUnusable("Claude is off: ANTHROPIC_API_KEY is empty or a placeholder", code="cloud_off")
         try:
             import anthropic
         except ImportError as error:
-            raise ModelUnavailable(
+            raise ModelUnusable(
                 "the package anthropic is not installed: pip install 'milo-voice[chat]'", code="cloud_off"
             ) from error
         self.name = settings.claude_model
@@ -70,11 +72,20 @@ class Claude:
             timeout=anthropic.Timeout(STALL_S, connect=settings.first_token_s),
         )
 
-    def reply(self, messages: Sequence[Message], *, max_tokens: int, temperature: float = 0.7) -> Iterator[str]:
+    def reply(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float = 0.7,
+        top_p: float | None = None,
+        json_schema: str | None = None,
+    ) -> Iterator[str]:
         """Pieces of the answer. Closing the iterator ends the request.
 
-        `temperature` is not sent: the current models take no sampling parameters. Raises `ModelUnavailable` before
-        the first piece (`cloud_open`, `cloud_slow`, `cloud_down`, `cloud_refused`), `EngineError` after it.
+        `temperature`, `top_p` are not sent: the current models take no sampling parameters. Raises
+        `ModelUnavailable` before the first piece (`cloud_open`, `cloud_slow`, `cloud_down`, `cloud_refused`),
+        `EngineError` after it.
         """
         if not self.breaker.allow():
             raise ModelUnavailable(
@@ -82,6 +93,9 @@ class Claude:
                 code="cloud_open",
                 retry_after_s=self.breaker.wait_s(),
             )
+        if json_schema is not None:
+            rule = f"Answer with JSON alone, without a fence around it. Its schema: {json_schema}"
+            messages = [*messages, Message("system", rule)]
         call = _Call(self._client, _request(self.name, messages, max_tokens))
         reported = False
         try:
@@ -196,7 +210,7 @@ class _Call:
                 said += len(item)
                 yield item
             elif isinstance(item, _End):
-                if not said:
+                if not said and item.stop_reason not in _FINISHED:
                     raise _Failure(_nothing(item.stop_reason), counts=False)
                 self._thread.join(0.1)  # the connection is back in the pool before the next call
                 return
@@ -220,7 +234,7 @@ def _cut(said: int, why: str) -> EngineError:
 
 def _nothing(stop_reason: str | None) -> ModelUnavailable:
     word = "refused to answer" if stop_reason == "refusal" else f"gave an empty answer ({stop_reason})"
-    return ModelUnavailable(f"Claude {word}", code="cloud_refused")
+    return ModelUnusable(f"Claude {word}", code="cloud_refused")
 
 
 def _failure(error: Exception) -> _Failure:
@@ -233,7 +247,9 @@ def _failure(error: Exception) -> _Failure:
     words = getattr(error, "api_message", None) or str(error)
     kind = getattr(error, "type", None) or "error"
     if status in _REFUSED:
-        problem = ModelUnavailable(f"Claude: {_REFUSED[status]} ({status} {kind}: {words})", code="cloud_refused")
+        problem: ModelUnavailable = ModelUnusable(
+            f"Claude: {_REFUSED[status]} ({status} {kind}: {words})", code="cloud_refused"
+        )
         return _Failure(problem, open_s=KEY_OPEN_S)
     retry_after_s = _retry_after_s(error)
     problem = ModelUnavailable(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from milo.errors import ModelUnavailable
+from milo.errors import ModelUnavailable, ModelUnusable
 
 Scalar = str | int | float | bool
 
@@ -81,7 +81,7 @@ def _check_loads(path: Path, _state: tuple[int, int]) -> None:
     why = reasons[-1].rpartition("/src/")[2] if reasons else f"the loader ended with {done.returncode}"
     if reasons and any("error loading model" in line for line in reasons):
         why = next(line for line in reasons if "error loading model" in line)
-    raise ModelUnavailable(f"{path} can't be loaded by llama.cpp: {why}; download it again", code="bad_gguf")
+    raise ModelUnusable(f"{path} can't be loaded by llama.cpp: {why}; download it again", code="bad_gguf")
 
 
 class _Broken(Exception):
@@ -99,9 +99,9 @@ def read_header(path: Path) -> Header:
                 header = _Reader(data, size).header()
         _check_model(header)
     except _Broken as broken:
-        raise ModelUnavailable(f"{path} {broken}", code="bad_gguf") from None
+        raise ModelUnusable(f"{path} {broken}", code="bad_gguf") from None
     except OSError as error:
-        raise ModelUnavailable(f"{path} can't be read: {error.strerror or error}", code="bad_gguf") from None
+        raise ModelUnusable(f"{path} can't be read: {error.strerror or error}", code="bad_gguf") from None
     return header
 
 

@@ -21,7 +21,7 @@ from milo.engines.chat import llama_library
 from milo.engines.chat.gguf import check_loads, read_header
 from milo.engines.chat.llama_library import load_library, new_sampler
 from milo.engines.chat.prompt import Prompts
-from milo.errors import EngineError, MiloError, ModelUnavailable, OutOfMemory
+from milo.errors import EngineError, Invalid, MiloError, ModelUnusable, OutOfMemory
 from milo.protocols import ChatEnd, Message
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 READ_AHEAD = 512
 """Prompt tokens decoded at once on a GPU; between two such steps the reader may stop."""
 READ_AHEAD_CPU = 128
+PARK_TOKENS, PARK_BYTES = 256, 256 * 1024**2
+"""What a displaced reply has read is copied aside from so many tokens on, as long as the copy is no larger."""
 
 
 class LlamaCpp:
@@ -89,7 +91,7 @@ class LlamaCpp:
                     f"no room for {path.name} with a context of {self.n_ctx} tokens ({reason}): lower "
                     "MILO_CHAT_CONTEXT_TOKENS or MILO_N_GPU_LAYERS"
                 ) from error
-            raise ModelUnavailable(f"{path} can't be loaded: {reason}", code="bad_gguf") from error
+            raise ModelUnusable(f"{path} can't be loaded: {reason}", code="bad_gguf") from error
 
     def _prompts(self, template: str | None) -> Prompts:
         library, vocab = self._library, self._vocab
@@ -105,24 +107,41 @@ class LlamaCpp:
         )
 
     def reply(
-        self, messages: Sequence[Message], *, max_tokens: int, temperature: float = 0.7, seed: int | None = None
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        temperature: float = 0.7,
+        top_p: float | None = None,
+        json_schema: str | None = None,
+        seed: int | None = None,
     ) -> Generator[str, None, ChatEnd]:
         """Pieces of the answer in whole characters; empty ones while a long prompt is read. Closing it stops at once.
 
         `temperature` 0: always the likeliest token. `seed`: the same one gives the same answer on the same machine.
         The answer ends where the context does. The generator's value says how it ended.
-        Raises `Invalid` without a message of a user, `ModelUnavailable` when the context is too small for it,
-        `EngineError` when the model fails or was closed meanwhile.
+        Raises `Invalid` without a message of a user or for a schema that can't be followed, `ModelUnavailable` when
+        the context is too small for it, `EngineError` when the model fails or was closed meanwhile.
         """
         with self.lock:
             self._alive()
             room = min(max(1, max_tokens), max(1, self.n_ctx // 2))
             tokens = self.prompts.fit(messages, self.n_ctx - room)
-            reply = _Reply(self, tokens, new_sampler(temperature, seed))
+            reply = _Reply(self, tokens, new_sampler(temperature, seed, top_p, self._grammar(json_schema)))
         try:
             return (yield from reply.run(min(max(1, max_tokens), self.n_ctx - len(tokens))))
         finally:
             reply.free()
+
+    def _grammar(self, json_schema: str | None) -> tuple[Any, bytes] | None:
+        if json_schema is None:
+            return None
+        from llama_cpp.llama_grammar import json_schema_to_gbnf
+
+        try:
+            return self._vocab, json_schema_to_gbnf(json_schema).encode()
+        except Exception as error:  # whatever that converter trips over
+            raise Invalid(f"this JSON schema can't be followed: {error}", code="bad_schema") from None
 
     def close(self) -> None:
         """Free the memory. Replies that are still suspended fail when they go on."""
@@ -169,6 +188,29 @@ class LlamaCpp:
         llama.n_tokens = common
         return common
 
+    def copy_cache(self) -> tuple[list[int], Any] | None:
+        """The tokens in the KV cache and its state; None where reading again costs less than a copy."""
+        llama = self._alive()
+        if llama.n_tokens < PARK_TOKENS:
+            return None
+        size = self._library.llama_state_seq_get_size(llama.ctx, 0)
+        if not 0 < size <= PARK_BYTES:
+            return None
+        state = (ctypes.c_uint8 * size)()
+        written = self._library.llama_state_seq_get_data(llama.ctx, state, size, 0)
+        return (llama.input_ids[: llama.n_tokens].tolist(), state) if written == size else None
+
+    def put_back(self, tokens: Sequence[int], state: Any) -> int:
+        """Make a copy the KV cache again; returns how many tokens it holds, 0 when it could not be."""
+        llama = self._alive()
+        self._forget()
+        if not self._library.llama_state_seq_set_data(llama.ctx, state, len(state), 0):
+            self._forget()
+            return 0
+        llama.input_ids[: len(tokens)] = tokens
+        llama.n_tokens = len(tokens)
+        return len(tokens)
+
     def _tokenize(self, text: str, *, special: bool, first: bool) -> list[int]:
         tokens: list[int] = self._alive().tokenize(text.encode("utf-8", "replace"), add_bos=first, special=special)
         return tokens
@@ -203,6 +245,9 @@ class _Reply:
         self._prompt_tokens = len(prompt)
         self._cached_tokens = 0
         self._sampler = sampler
+        self._aside: tuple[list[int], Any] | None = None
+        """The KV cache as it was when another reply displaced this one."""
+        self._ended = False
 
     def run(self, most: int) -> Generator[str, None, ChatEnd]:
         model, decoder, begun = self._model, codecs.getincrementaldecoder("utf-8")("ignore"), False
@@ -229,11 +274,24 @@ class _Reply:
         model = self._model
         with model.lock:
             if model.owner is not self:
-                done = model.keep_common(self._tokens)
-                if len(self._tokens) == self._prompt_tokens and not self._cached_tokens:
-                    self._cached_tokens = done
+                if model.owner is not None:
+                    model.owner.step_aside()
+                if not self._come_back():
+                    done = model.keep_common(self._tokens)
+                    if len(self._tokens) == self._prompt_tokens and not self._cached_tokens:
+                        self._cached_tokens = done
                 model.owner = self
             return model.advance(self._tokens, self._sampler)
 
+    def step_aside(self) -> None:
+        """Another reply takes the KV cache: keep what was read, or a long prompt would be begun anew each time."""
+        if not self._ended:
+            self._aside = self._model.copy_cache()
+
+    def _come_back(self) -> bool:
+        aside, self._aside = self._aside, None
+        return aside is not None and self._model.put_back(*aside) > 0
+
     def free(self) -> None:
+        self._ended, self._aside = True, None
         self._model._library.llama_sampler_free(self._sampler)

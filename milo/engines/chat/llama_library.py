@@ -9,7 +9,7 @@ from collections import deque
 from functools import lru_cache
 from typing import Any
 
-from milo.errors import ModelUnavailable
+from milo.errors import Invalid, ModelUnusable
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def load_library() -> Any:
     try:
         import llama_cpp
     except (ImportError, OSError, RuntimeError) as error:  # the wheel may not fit this machine
-        raise ModelUnavailable(
+        raise ModelUnusable(
             f"llama-cpp-python is not installed or does not start ({error}): run `make env`, or "
             "pip install 'milo-voice[chat]'",
             code="no_model",
@@ -53,17 +53,28 @@ def _log_callback(library: Any) -> Any:
     return listen
 
 
-def new_sampler(temperature: float, seed: int | None) -> Any:
-    """A chain that picks the next token: the likeliest at temperature 0, else a random one, the same for a seed."""
+def new_sampler(
+    temperature: float, seed: int | None, top_p: float | None = None, grammar: tuple[Any, bytes] | None = None
+) -> Any:
+    """A chain that picks the next token: the likeliest at temperature 0, else a random one, the same for a seed.
+
+    `grammar`: the vocabulary, and what the answer may be, in GBNF.
+    """
     library = load_library()
     chain = library.llama_sampler_chain_init(library.llama_sampler_chain_default_params())
+    if grammar:
+        limit = library.llama_sampler_init_grammar(*grammar, b"root")
+        if not limit:
+            library.llama_sampler_free(chain)
+            raise Invalid("this JSON schema can't be followed: llama.cpp refuses its grammar", code="bad_schema")
+        library.llama_sampler_chain_add(chain, limit)
     if temperature <= 0:
         library.llama_sampler_chain_add(chain, library.llama_sampler_init_greedy())
         return chain
     number = int.from_bytes(os.urandom(4), "little") if seed is None else seed & 0xFFFFFFFF
     for part in (
         library.llama_sampler_init_top_k(TOP_K),
-        library.llama_sampler_init_top_p(TOP_P, 1),
+        library.llama_sampler_init_top_p(TOP_P if top_p is None else top_p, 1),
         library.llama_sampler_init_min_p(MIN_P, 1),
         library.llama_sampler_init_temp(temperature),
         library.llama_sampler_init_dist(number),

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
-from milo.errors import Invalid, ModelUnavailable
+from milo.errors import Invalid, ModelUnusable
 from milo.protocols import Message
 
 CHATML = (
@@ -51,7 +51,7 @@ class Prompts:
         try:
             self._formatter: Any = Jinja2ChatFormatter(template=template or CHATML, bos_token=bos, eos_token=eos)
         except TemplateError as error:
-            raise ModelUnavailable(f"its chat template can't be read: {error}", code="bad_gguf") from None
+            raise ModelUnusable(f"its chat template can't be read: {error}", code="bad_gguf") from None
         self._bos = bos
         texts = sorted({text for text in control if len(text) > 1}, key=len, reverse=True)
         self._control = re.compile("|".join(re.escape(text) for text in texts)) if texts else None
@@ -80,7 +80,7 @@ class Prompts:
                 turns = [Message("user", self._cut(turns[-1].content, self._count(turns[-1].content) - over))]
             tokens = self._render(system, turns)
         if len(tokens) > budget:
-            raise ModelUnavailable(
+            raise ModelUnusable(
                 f"a context of {budget} tokens has no room for a message: set MILO_CHAT_CONTEXT_TOKENS higher",
                 code="context_too_small",
             )
@@ -152,7 +152,7 @@ class Prompts:
             return str(self._formatter(messages=plain, enable_thinking=False).prompt)
         except (TemplateError, ValueError, TypeError) as error:
             if messages[0].role != "system":
-                raise ModelUnavailable(f"its chat template fails: {error}", code="bad_gguf") from None
+                raise ModelUnusable(f"its chat template fails: {error}", code="bad_gguf") from None
         # the template knows no system role (Gemma, the first Mistral): its text goes before the first turn
         first = Message("user", f"{messages[0].content}\n\n{messages[1].content}")
         return self._format([first, *messages[2:]])

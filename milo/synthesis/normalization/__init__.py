@@ -16,6 +16,7 @@ from collections.abc import Mapping
 
 from milo.errors import Invalid
 from milo.language.malagasy import NumberOrder
+from milo.synthesis.normalization.figures import roman
 from milo.synthesis.normalization.letters import ALPHABETS, can_be_spoken, fit, transliterate
 from milo.synthesis.normalization.markup import plain, unwrap
 from milo.synthesis.normalization.rules import verbalise
@@ -109,4 +110,6 @@ def _shouts(text: str) -> bool:
 
 
 def _calm(word: str) -> str:
+    if len(word) > 1 and roman(word):
+        return word  # WORLD WAR II
     return word.lower() if word.isupper() and (len(word) > 3 or re.search(r"[AEIOUYÀ-Ý]", word)) else word

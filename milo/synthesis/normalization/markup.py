@@ -13,6 +13,11 @@ _COMMENT = re.compile(r"<!--.*?-->", re.S)
 _UNSPOKEN = re.compile(r"<(script|style)\b[^<>]{0,500}>.*?</\1\s*>", re.S | re.I)
 _ATTRIBUTE = r"""\s+[\w:@.-]+(?:\s*=\s*(?:"[^"<>]*"|'[^'<>]*'|[^\s"'<>=]+))"""
 _BREAK = re.compile(r"</?(?:br|p|div|li|ul|ol|tr|table|h[1-6]|hr|blockquote|section|article)\b[^<>]{0,500}>", re.I)
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31})(?:;|(?![\w=;]))")
+"""As HTML knows them: the semicolon may be missing where the name ends all the same."""
+_ESCAPED = 3
+"""So often may a text have been escaped, one over the other."""
+_POWER_OF_TEN = re.compile("(?<![0-9.,])10([⁻⁺]?)([⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3})")
 _TAG = re.compile(rf"</?[a-zA-Z][\w-]{{0,20}}(?:{_ATTRIBUTE}){{0,20}}\s*/?>")
 
 _MARKDOWN: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -82,8 +87,13 @@ def _ordinary(char: str, before: str) -> str:
 def plain(text: str) -> str:
     """`text` without markup. Lines stay lines; other white space becomes one space; NFC; digits are ASCII digits."""
     text = text.replace("\r\n", "\n").translate(_SAME)
-    text = _UNSPOKEN.sub(" ", _COMMENT.sub(" ", text))
-    text = html.unescape(_TAG.sub("", _BREAK.sub("\n", text))).translate(_SAME)
+    for _ in range(_ESCAPED):
+        before = text
+        text = _TAG.sub("", _BREAK.sub("\n", _UNSPOKEN.sub(" ", _COMMENT.sub(" ", text))))
+        text = _ENTITY.sub(lambda entity: html.unescape(entity[0]), text).translate(_SAME)
+        if text == before:
+            break
+    text = _POWER_OF_TEN.sub(lambda m: f"10^{'-' if m[1] == '⁻' else ''}{unicodedata.normalize('NFKC', m[2])}", text)
     for pattern, replacement in _MARKDOWN:
         text = pattern.sub(replacement, text)
     text = _EMOTICONS.sub(" ", text)

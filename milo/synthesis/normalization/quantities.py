@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from milo.language.malagasy import NumberOrder
-from milo.synthesis.normalization.figures import NUMBER, Figure, in_words, read, roman
+from milo.synthesis.normalization.figures import NUMBER, Figure, in_words, read
 from milo.synthesis.normalization.wording import Money, Wording
 
 Match = re.Match[str]
@@ -106,8 +106,39 @@ def _unit_one(unit: str, w: Wording) -> str:
     return w.units[unit][0] if unit in w.units else unit
 
 
+def _units(w: Wording) -> str:
+    return "|".join(sorted(map(re.escape, w.units), key=len, reverse=True))
+
+
+def powers(w: Wording, order: NumberOrder) -> Rules:
+    """5e-3, 6,02E23, 10^-3, each with the unit that follows."""
+    unit = rf"(?: ?({_units(w)})(?:/({_units(w)}))?(?![\w/°]|'\w))?"
+
+    def with_unit(said: str, one: str | None, per: str | None) -> str:
+        said += f" {w.units[one][1]}" if one else ""
+        return said + (f" {w.per} {_unit_one(per, w)}" if per else "")
+
+    def ten(exponent: str) -> str:
+        sign, digits = re.fullmatch(r"([-+]?)(\d+)", exponent).groups()  # type: ignore[union-attr]
+        negative = f"{w.minus} " if sign == "-" else ""
+        return f"{w.power} {negative}{w.number(int(digits), order)}"
+
+    def scientific(m: Match) -> str:
+        mantissa = in_words(read(m[2], w), w, order)
+        base = f"{w.signs['×']} {w.number(10, order)} {ten(m[3])}"
+        return with_unit(f"{_signed(m[1], w)}{mantissa} {base}", m[4], m[5])
+
+    def raised(m: Match) -> str:
+        return with_unit(f"{_signed(m[1], w)}{in_words(read(m[2], w), w, order)} {ten(m[3])}", m[4], m[5])
+
+    return [
+        (rf"{SIGN}({NUMBER})[eE]([-+]?\d{{1,3}}){unit}(?![\w.,]\w|\w)", scientific),
+        (rf"{SIGN}({NUMBER}) ?\^ ?\(?([-+]?\d{{1,6}})\)?{unit}(?!\w)", raised),
+    ]
+
+
 def measures(w: Wording, order: NumberOrder) -> Rules:
-    units = "|".join(sorted(map(re.escape, w.units), key=len, reverse=True))
+    units = _units(w)
 
     def measure(m: Match) -> str:
         said = _signed(m[1], w) + _count(read(m[2], w), m[3], w.units[m[3]], w, order)
@@ -131,28 +162,6 @@ def measures(w: Wording, order: NumberOrder) -> Rules:
         (r"(?<![\w.,])(\d{1,2})m(\d{2})(?:cm)?(?!\w)", height),
         (rf"(?<![\w/.,])(\d)[/⁄](\d{{1,2}}) ?({units})(?![\w/°]|'\w)", part),
         (rf"{SIGN}({NUMBER}) ?({units})(?:/({units}))?(?![\w/°]|'\w)", measure),
-    ]
-
-
-def ordinals(w: Wording, order: NumberOrder) -> Rules:
-    def say(m: Match) -> str:
-        return w.ordinal(int(m[1]), order, "f" in m.re.groupindex)
-
-    def century(m: Match) -> str:
-        return w.ordinal(roman(m[1]), order, False) if roman(m[1]) else m[0]
-
-    def regnal(m: Match) -> str:
-        return w.regnal(roman(m[1]), order) if roman(m[1]) else m[0]
-
-    suffix = {"mg": "(?:e|è|ème|eme)", "fr": "(?:e|è|ème|eme|er|re|ère)s?", "en": "(?:st|nd|rd|th)"}[w.language]
-    rules: Rules = [(pattern, say) for pattern in w.ordinals]
-    if w.language == "mg":
-        rules.append((r"\b[Ff]aha[- ]?([IVXL]{1,7})\b", century))
-    return [
-        *rules,
-        (rf"\b([IVX]{{1,6}}){suffix}\b", century),
-        (r"(?<=[a-zé] )(?<!\bny )([IVX]{2,6})\b(?![.'-]\w)", regnal),
-        (r"(?<=\bRadama )(I)\b|(?<=\bRanavalona )(I)\b", lambda m: w.regnal(1, order)),
     ]
 
 

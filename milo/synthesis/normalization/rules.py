@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from milo.language.malagasy import NumberOrder
-from milo.synthesis.normalization import quantities
+from milo.synthesis.normalization import numerals, quantities
 from milo.synthesis.normalization.wording import Wording, spell
 
 Match = re.Match[str]
@@ -34,13 +34,14 @@ def verbalise(text: str, wording: Wording, order: NumberOrder = "modern") -> str
 def _rules(w: Wording, order: NumberOrder) -> tuple[Rule, ...]:
     groups = (
         _addresses,
+        quantities.powers,
         _dates,
         _telephones,
         _ranges,
         _times,
         quantities.amounts,
         quantities.measures,
-        quantities.ordinals,
+        numerals.ordinals,
         _abbreviations,
         quantities.sums,
         _names,

@@ -78,6 +78,10 @@ class Wording:
     """Letters that are words by themselves, and so are not named when they stand alone."""
     regnal: Callable[[int, NumberOrder], str]
     """The II of Radama II."""
+    numeral: Callable[[int, NumberOrder], str]
+    """The II of World War II."""
+    power: str
+    """Between ten and its exponent."""
     syllables: str = ""
     """Regular expression of a capitalised word of two or three letters that is read, not spelled. Empty: read all."""
     of: str = ""

@@ -203,5 +203,7 @@ EN = Wording(
     ),
     single=frozenset("aio"),
     regnal=lambda n, order: f"the {ordinal(n)}",
+    numeral=number,
+    power="to the power of",
     extra=((r"(?<=\d)\s?[Aa]\.?[Mm]\b\.?", " A.M."), (r"(?<=\d)\s?[Pp]\.?[Mm]\b\.?", " P.M.")),
 )

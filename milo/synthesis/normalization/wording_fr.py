@@ -223,5 +223,7 @@ FR = Wording(
     ),
     single=frozenset("aoyàôâ"),
     regnal=regnal,
+    numeral=number,
+    power="puissance",
     decimals_as_number=True,
 )

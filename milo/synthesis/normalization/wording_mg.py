@@ -255,6 +255,8 @@ MG = Wording(
     ),
     single=frozenset("aeioy"),
     regnal=lambda n, order: ordinal(n, order),
+    numeral=lambda n, order: ordinal(n, order),
+    power="hery",
     syllables=r"(?:(?:[BDFGHJKLMNPRSTVZ]|DR|TR|TS|MB|MP|ND|NT|NG|NK)?[AEIOY]{1,2})+",
     decimals_as_number=True,
     extra=(

@@ -14,7 +14,7 @@ from milo.chat.reply import Mode, Reply, Source, converse
 from milo.chat.sessions import Exchange
 from milo.engines.chat import select
 from milo.engines.chat.llama_cpp import LlamaCpp
-from milo.errors import EngineError, Invalid, MiloError, ModelUnavailable
+from milo.errors import EngineError, Invalid, MiloError, ModelUnavailable, ModelUnusable
 from milo.protocols import ChatEnd, ChatModel, Message
 from milo.settings import Settings
 from tests.support.claude_server import KEY, ClaudeServer, claude_server
@@ -161,12 +161,28 @@ def test_an_unforeseen_error_falls_back_too() -> None:
     assert (reply.mode, reply.text) == ("cloud", "Eny.")
 
 
-def test_an_empty_answer_is_no_answer() -> None:
-    reply = said("Salama!", {"local": of(Scripted("", " \n")), "cloud": of(Scripted("Eny."))})
-    assert (reply.mode, reply.text) == ("cloud", "Eny.")
-    with pytest.raises(EngineError) as caught:
-        said("Salama!", {"local": of(Scripted())})
-    assert caught.value.code == "empty_reply"
+@pytest.mark.parametrize("pieces", [(), ("", " \n")])
+def test_an_empty_answer_is_an_answer(pieces: tuple[str, ...]) -> None:
+    other = Scripted("Eny.")
+    reply = said("Salama!", {"local": of(Scripted(*pieces)), "cloud": of(other)})
+    assert (reply.mode, reply.model, reply.text) == ("local", "scripted@1", "")
+    assert other.asked == []
+    assert reply.exchange().reply == ""
+
+
+def test_what_will_fail_again_is_not_retryable() -> None:
+    missing, down = ModelUnusable("no file", code="no_model"), ModelUnavailable("away", code="cloud_down")
+    with pytest.raises(ModelUnavailable) as caught:
+        said("Salama!", {"local": broken(missing)})
+    assert not caught.value.retryable
+    with pytest.raises(ModelUnavailable) as caught:
+        said("Salama!", {"local": broken(missing), "cloud": broken(missing)})
+    assert not caught.value.retryable
+    with pytest.raises(ModelUnavailable) as caught:
+        said("Salama!", {"local": broken(missing), "cloud": broken(down)})
+    assert caught.value.retryable
+    again = MiloError.from_problem(missing.problem())
+    assert (again.code, again.status, again.retryable) == ("no_model", 503, False)
 
 
 def test_a_model_that_fails_in_the_middle_is_not_replaced() -> None:

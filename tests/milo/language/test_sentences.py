@@ -53,3 +53,39 @@ def test_a_long_sentence_is_cut_at_a_comma_near_its_middle() -> None:
         "mividy vary sy hena aho, ",
         "mivarotra trondro izy",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "spaced"),
+    [
+        ("Firy ny vary?Aiza no misy azy?", "Firy ny vary? Aiza no misy azy?"),
+        ("Bonjour!Ça va…Oui", "Bonjour! Ça va… Oui"),
+        ("Tonga izy.Lasa izy.", "Tonga izy. Lasa izy."),
+        ("Wait...What?\nSalama!Eny", "Wait... What?\nSalama! Eny"),
+        ("Vary?«Eny!»Hoy izy", "Vary? «Eny!» Hoy izy"),
+    ],
+)
+def test_sentences_without_a_blank_between_them_are_two(text: str, spaced: str) -> None:
+    parts = sentences.split(text)
+    assert "".join(part.text for part in parts) == text
+    assert len([part for part in parts if part.is_sentence]) >= 2
+    assert sentences.spaced(text) == spaced
+    assert sentences.spaced(spaced) == spaced
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Jereo ny https://x.mg/a?B=1 azafady.",
+        "Node.Js sy ASP.NET v2.0",
+        "U.S.A. est",
+        "e.g.This one",
+        "Ny Report.Doc sy www.Milo.mg",
+        "A.B.C",
+        "rakoto@milo.Mg",
+        "p.ex.Izao ny izy",
+        "你好。谢谢。",
+    ],
+)
+def test_a_mark_inside_a_name_or_an_address_ends_no_sentence(text: str) -> None:
+    assert sentences.spaced(text) == text

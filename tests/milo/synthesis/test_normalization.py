@@ -185,6 +185,10 @@ MARKUP = [
     ("![sary](a.png) Salama", "sary Salama"),
     ("Salama \U0001f600\U0001f44d\U0001f3fd❤\ufe0f :-) tompoko", "Salama tompoko"),
     ("Fa&amp;Soa", "Fa sy Soa"),
+    ("Fa&amp;amp;Soa", "Fa sy Soa"),
+    ("&lt;b&gt;Salama&lt;/b&gt; &#233;t&eacute", "Salama été"),
+    ("10&nbsp;000&nbsp;Ar", "iray alina ariary"),
+    ("5 &lt; 7", "dimy latsaka noho ny fito"),
     ("<script>alert(1)</script>Eny", "Eny"),
     ("rakoto.be@gmail.com", "rakoto teboka be arobazy gmail teboka com"),
     ("https://www.example.mg/vaovao?x=1.", "example teboka mg tsipika vaovao."),
@@ -248,6 +252,33 @@ ENGLISH = [
     ("me@x.com", "me at ex dot com"),
     ("6 ft", "six feet"),
 ]
+
+POWERS_AND_NUMERALS = [
+    ("mg", "5e-3", "dimy ampitomboina amin'ny folo hery miiba telo"),
+    ("fr", "5e-3 m", "cinq fois dix puissance moins trois mètres"),
+    ("en", "5e-3", "five times ten to the power of minus three"),
+    ("fr", "6,02E23", "six virgule zéro deux fois dix puissance vingt-trois"),
+    ("en", "3e8 m/s", "three times ten to the power of eight meters per second"),
+    ("en", "10^-3", "ten to the power of minus three"),
+    ("fr", "10⁻³ m", "dix puissance moins trois mètres"),
+    ("fr", "le 2e étage", "le deuxième étage"),
+    ("mg", "World War II", "World War faharoa"),
+    ("fr", "World War II", "World War deux"),
+    ("en", "World War II's end", "World War two's end"),
+    ("en", "World War I.", "World War one."),
+    ("en", "WWII", "World War two"),
+    ("en", "WORLD WAR II", "world war two"),
+    ("en", "Chapter IV of Type I", "Chapter four of Type one"),
+    ("en", "Apollo XIII", "Apollo thirteen"),
+    ("en", "Henry VIII and Pope John Paul II", "Henry the eighth and Pope John Paul the second"),
+    ("en", "George V", "George the fifth"),
+    ("en", "Henry I think", "Henry I think"),
+]
+
+
+@pytest.mark.parametrize(("language", "written", "said"), POWERS_AND_NUMERALS)
+def test_powers_of_ten_and_roman_numerals_are_said_as(language: str, written: str, said: str) -> None:
+    assert normalize(written, language) == said
 
 
 @pytest.mark.parametrize(("written", "said"), FRENCH)
@@ -330,7 +361,29 @@ def test_what_was_made_ready_is_ready(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["9", "1 ", "a.", "<a ", "*", "[](", "\n- ", "1,", "0 ", "@", "+261 ", '"', "(", "ﷺ", "IV ", "A. "]
+    "piece",
+    [
+        "9",
+        "1 ",
+        "a.",
+        "<a ",
+        "*",
+        "[](",
+        "\n- ",
+        "1,",
+        "0 ",
+        "@",
+        "+261 ",
+        '"',
+        "(",
+        "ﷺ",
+        "IV ",
+        "A. ",
+        "5e-",
+        "&amp;",
+        "&amp",
+        "Henry ",
+    ],
 )
 def test_a_long_hostile_text_is_done_in_linear_time(piece: str) -> None:
     text = (piece * 4096)[:4096]

@@ -170,7 +170,12 @@ def test_a_stream_of_rubbish_is_unavailable(server: ClaudeServer) -> None:
     assert failing_with(claude(server)) == "cloud_down"
 
 
-def test_a_refusal_or_an_empty_answer_is_not_an_answer_and_not_an_outage(server: ClaudeServer) -> None:
+def test_an_empty_answer_is_an_answer(server: ClaudeServer) -> None:
+    server.answer = lambda handler: (handler.begin(), handler.end("end_turn"))[1]
+    assert ask(claude(server)) == ""
+
+
+def test_a_refusal_is_not_an_answer_and_not_an_outage(server: ClaudeServer) -> None:
     def refusal(handler: Handler) -> None:
         handler.begin()
         handler.end("refusal")

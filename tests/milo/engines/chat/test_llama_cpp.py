@@ -112,6 +112,35 @@ def test_two_replies_that_take_turns_each_say_what_they_would_alone(endless: Lla
     assert mixed == alone
 
 
+def test_a_displaced_reply_does_not_read_its_prompt_again(folder: Path) -> None:
+    model = LlamaCpp(write_gguf(folder / "wide.gguf", SCRIPT, context=4096), 4096, -1, 1, trusted=True)
+    read: list[int] = []
+    advance = model.advance
+
+    def counted(tokens: Any, sampler: Any) -> int | None:
+        before = model._llama.n_tokens
+        token = advance(tokens, sampler)
+        read.append(model._llama.n_tokens - before)
+        return token
+
+    model.advance = counted  # type: ignore[method-assign]
+    alone = "".join(model.reply([Message("user", "abcdefgh " * 200)], max_tokens=20, temperature=0))
+    needed = sum(read)
+    model._forget()
+    read.clear()
+    long = model.reply([Message("user", "abcdefgh " * 200)], max_tokens=20, temperature=0)
+    said, others = "", 0
+    for piece in long:
+        said += piece
+        if others < 4:
+            others += 1
+            assert "".join(model.reply(HELLO, max_tokens=20, temperature=0)) == SAID
+    assert (said, alone) == (SAID, SAID)
+    short = sum(read) - needed
+    assert short < needed, f"{short} tokens more were read for four short replies; the prompt has about {needed}"
+    model.close()
+
+
 def test_a_long_prompt_is_read_in_steps_between_which_one_may_stop(endless: LlamaCpp) -> None:
     reply = endless.reply([Message("user", "x" * 2000)], max_tokens=20, temperature=0)
     assert next(reply) == ""
