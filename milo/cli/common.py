@@ -25,8 +25,9 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = "; ".join(f"MILO_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
-        raise click.UsageError(f"a setting is wrong: {problems}") from None
+        from milo.variables import explain
+
+        raise click.UsageError(explain(error)) from None
 
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:

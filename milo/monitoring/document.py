@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sqlalchemy import func, select
 
 from milo import __version__
+from milo.configured import Configured, configured
 from milo.errors import MiloError
 from milo.gpu import GpuReading
 from milo.jobs import QUEUES, Job, iso
@@ -23,6 +26,7 @@ from milo.monitoring.schema import (
     GpuStatus,
     JobStatus,
     MeasuredStatus,
+    ModelStatus,
     QueueStatus,
     Status,
 )
@@ -64,6 +68,7 @@ def build(settings: Settings, ledger: Ledger, before: Status | None = None) -> S
         "queues": _queues(state, oldest),
         "jobs": [_job(job) for job in active[:FIXES]],
         "workers": [{"node": one["node"], "queues": one["queues"]} for one in state.workers],
+        "models": [_model(one) for one in configured(settings)],
         "disk": space.disk(settings, current.run),
         "redis": {"ok": state.redis_error is None, "detail": state.redis_error or "answers"},
         "ledger": {"ok": ledger_error is None, "detail": ledger_error or "answers"},
@@ -159,6 +164,16 @@ def _job(job: Job) -> JobStatus:
         "progress": {"done": job.progress.done, "total": job.progress.total, "unit": job.progress.unit},
         "due_at": iso(job.due_at),
         "worker": job.worker,
+    }
+
+
+def _model(one: Configured) -> ModelStatus:
+    return {
+        "use": one.part,
+        "setting": one.variable,
+        "name": Path(one.name).name if one.name.startswith(("/", "~", ".")) else one.name,
+        "ok": one.usable,
+        "problem": one.public,
     }
 
 

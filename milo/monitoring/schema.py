@@ -120,6 +120,16 @@ class JobStatus(TypedDict):
     worker: str | None
 
 
+class ModelStatus(TypedDict):
+    """What one setting names, and whether it can serve."""
+
+    use: str
+    setting: str
+    name: str
+    ok: bool
+    problem: str | None
+
+
 class WorkerStatus(TypedDict):
     node: str
     queues: list[str]
@@ -170,6 +180,7 @@ class MeasuredStatus(TypedDict):
     queues: dict[str, QueueStatus]
     jobs: list[JobStatus]
     workers: list[WorkerStatus]
+    models: list[ModelStatus]
     disk: DiskStatus
     redis: PartStatus
     ledger: PartStatus

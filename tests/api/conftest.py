@@ -44,6 +44,7 @@ def whisper_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     languages = {"<|mg|>": 1, "<|fr|>": 2, "<|en|>": 3}
     generation = {"lang_to_id": languages, "task_to_id": {"transcribe": 4, "translate": 5}, "is_multilingual": True}
     (folder / "generation_config.json").write_text(json.dumps(generation))
+    (folder / "tokenizer.json").write_text("{}")
     save_file({"proj": np.zeros(1, np.float32)}, folder / "model.safetensors")
     return folder
 
