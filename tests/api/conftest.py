@@ -55,6 +55,7 @@ def prepare(settings: Settings, migrated: Path, whisper_folder: Path, archive: P
     shutil.copy(migrated, settings.home / "ledger.sqlite3")
     archive.mkdir()
     given = {"api_key": KEY, "stt_model": MODEL, "audio_roots": [str(archive)], "webhook_allow": ["127.0.0.1"]}
+    given["metrics_allow"] = []
     settings = settings.model_copy(update=given)
     registry.deploy(settings, MODEL, whisper_folder)
     return settings
