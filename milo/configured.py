@@ -37,7 +37,7 @@ FIELDS: dict[Part, str] = {
     "chat": "chat_model",
     "glossary": "translate_glossary",
 }
-KEPT_S = 5.0
+KEPT_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def unmet_wishes(settings: Settings) -> Iterator[str]:
         yield "MILO_DEFAULT_MODE is cloud and ANTHROPIC_API_KEY is no key: the local chat model answers all"
 
 
-def require(settings: Settings, part: Use) -> None:
+def require(settings: Settings, part: str) -> None:
     """Raises `ModelUnavailable` when the model of the settings can't serve. One that will be fetched passes."""
     one = next(one for one in configured(settings) if one.part == part)
     if one.problem and not one.fetched:

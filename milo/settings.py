@@ -82,7 +82,8 @@ class Settings(BaseSettings):
     flower_host: str = "127.0.0.1"
     """Where Flower listens. Another address than this machine's own needs `flower_password`."""
     flower_password: str = ""
-    """What Flower asks for, with the user name `milo`; empty: nothing, which is right on this machine alone."""
+    """What Flower asks for, with the user name `milo`; empty: nothing, which is right on this machine alone. Its API
+    (`/api/workers`, …) answers 401 until this is set: with a password it opens for that user."""
     flower_port: int = 5556
     redis_port: int = 6390
     """Port of the Redis that `milo up` starts, when MILO_REDIS_URL is not set."""

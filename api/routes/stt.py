@@ -26,6 +26,7 @@ router = APIRouter(tags=["speech to text"])
 
 
 class SttAnswer(Transcript):
+    duration_ms: int
     job_id: str
     processing_ms: float
 

@@ -92,11 +92,7 @@ def render(document: dict[str, Any], source: str) -> Table:
 
 def _lines(document: dict[str, Any]) -> list[tuple[str, str]]:
     training, gpu, found = document["training"], document["gpu"], document["eval"]["results"]
-    waiting = [
-        f"{name} {queue['depth']} (oldest {seconds(queue['oldest_s'])})"
-        for name, queue in document["queues"].items()
-        if queue["depth"] or queue["oldest_s"]
-    ]
+    waiting = [text for name, queue in document["queues"].items() if (text := _waiting(name, queue))]
     lines = [("phase", document["phase"])]
     if training["run"]:
         lines.append(("run", f"{training['run']} ({training['state']})"))
@@ -114,6 +110,14 @@ def _lines(document: dict[str, Any]) -> list[tuple[str, str]]:
     free = document["disk"]["free_bytes"]
     lines.append(("disk", "not known" if free is None else f"{free / 1e9:.1f} GB free"))
     return lines
+
+
+def _waiting(name: str, queue: dict[str, Any]) -> str:
+    """What waits in a queue; empty for nothing."""
+    if queue["depth"]:
+        return f"{name} {queue['depth']} (oldest {seconds(queue['oldest_s'])})"
+    since = queue["oldest_s"]
+    return f"{name} none ready, the first waits for its time since {seconds(since)}" if since else ""
 
 
 def _training(training: dict[str, Any]) -> str:
