@@ -98,7 +98,8 @@ def require(settings: Settings, part: str) -> None:
     """Raises `ModelUnavailable` when the model of the settings can't serve. One that will be fetched passes."""
     one = next(one for one in configured(settings) if one.part == part)
     if one.problem and not one.fetched:
-        raise ModelUnavailable(f"{one.variable}: {one.public}", code="no_model", retry_after_s=60)
+        code = "no_model" if part == "chat" else None
+        raise ModelUnavailable(f"{one.variable}: {one.public}", code=code, retry_after_s=60)
 
 
 def _look(settings: Settings, part: Part) -> Configured:

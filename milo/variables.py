@@ -25,8 +25,10 @@ IGNORED = {
     "PROMETHEUS_ENABLED": "/metrics is always there; MILO_METRICS_ALLOW says who may read it without a key",
 }
 """Names of the prototype that Milo has no setting for, and why."""
-NOT_SETTINGS = ("MILO_WORKER_NODE", "MILO_REDIS_PASSWORD")
-"""What `milo up` gives its workers, and what docker-compose.yml puts into MILO_REDIS_URL."""
+BY_UP = "MILO_UP"
+"""Set in what `milo up` starts: there every setting has its `MILO_` name beside what the user wrote."""
+NOT_SETTINGS = (BY_UP, "MILO_WORKER_NODE", "MILO_REDIS_PASSWORD")
+"""What `milo up` gives its children, and what docker-compose.yml puts into MILO_REDIS_URL."""
 NOT_OURS = ("MILO_TEST_", "MILO_FAULT_", "COMPOSE_", "FLOWER_")
 """Prefixes of names that the tests, docker compose and Flower read."""
 _SECRET = re.compile("KEY|TOKEN|PASSWORD|SECRET|URL")
@@ -97,7 +99,7 @@ def _foreign(variables: Mapping[str, str]) -> Iterator[Notice]:
         own = f"MILO_{names()[name].upper()}"
         if own not in variables:
             read.append(f"{name} as {own}")
-        elif variables[own] != value:
+        elif variables[own] != value and BY_UP not in variables:
             yield Notice("note", f"{name} does nothing: {own} is set, and goes before it")
     if read:
         yield Notice("note", f"read by the names of other programs: {', '.join(read)}")

@@ -98,7 +98,7 @@ def _lines(document: dict[str, Any]) -> list[tuple[str, str]]:
         lines.append(("run", f"{training['run']} ({training['state']})"))
         lines.append(("training", _training(training)))
         lines.append(("checkpoints", ", ".join(document["checkpoints"]) or "none yet"))
-    lines.append(("eval", f"WER {found['wer_pct']} %, CER {found['cer_pct']} %" if found else "none yet"))
+    lines.append(("eval", _evaluation(document["eval"]) if found else "none yet"))
     card = f"{gpu['gpu_util_pct']} %, {gpu['vram_used_mb']}/{gpu['vram_total_mb']} MB, {gpu['temp_c']} C"
     lines.append(("gpu", f"none: {gpu['reason']}" if gpu["reason"] else f"{gpu['name']}: {card}"))
     running = "runs" if document["orchestrator"] else "DOES NOT RUN"
@@ -110,6 +110,16 @@ def _lines(document: dict[str, Any]) -> list[tuple[str, str]]:
     free = document["disk"]["free_bytes"]
     lines.append(("disk", "not known" if free is None else f"{free / 1e9:.1f} GB free"))
     return lines
+
+
+def _evaluation(evaluation: dict[str, Any]) -> str:
+    """The rates, and whose they are."""
+    results, model = evaluation["results"], evaluation.get("model")
+    percent = {"WER": results["wer_pct"], "CER": results["cer_pct"]}
+    rates = [f"{name} {value} %" for name, value in percent.items() if value is not None]
+    label = model.get("label") if isinstance(model, dict) else model
+    serves = "which serves" if evaluation.get("serves") else "which does not serve"
+    return f"{', '.join(rates) or 'no word error rate'} of {label}, {serves}" if label else ", ".join(rates)
 
 
 def _waiting(name: str, queue: dict[str, Any]) -> str:

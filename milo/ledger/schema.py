@@ -141,7 +141,7 @@ idempotency = Table(
     metadata,
     Column("owner", Limited(128), primary_key=True),
     Column("key", Limited(255), primary_key=True),
-    Column("fingerprint", Limited(64), nullable=False),
+    Column("fingerprint", Limited(512), nullable=False),
     Column("job_id", Limited(40)),
     Column("batch_id", Limited(40)),
     Column("created_at", Float, nullable=False),

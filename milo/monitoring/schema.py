@@ -73,12 +73,12 @@ class _EvaluationState(TypedDict):
 
 
 class EvaluationStatus(_EvaluationState, total=False):
-    """The last evaluation that ended; before the first, only `state` (`none`) and `results` (null).
-
-    `model` to `interval` are those of its report.
+    """The last evaluation of the speech-to-text model that serves, else the last of any; before the first, only
+    `state` (`none`) and `results` (null). `model`, `status` to `interval` are those of its report.
     """
 
     model: Any
+    serves: bool
     status: Any
     items: Any
     interval: Any

@@ -28,7 +28,7 @@ from milo.stack.redis_server import prepare, warnings_about
 from milo.stack.services import Service, all_services, reachable
 from milo.stack.supervisor import Say, Supervisor
 from milo.storage.secrets import exposure, private_home
-from milo.variables import notices
+from milo.variables import BY_UP, notices
 
 
 def up(
@@ -115,7 +115,7 @@ def _environment(settings: Settings) -> dict[str, str]:
     metrics = settings.home / "run" / "metrics"
     shutil.rmtree(metrics, ignore_errors=True)  # files of processes that are gone would count for ever
     metrics.mkdir(parents=True, exist_ok=True)
-    own = {"PROMETHEUS_MULTIPROC_DIR": str(metrics), "PYTHONUNBUFFERED": "1"}
+    own = {"PROMETHEUS_MULTIPROC_DIR": str(metrics), "PYTHONUNBUFFERED": "1", BY_UP: "1"}
     return {**os.environ, **environment(settings), **own}
 
 

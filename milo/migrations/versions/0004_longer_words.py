@@ -15,3 +15,4 @@ def upgrade() -> None:
     for column, length in LENGTHS.items():
         op.alter_column("jobs", column, type_=sa.String(length))
     op.alter_column("batches", "kind", type_=sa.String(64))
+    op.alter_column("idempotency", "fingerprint", type_=sa.String(512))

@@ -120,6 +120,15 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
 # --- inputs and names -------------------------------------------------------------------------------------------------
 
 
+def test_the_secret_that_signs_webhooks_can_be_read(tmp_path: Path) -> None:
+    env = {"MILO_HOME": str(tmp_path)}
+    first, again = run("webhooks", "secret", **env), run("webhooks", "secret", **env)
+    assert first.code == 0 and first.out.startswith("whsec_") and first.out == again.out
+    made = json.loads(run("keys", "create", "bot", "--json", **env).out)
+    assert run("webhooks", "secret", "bot", **env).out.strip() == made["webhook_secret"]
+    assert run("webhooks", "secret", "nobody", **env).code == 1
+
+
 def touch(folder: Path, *names: str) -> None:
     for name in names:
         path = folder / name

@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import insert
 
 from milo.errors import Invalid, NotFound
-from milo.jobs import KINDS, NewJob, Progress
+from milo.jobs import NewJob, Progress, new_id
+from milo.kinds import KINDS
 from milo.ledger import Ledger
 from milo.ledger.database import writing
 from milo.ledger.schema import Limited, jobs, metadata
@@ -33,6 +34,12 @@ def test_a_long_unit_and_a_long_name_of_a_worker_are_kept(ledger: Ledger) -> Non
     ledger.renew([claim], {job.id: Progress(done=1, total=2, unit="recordings measured")})
     kept = ledger.get(job.id)
     assert (kept.progress.unit, kept.worker) == ("recordings measured", f"archive@{LONGEST_HOST}/12345")
+
+
+def test_the_evaluation_of_a_checkpoint_by_beat_is_kept(ledger: Ledger) -> None:
+    key = f"evaluate:20261128T042802Z_{'n' * 64}_{new_id('job')}:checkpoint-1000000"
+    job = ledger.create(PING.model_copy(update={"idempotency_key": key, "fingerprint": key}))
+    assert ledger.create(PING.model_copy(update={"idempotency_key": key, "fingerprint": key})).id == job.id
 
 
 def test_a_value_that_is_too_long_is_a_sentence_on_both(ledger: Ledger) -> None:
@@ -60,7 +67,7 @@ def test_no_column_takes_what_is_too_long(column: object, tmp_path_factory: pyte
 
 
 def test_every_kind_and_stage_has_room() -> None:
-    names = [kind for kind in KINDS] + [stage for kind in KINDS.values() for stage, _ in kind.stages]
+    names = [kind for kind in KINDS] + [stage.name for kind in KINDS.values() for stage in kind.stages]
     assert max(map(len, names)) <= min(jobs.c.kind.type.length, jobs.c.stage.type.length)
 
 
