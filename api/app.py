@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
+from pydantic import ValidationError
 from starlette.middleware.cors import CORSMiddleware
 
 import api.routes.openai
@@ -30,6 +31,7 @@ from api.http.queries import HeadAsGet, check_query
 from api.http.rates import RateLimit, rate_of
 from api.routes import fix, metrics, status
 from milo import __version__
+from milo.configured import unusable
 from milo.errors import MiloError
 from milo.ledger import Ledger
 from milo.ledger.keys import Keys
@@ -41,6 +43,7 @@ from milo.queue.celery import configure
 from milo.queue.streams import EventReader
 from milo.settings import Settings, get_settings
 from milo.storage.files import Files
+from milo.variables import explain, notices
 
 log = logging.getLogger(__name__)
 
@@ -151,8 +154,15 @@ def __getattr__(name: str) -> Any:
     """`app`, made when a server asks for it: importing this module reads no settings."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    settings = get_settings()
+    try:
+        settings = get_settings()
+    except ValidationError as error:
+        raise SystemExit(f"milo: {explain(error)}") from None
     configure_logging(settings)
+    for notice in notices():
+        log.log(logging.WARNING if notice.level == "warning" else logging.INFO, "%s", notice.text)
+    for problem in unusable(settings):
+        log.warning("%s", problem)
     try:
         created = create_app(settings)
     except MiloError as error:

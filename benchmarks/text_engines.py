@@ -92,7 +92,7 @@ def chat(client: httpx.Client, settings: Settings) -> tuple[Work, Work]:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the engine does
     from llama_cpp import Llama
 
-    from milo.engines.chat.select import find_model
+    from milo.models.chat_file import find_model
 
     cores = os.cpu_count() or 1
     path = str(find_model(settings).path)

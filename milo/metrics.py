@@ -98,7 +98,14 @@ MODEL_LOAD_S = _histogram("milo_model_load_seconds", "seconds", ("model",), "Tim
 MODELS_LOADED = _live_gauge("milo_models_loaded", "models", (), "Models in memory")
 VRAM_USED_BYTES = _live_gauge("milo_gpu_vram_used_bytes", "bytes", (), "Memory of the card that Milo's models use")
 REQUESTS = _counter("milo_http_requests_total", "requests", ("method", "route", "status"), "HTTP requests")
+REQUESTS_BY_STATUS = _counter("milo_requests_total", "requests", ("status",), "HTTP requests, by their status alone")
+REQUEST_DURATION_S = _histogram("milo_request_duration_seconds", "seconds", (), "Time to answer any HTTP request")
 REQUEST_S = _histogram("milo_http_request_seconds", "seconds", ("method", "route"), "Time to answer")
+LLM_REQUESTS = _counter("milo_llm_requests_total", "requests", ("mode",), "Times that a chat model was asked")
+LLM_FALLBACKS = _counter("milo_llm_fallback_total", "requests", (),
+                         "Times that the other chat model had to answer")
+STAGE_S = _histogram("milo_pipeline_stage_duration_seconds", "seconds", ("stage",),
+                     "Turn of a conversation: from the stage before to the first output of stt, llm and tts")
 CONVERSATIONS = _live_gauge("milo_conversations", "conversations", (), "Spoken conversations that are open")
 FIRST_AUDIO_S = _histogram("milo_conversation_first_audio_seconds", "seconds", (),
                            "Utterance complete to first sound of the reply")
@@ -129,5 +136,6 @@ TRAINING_STEP = _gauge_read("milo_training_step", "steps", (), "Optimizer step o
 TRAINING_TOTAL_STEPS = _gauge_read("milo_training_total_steps", "steps", (), "Steps it will have")
 TRAINING_LOSS = _gauge_read("milo_training_loss", "", (), "Its last logged loss")
 TRAINING_STEP_S = _gauge_read("milo_training_step_seconds", "seconds", (), "Time of one step")
+SESSIONS = _gauge_read("milo_active_sessions", "sessions", (), "Chat sessions that are remembered")
 DISK_FREE = _gauge_read("milo_disk_free_bytes", "bytes", (), "Room where MILO_HOME is")
 # fmt: on

@@ -1,10 +1,14 @@
 """Every setting of Milo: its environment variable, unit and default. The only reader of the environment.
 
 A field `x_y` is read from `MILO_X_Y`, or from a `.env` file in the working folder. Sizes are bytes, times are seconds.
+Some fields are also read from the names that other programs give them (`_also`); the `MILO_` name goes before.
+`milo.variables` says which variables do nothing.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,17 +16,40 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from milo.addresses import check_networks
+
 DEFAULT_API_KEY = "change-me-in-production"
 REDIS_SECRET = "redis"
 """Name of the file under `secrets_folder` that holds the password of the embedded Redis."""
 
 
 def _split(value: object) -> object:
-    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    if value.strip().startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise ValueError('this is no list: write a,b,c or, as JSON, ["a", "b", "c"]') from None
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
+def _also(name: str, *others: str) -> AliasChoices:
+    """Read from `MILO_<name>`, and from the names that other programs have for the same."""
+    return AliasChoices(f"MILO_{name}", *others)
+
+
+def _origins(values: list[str]) -> list[str]:
+    """Origins as browsers send them: no path, no slash at the end."""
+    for value in values:
+        if value not in ("*", "null") and not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/;,'\"]+/?", value):
+            example = "http://localhost:5173,https://milo.example.org"
+            raise ValueError(f"{value!r} is no origin of a web page: write a list such as {example}, or * for all")
+    return [value.rstrip("/") for value in values]
 
 
 Words = Annotated[list[str], NoDecode, BeforeValidator(_split)]
-"""A list written as `a,b,c` in the environment."""
+"""A list written as `a,b,c` or as a JSON list in the environment."""
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -43,27 +70,35 @@ class Settings(BaseSettings):
     """Everything at rest: ledger, blobs, results, models, logs."""
     database_url: str | None = None
     """SQLAlchemy URL of the ledger. Default: SQLite in `home`. `postgresql+psycopg://…` for several machines."""
-    redis_url: str = "redis://127.0.0.1:6390/0"
+    redis_url: str = Field("redis://127.0.0.1:6390/0", validation_alias=_also("REDIS_URL", "REDIS_URL"))
     """Broker, events, sessions. The default is where the embedded Redis of `milo up` listens; its password
     is in `home`/secrets/redis."""
     files_url: str | None = None
     """fsspec URL of blobs and results. Default: `home`. `s3://bucket/prefix` for several machines."""
 
     # --- the front ---
-    host: str = "127.0.0.1"
-    port: int = 8000
+    host: str = Field("127.0.0.1", validation_alias=_also("HOST", "API_HOST"))
+    port: int = Field(8000, validation_alias=_also("PORT", "API_PORT"))
     flower_host: str = "127.0.0.1"
     """Where Flower listens. Another address than this machine's own needs `flower_password`."""
     flower_password: str = ""
-    """What Flower asks for, with the user name `milo`; empty: nothing, which is right on this machine alone."""
+    """What Flower asks for, with the user name `milo`; empty: nothing, which is right on this machine alone. Its API
+    (`/api/workers`, …) answers 401 until this is set: with a password it opens for that user."""
     flower_port: int = 5556
     redis_port: int = 6390
     """Port of the Redis that `milo up` starts, when MILO_REDIS_URL is not set."""
-    api_key: str = Field(DEFAULT_API_KEY, validation_alias=AliasChoices("MILO_API_KEY", "API_KEY"))
+    api_key: str = Field(DEFAULT_API_KEY, validation_alias=_also("API_KEY", "API_KEY"))
     """The operator's key (all scopes). More keys: `milo keys create`."""
     url: str = "http://127.0.0.1:8000"
     """Where the client and the CLI find the API."""
-    cors_origins: Words = []
+    cors_origins: Annotated[Words, AfterValidator(_origins)] = Field(
+        [], validation_alias=_also("CORS_ORIGINS", "CORS_ORIGINS")
+    )
+    """Web pages of other origins that may use the API, such as `http://localhost:5173`; `*`: all."""
+    metrics_allow: Annotated[Words, AfterValidator(check_networks)] = ["127.0.0.1", "::1"]
+    """Addresses or CIDR blocks that may read /metrics without a key, for a Prometheus: counts, times and names of
+    models, nothing of what was said. Empty: a key is always asked for. A proxy on this machine has to send
+    `X-Forwarded-For`; without it whoever comes through it counts as this machine."""
     rate_limit: str = ""
     """Requests that one key may make, such as `600/minute`; empty: no limit."""
     address_rate_limit: str = ""
@@ -122,14 +157,14 @@ class Settings(BaseSettings):
     """Finished jobs, their results and unused blobs are removed after this. 0 keeps all."""
 
     # --- models ---
-    stt_model: str = Field("milo-tiny-mg", validation_alias=AliasChoices("MILO_STT_MODEL", "WHISPER_MODEL_ID"))
+    stt_model: str = Field("milo-tiny-mg", validation_alias=_also("STT_MODEL", "WHISPER_MODEL_ID"))
     """A name in the registry, a hub id (`openai/whisper-medium`), or a folder (`…/checkpoint-7000`)."""
     stt_engine: Literal["ctranslate2", "transformers"] = "ctranslate2"
     stt_processor: str | None = None
     """Model name or folder whose tokenizer files serve a checkpoint that has none of its own."""
     stt_compute_type: str = "default"
     """CTranslate2 compute type; `default` is float16 on CUDA, float32 on CPU (as the transformers reference)."""
-    tts_model: str = Field("espeak", validation_alias=AliasChoices("MILO_TTS_MODEL", "MMS_TTS_MODEL_ID"))
+    tts_model: str = Field("espeak", validation_alias=_also("TTS_MODEL", "MMS_TTS_MODEL_ID"))
     """`espeak` (embedded), or a VITS/MMS-TTS model: a name in the registry, a hub id, or a folder."""
     tts_voice: str = ""
     """Voice when a request names none; empty: the engine's own."""
@@ -137,7 +172,7 @@ class Settings(BaseSettings):
     """Longest text of one speech request, in characters."""
     number_order: Literal["modern", "traditional"] = "modern"
     """How numbers are spoken in Malagasy: largest first, or units first."""
-    translate_model: str = "milo-tiny-nllb"
+    translate_model: str = Field("milo-tiny-nllb", validation_alias=_also("TRANSLATE_MODEL", "NLLB_MODEL_ID"))
     """A name in the registry, a hub id (`facebook/nllb-200-distilled-600M`), or a folder."""
     translate_compute_type: str = "default"
     """CTranslate2 compute type; `default` is float16 on CUDA, float32 on CPU."""
@@ -160,22 +195,20 @@ class Settings(BaseSettings):
     """Unload a model that was not used for this long; 0: never."""
     load_cooldown_s: NotNegative = 30
     """After a failed load, requests for that model fail at once for this long."""
-    hf_token: str | None = Field(None, validation_alias=AliasChoices("MILO_HF_TOKEN", "HF_TOKEN"))
-    hf_endpoint: str = Field("https://huggingface.co", validation_alias=AliasChoices("MILO_HF_ENDPOINT", "HF_ENDPOINT"))
+    hf_token: str | None = Field(None, validation_alias=_also("HF_TOKEN", "HF_TOKEN"))
+    hf_endpoint: str = Field("https://huggingface.co", validation_alias=_also("HF_ENDPOINT", "HF_ENDPOINT"))
     """Where models are pulled from: the hub, or a mirror that speaks its protocol."""
-    offline: bool = Field(False, validation_alias=AliasChoices("MILO_OFFLINE", "HF_HUB_OFFLINE"))
+    offline: bool = Field(False, validation_alias=_also("OFFLINE", "HF_HUB_OFFLINE"))
     """Never ask the hub, whatever is missing."""
 
     # --- chat ---
-    default_mode: Literal["local", "cloud"] = Field(
-        "local", validation_alias=AliasChoices("MILO_DEFAULT_MODE", "DEFAULT_MODE")
-    )
+    default_mode: Literal["local", "cloud"] = Field("local", validation_alias=_also("DEFAULT_MODE", "DEFAULT_MODE"))
     """Which chat model is asked first; the other one answers when it can't."""
     chat_via: Literal["direct", "fr"] = "direct"
     """`direct`: the model answers in the user's language. `fr`: through French, for a model that knows no Malagasy."""
-    chat_model: str = Field("smollm2-135m", validation_alias=AliasChoices("MILO_CHAT_MODEL", "LOCAL_LLM_MODEL_PATH"))
+    chat_model: str = Field("smollm2-135m", validation_alias=_also("CHAT_MODEL", "LOCAL_LLM_MODEL_PATH"))
     """The local model: `smollm2-135m` (in the extra `chat`), a `.gguf` file, or a name in the registry."""
-    n_gpu_layers: int = Field(-1, validation_alias=AliasChoices("MILO_N_GPU_LAYERS", "LOCAL_LLM_N_GPU_LAYERS"))
+    n_gpu_layers: int = Field(-1, validation_alias=_also("N_GPU_LAYERS", "LOCAL_LLM_N_GPU_LAYERS"))
     """Layers of the local model on the GPU; -1: all of them."""
     chat_context_tokens: int = Field(4096, ge=0)
     """Tokens of conversation that the local model sees, its answer included; 0: what it was trained for."""
@@ -183,9 +216,9 @@ class Settings(BaseSettings):
     """Longest message accepted."""
     chat_max_tokens: int = Field(512, ge=1)
     """Longest answer."""
-    session_ttl_s: float = Field(24 * 3600, gt=0)
+    session_ttl_s: float = Field(24 * 3600, gt=0, validation_alias=_also("SESSION_TTL_S", "SESSION_TTL_S"))
     """A chat session that was not used for this long is forgotten."""
-    session_exchanges: int = Field(10, ge=1)
+    session_exchanges: int = Field(10, ge=1, validation_alias=_also("SESSION_EXCHANGES", "SESSION_MAX_HISTORY"))
     """Exchanges (a message and its reply) that a session remembers."""
     conversation_silence_s: float = Field(0.6, gt=0.1, le=5)
     """Silence that ends an utterance in a spoken conversation."""
@@ -197,15 +230,13 @@ class Settings(BaseSettings):
     """A conversation in which nothing is said for this long is closed."""
     conversation_sockets: int = Field(200, ge=1)
     """Conversations that one API process holds open."""
-    anthropic_api_key: str | None = Field(
-        None, validation_alias=AliasChoices("MILO_ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY")
-    )
+    anthropic_api_key: str | None = Field(None, validation_alias=_also("ANTHROPIC_API_KEY", "ANTHROPIC_API_KEY"))
     """Turns Claude on. A placeholder such as `sk-ant-xxxxx` is never tried."""
     anthropic_base_url: str = Field(
-        "https://api.anthropic.com", validation_alias=AliasChoices("MILO_ANTHROPIC_BASE_URL", "ANTHROPIC_BASE_URL")
+        "https://api.anthropic.com", validation_alias=_also("ANTHROPIC_BASE_URL", "ANTHROPIC_BASE_URL")
     )
-    claude_model: str = "claude-haiku-5-5"
-    first_token_s: float = Field(2, gt=0)
+    claude_model: str = Field("claude-haiku-5-5", validation_alias=_also("CLAUDE_MODEL", "CLAUDE_MODEL"))
+    first_token_s: float = Field(2, gt=0, validation_alias=_also("FIRST_TOKEN_S", "CLAUDE_TIMEOUT_S"))
     """Claude has this long to begin; then the local model answers."""
 
     # --- watching ---
@@ -224,7 +255,9 @@ class Settings(BaseSettings):
     fix_timeout_s: float = Field(600, gt=0)
     """The command and all it started are killed after this."""
 
-    log_level: str = "INFO"
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(lambda level: str(level).upper())
+    ] = Field("INFO", validation_alias=_also("LOG_LEVEL", "LOG_LEVEL"))
 
     @property
     def ledger_url(self) -> str:

@@ -103,11 +103,11 @@ class Endings:
             if is_redis_away(error):
                 log.warning("job %s: %s", job.id, error)
                 due_in_s = error.retry_after_s or REDIS_RETRY_S
-                write_when_possible(self._ledger.release, running.claim, due_in_s=due_in_s)
+                write_when_possible(self._ledger.release, running.claim, due_in_s=due_in_s, error=error)
             elif error.retryable and job.attempt < job.max_attempts:
                 log.warning("job %s: %s (attempt %d of %d)", job.id, error, job.attempt, job.max_attempts)
                 due_in_s = error.retry_after_s or retry_after_s(job.attempt)
-                write_when_possible(self._ledger.release, running.claim, due_in_s=due_in_s, retry=True)
+                write_when_possible(self._ledger.release, running.claim, due_in_s=due_in_s, retry=True, error=error)
             else:
                 log.error("job %s failed: %s", job.id, error)
                 write_when_possible(self._ledger.fail, running.claim, error)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import redis
 
-from milo import metrics
+from milo import gpu, metrics
 from milo.chat.reply import Mode, Source
 from milo.engines.residency import Residency, budget_of
 from milo.errors import MiloError
@@ -116,10 +116,11 @@ def chat_sources(settings: Settings) -> dict[Mode, Source]:
     """A source of each chat model there may be; nothing is loaded until a source is entered."""
     from milo.engines.chat import select
     from milo.engines.registry import load
+    from milo.models.chat_file import find_model
 
     @contextmanager
     def local() -> Iterator[ChatModel]:
-        file = select.find_model(settings)
+        file = find_model(settings)
         key = f"chat:{file.label}"
         with _resident(file.name, key, lambda: load(settings, "chat", "gguf", file, file.name)) as model:
             yield model
@@ -142,7 +143,7 @@ def unload_idle(settings: Settings, worker: str) -> int:
 def report(settings: Settings, worker: str) -> None:
     """Tell health, `/status` and the metrics what is in memory."""
     loaded = residency().loaded()
-    used = sum(entry.size_bytes for entry in loaded)
+    used = sum(entry.size_bytes for entry in loaded) if gpu.read().gpus else 0
     metrics.MODELS_LOADED.set(len(loaded))
     metrics.VRAM_USED_BYTES.set(used)
     document = {

@@ -64,12 +64,12 @@ def stt_answer(context: Context, job: Job, format: str | None) -> Response:
     if format not in (None, "json"):
         transcript = rendered(context, job, format or "json")
         return Response(transcript.content, headers=headers_of(job), media_type=transcript.media_type)
-    return json_answer(context, job)
+    return json_answer(context, job, duration_ms=round(float(load(context, job).get("duration") or 0) * 1000))
 
 
-def json_answer(context: Context, job: Job) -> Response:
+def json_answer(context: Context, job: Job, **more: object) -> Response:
     """The result of a job that succeeded as it is stored, with the job's id and how long it took."""
-    document = load(context, job) | {"job_id": job.id, "processing_ms": took_ms(job)}
+    document = load(context, job) | more | {"job_id": job.id, "processing_ms": took_ms(job)}
     return JSONResponse(document, headers=headers_of(job))
 
 

@@ -135,7 +135,11 @@ class Conversation:
         language = frame.language if "language" in frame.model_fields_set else self._turn_settings.language
         voice = frame.voice if "voice" in frame.model_fields_set else self._turn_settings.voice
         self._turn_settings = await in_thread(self._choose, language, voice)
-        await self._socket.send("config", language=self._turn_settings.language, voice=self._turn_settings.voice)
+        if frame.partials is not None:
+            self._socket.partials = frame.partials
+        chosen = self._turn_settings
+        fields = {"language": chosen.language, "voice": chosen.voice, "partials": self._socket.partials}
+        await self._socket.send("config", **fields)
 
     async def _stop(self) -> None:
         speaking = self._endpointer.speaking
@@ -203,7 +207,11 @@ class Conversation:
             self._active_at = now
             if now - self._audio_at > max(STALL_S, 2 * self._settings.conversation_silence_s):
                 await self._on_speech(self._endpointer.stop())
-            elif self._settings.conversation_partials and now - self._partial_at >= PARTIAL_EVERY_S:
+            elif (
+                self._socket.partials
+                and self._settings.conversation_partials
+                and now - self._partial_at >= PARTIAL_EVERY_S
+            ):
                 self._partial_at = now
                 if self._partial_scope is None:
                     self._partial_scope = anyio.CancelScope()

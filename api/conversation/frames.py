@@ -47,11 +47,15 @@ class Interrupt(Frame):
 
 
 class Configure(Frame):
-    """From the next turn on. What is absent stays; null, an empty string and `auto` are the default."""
+    """From the next turn on. What is absent stays; null, an empty string and `auto` are the default.
+
+    `partials`: also send transcripts that are not final, from now on.
+    """
 
     type: Literal["config"]
     language: Annotated[Text, Field(max_length=32)] | None = None
     voice: Annotated[Text, Field(max_length=255)] | None = None
+    partials: bool | None = None
 
 
 class PlaybackReport(Frame):

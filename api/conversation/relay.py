@@ -11,6 +11,9 @@ from api.conversation.turn_context import TurnContext
 from milo import metrics
 from milo.queue.streams import JobEvent
 
+STAGES = {"transcript_ms": "stt", "first_text_ms": "llm", "first_audio_ms": "tts"}
+"""Which stage of a turn has its first output at each time."""
+
 
 class ReplyRelay:
     """Relays one turn. After `stop` it sends nothing any more."""
@@ -96,7 +99,11 @@ class ReplyRelay:
         self._sentences += 1
 
     def _first(self, name: str) -> None:
-        self._times_ms.setdefault(name, self._now_ms())
+        if name not in self._times_ms:
+            now_ms = self._now_ms()
+            before_ms = max(self._times_ms.values(), default=0)
+            metrics.STAGE_S.labels(STAGES[name]).observe((now_ms - before_ms) / 1000)
+            self._times_ms[name] = now_ms
 
     def _now_ms(self) -> int:
         return round((time.monotonic() - self._created) * 1000)

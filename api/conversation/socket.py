@@ -34,8 +34,10 @@ WRONG_VALUE = 4422
 class Socket:
     """The sending and receiving side of a conversation. Whoever holds `scope` ends with the socket."""
 
-    def __init__(self, websocket: WebSocket) -> None:
+    def __init__(self, websocket: WebSocket, partials: bool = False) -> None:
         self._websocket = websocket
+        self.partials = partials
+        """Whether the client asked for transcripts that are not final; one that did not would take each for a turn."""
         self.scope = anyio.CancelScope()
         self.open = True
 
@@ -52,11 +54,11 @@ class Socket:
 
     async def send(self, event: str, **fields: Any) -> None:
         """Send one event. If that can't be done, the conversation is over: its scope is cancelled."""
-        if not self.open:
+        if not self.open or (event == "transcript" and not fields["final"] and not self.partials):
             return
         try:
             with anyio.fail_after(SEND_STALL_S):
-                await self._websocket.send_text(json.dumps({"type": event, **fields}))
+                await self._websocket.send_text(json.dumps({"type": event, **_with_old_names(event, fields)}))
         except TimeoutError:
             log.info("a conversation ends: its client has not read for %g s", SEND_STALL_S)
             self._abort()
@@ -97,3 +99,14 @@ class Socket:
         abort = getattr(getattr(protocol, "transport", None), "abort", None)
         if abort:
             abort()
+
+
+def _with_old_names(event: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields, and beside them the names that clients of the prototype read."""
+    if event == "transcript":
+        return {**fields, "partial": not fields["final"]}
+    if event == "mode":
+        return {**fields, "value": fields["mode"]}
+    if event == "error":
+        return {**fields, "error": fields["detail"]}
+    return fields

@@ -13,15 +13,19 @@ from api.http import keys_in_urls
 from api.http.deps import in_thread
 from api.http.problems import send_problem
 from api.http.rates import WrongKeys
-from milo.addresses import is_loopback
+from milo.addresses import is_among, is_loopback
 from milo.errors import Forbidden, MiloError, Unauthorized
 from milo.ledger.keys import Key, Keys
 from milo.settings import DEFAULT_API_KEY, Settings
 
-OPEN = ("/api/v1/health", "/docs", "/openapi.json")
+OPEN = ("/api/v1/health", "/docs", "/openapi.json", "/redoc", "")
 OPEN_BELOW = ("/docs/assets/",)
 """All else is closed, paths that nobody has named too. The documentation is open: it says what the public source says,
-nothing of this installation, and a browser that loads a page sends no key."""
+nothing of this installation, and a browser that loads a page sends no key. `/` and `/redoc` lead to it."""
+METRICS = ("/metrics", "/api/v1/metrics")
+"""Open to the addresses of MILO_METRICS_ALLOW."""
+PROMETHEUS = Key("", "prometheus", frozenset({"read"}), 0.0)
+"""Who is asking there without a key."""
 
 
 class InsecureSettings(MiloError):
@@ -58,17 +62,26 @@ class Authentication:
         self.app = app
         self.is_open = is_open
         self.wrong_keys = WrongKeys(settings)
+        self.metrics_allow = settings.metrics_allow
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or self.is_open(scope["path"]):
             await self.app(scope, receive, send)
             return
         try:
-            scope["milo.key"] = await self._key(scope)
+            scope["milo.key"] = PROMETHEUS if self._may_scrape(scope) else await self._key(scope)
         except MiloError as error:
             await send_problem(error, scope, receive, send)
             return
         await self.app(scope, receive, send)
+
+    def _may_scrape(self, scope: Scope) -> bool:
+        """Whether this is a GET of /metrics without a key, from where none is asked for."""
+        if scope["type"] != "http" or scope["path"] not in METRICS or scope["method"] != "GET":
+            return False
+        client = scope.get("client")
+        has_key = any(name == b"authorization" for name, _ in scope["headers"])
+        return not has_key and is_among(client[0] if client else None, self.metrics_allow)
 
     async def _key(self, scope: Scope) -> Key:
         secret = _secret(scope)

@@ -13,7 +13,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.deps import PREFIX, Context
 from milo import __version__, gpu, metrics
+from milo.chat.sessions import Sessions
 from milo.errors import Unavailable
+from milo.jobs import OPERATOR
 from milo.ledger import outbox
 from milo.monitoring.health import workers_alive
 from milo.queue.depths import depths
@@ -46,7 +48,10 @@ class Observe:
             method = scope["method"] if scope["method"] in METHODS else "other"
             route = template(scope)
             metrics.REQUESTS.labels(method, route, str(status)).inc()
-            metrics.REQUEST_S.labels(method, route).observe(time.perf_counter() - started)
+            took_s = time.perf_counter() - started
+            metrics.REQUEST_S.labels(method, route).observe(took_s)
+            metrics.REQUESTS_BY_STATUS.labels(str(status)).inc()
+            metrics.REQUEST_DURATION_S.observe(took_s)
 
 
 def template(scope: Scope) -> str:
@@ -95,6 +100,8 @@ class Installation(Collector):
             yield metrics.REDIS_UP, (), 0
             return
         yield metrics.REDIS_UP, (), 1
+        owners = {OPERATOR, *(key.name for key in self.context.keys.list())}
+        yield metrics.SESSIONS, (), Sessions(self.context.settings).count(owners)
         for name, waiting in messages.items():
             yield metrics.QUEUE_DEPTH, (name,), waiting
             yield metrics.WORKERS_ALIVE, (name,), served.count(name)

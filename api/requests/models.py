@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from api.http.deps import Context
+from milo.configured import FIELDS, require
 from milo.errors import Invalid, MiloError, ModelUnavailable
 from milo.kinds import ModelUse
 from milo.models import registry
@@ -36,6 +37,8 @@ def choose(
         return description
     if name != default and (name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name):
         raise unknown_model(context.settings, default, f"{name[:100]!r} is not the name of a model")
+    if name == default and what in FIELDS:
+        require(context.settings, what)
     try:
         description = describe(name)
     except MiloError as error:

@@ -25,6 +25,8 @@ class SttFields(SttOptions, Delivery):
     name: Name | None = None
     format: str | None = Field(None, pattern=r"^[A-Za-z0-9]{0,16}$")
     """A hint for people: the audio is recognised by its content."""
+    sample_rate: float | None = Field(None, gt=0)
+    """The same: the file says it better."""
 
 
 class SttRequest(SttFields):

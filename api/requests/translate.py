@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
 from api.http.deps import Context
 from api.requests.errors import pointed, pointing_at
 from api.requests.models import choose_translator
 from milo.errors import Invalid
-from milo.kinds.fields import Delivery
+from milo.kinds.fields import Delivery, Text
 from milo.kinds.translate import TranslateInput, TranslatePayload
 from milo.ledger.keys import Key
 from milo.translation import translate
 
 
 class TranslateRequest(TranslateInput, Delivery):
-    """One text, or several of the same two languages."""
+    """One text, or several of the same two languages: Malagasy into French where nothing else is said."""
+
+    source: Annotated[Text, Field(min_length=1, max_length=32)] = "mg"
+    target: Annotated[Text, Field(min_length=1, max_length=32)] = "fr"
+
+    @model_validator(mode="after")
+    def _the_other_language(self) -> TranslateRequest:
+        if "source" not in self.model_fields_set and self.target == self.source:
+            self.source = "fr"
+        elif "target" not in self.model_fields_set and self.target == self.source:
+            self.target = "mg"
+        return self
 
 
 def check(context: Context, key: Key, asked: TranslateInput) -> TranslatePayload:

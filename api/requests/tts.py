@@ -20,7 +20,14 @@ _WORD = re.compile(r"(?<!\S)[A-Za-zÀ-ÖØ-öø-ÿ]{2,}")
 
 
 class TtsRequest(TtsInput, Delivery):
-    """One text to speak. `stream`: the audio comes in pieces, each sentence as soon as it is ready."""
+    """One text to speak. `stream`: the audio comes in pieces, each sentence as soon as it is ready.
+
+    The formats `json` and `base64` are a wav file inside a JSON document; they come whole.
+    """
+
+    @property
+    def in_json(self) -> bool:
+        return self.format.strip().lower() in ("json", "base64")
 
 
 def check(context: Context, key: Key, asked: TtsInput) -> TtsPayload:
@@ -44,7 +51,7 @@ def check_text_to_speak(context: Context, asked: TtsInput, max_chars: int) -> Tt
         voice=spoken_voice(context, speech, asked.voice),
         speed=asked.speed,
         sample_rate_hz=asked.sample_rate,
-        format=audio_format(asked.format),
+        format="wav" if isinstance(asked, TtsRequest) and asked.in_json else audio_format(asked.format),
         stream=asked.stream,
         name=asked.name,
     )

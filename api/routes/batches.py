@@ -171,10 +171,20 @@ async def jobs(
     return json_response({"items": [job_document(job) for job in page], "next": following})
 
 
+ARCHIVE: dict[str, Any] = {
+    "description": "zip, json or jsonl, in a stream",
+    "content": {
+        "application/zip": {"schema": {"type": "string", "format": "binary"}},
+        "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
+        "application/jsonl": {"schema": {"type": "string"}},
+    },
+}
+
+
 @router.get(
     "/batches/{batch_id}/results",
     summary="Every result",
-    responses={200: {"description": "zip, json or jsonl, in a stream"}, **documented(404, 409, 422)},
+    responses={200: ARCHIVE, **documented(404, 409, 422)},
 )
 async def all_results(
     batch_id: str,

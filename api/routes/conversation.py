@@ -48,7 +48,9 @@ async def no_socket(key: Reader) -> Response:
 
     Send microphone audio in binary frames: int16 LE PCM, 16 kHz, mono, frames of any size. Text frames are JSON:
     `{"type":"stop"}`, `{"type":"text","text":"…"}`, `{"type":"interrupt"}`,
-    `{"type":"config","language":"mg","voice":null}`, `{"type":"playback","playing":true}`. What comes back is JSON,
+    `{"type":"config","language":"mg","voice":null}`, `{"type":"playback","playing":true}`. Transcripts of what is
+    still being said (`final` false, `partial` true) are sent to those who ask: `partials=true` in the URL, or in a
+    `config` frame. What comes back is JSON,
     by its `type`: `session`, `vad`, `transcript`, `mode`, `reply_delta`, `reply_text`, `reply_audio` (`audio` is a wav
     file in base64, one sentence each), `interrupted`, `turn_end`, `error`.
     """
@@ -89,7 +91,8 @@ def _counted(context: Context) -> Iterator[None]:
 
 
 async def _hold(context: Context, key: Key, websocket: WebSocket) -> None:
-    socket, query = Socket(websocket), websocket.query_params
+    query = websocket.query_params
+    socket = Socket(websocket, partials=query.get("partials", "").lower() in ("1", "true", "yes"))
     choose = partial(choose_setting, context)
     try:
         setting = await in_thread(choose, query.get("language"), query.get("voice"))
@@ -104,6 +107,7 @@ async def _hold(context: Context, key: Key, websocket: WebSocket) -> None:
         session_id=session_id,
         language=setting.language,
         voice=setting.voice,
+        partials=socket.partials,
         sample_rate_hz=SAMPLE_RATE_HZ,
         max_frame_bytes=MAX_FRAME_BYTES,
     )

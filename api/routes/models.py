@@ -15,6 +15,7 @@ from api.requests.chat import chat_model_name, check_chat_model
 from api.requests.deploy import DeployRequest, payload_of, roll_back
 from api.requests.incoming import AdminSubmission
 from api.requests.schemas import body_of
+from milo.configured import configured
 from milo.errors import MiloError
 from milo.kinds import model_uses
 from milo.models import registry
@@ -114,6 +115,9 @@ def _with_abilities(settings: Settings, one: ModelDocument) -> ModelDocument:
                 "weights_bytes": info.weights_bytes,
             }
         )
+        if bad := next((one for one in configured(settings) if one.name == described.name and not one.usable), None):
+            described.available, described.problem = False, bad.public
+            return described
         if described.use == "tts":
             return _with_voices(settings, described)
         if described.use == "translate":

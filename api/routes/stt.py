@@ -29,6 +29,7 @@ RAW = ("audio/", "video/", "application/ogg", "application/octet-stream")
 
 
 class SttAnswer(Transcript):
+    duration_ms: int
     job_id: str
     processing_ms: float
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
+from pydantic import BaseModel
 
 from api.answers import renderings, results
 from api.answers.accepted import accept_and_wait
@@ -10,7 +11,7 @@ from api.answers.documents import JobDocument
 from api.answers.streaming import open_audio
 from api.http.deps import Context
 from api.http.prefer import Prefer
-from api.http.problems import documented
+from api.http.problems import documented, json_response
 from api.requests.incoming import Submission
 from api.requests.schemas import body_of
 from api.requests.tts import TtsRequest
@@ -21,11 +22,26 @@ from milo.kinds.kind import AUDIO
 router = APIRouter(tags=["text to speech"])
 
 
+class TtsAnswer(BaseModel):
+    """`audio`: a wav file in base64."""
+
+    audio: str
+    format: str
+    sample_rate: int
+    duration_s: float
+    processing_ms: float
+    job_id: str
+
+
 @router.post(
     "/tts",
     summary="Speak a text",
     responses={
-        200: {"description": "the audio", "content": {name: {} for name in sorted(set(MEDIA_TYPES.values()))}},
+        200: {
+            "model": TtsAnswer,
+            "description": "the audio; a JSON document for the formats `json` and `base64`",
+            "content": {name: {} for name in sorted(set(MEDIA_TYPES.values()))},
+        },
         202: {"model": JobDocument, "description": "accepted; Location says where to look"},
         **documented(400, 408, 409, 413, 415, 422),
     },
@@ -40,9 +56,25 @@ async def speak(incoming: Submission) -> Response:
     async def begin(job: Job, preferred: Prefer) -> Response | Job:
         return await open_audio(incoming.context, job, preferred.wait_s, preferred.headers)
 
+    streamed = asked.stream and not asked.in_json
+    render = json_answer if asked.in_json else audio_answer
     return await accept_and_wait(
-        incoming, "tts", asked, audio_answer, priority=asked.priority, begin=begin if asked.stream else None
+        incoming, "tts", asked, render, priority=asked.priority, begin=begin if streamed else None
     )
+
+
+def json_answer(context: Context, job: Job) -> Response:
+    """The whole file inside a JSON document."""
+    about = renderings.audio_of(job) or {}
+    document = TtsAnswer(
+        audio=renderings.audio_base64(context, job),
+        format=about["format"],
+        sample_rate=about["sample_rate_hz"],
+        duration_s=about["duration_s"],
+        processing_ms=results.took_ms(job),
+        job_id=job.id,
+    )
+    return json_response(document.model_dump(), headers=results.headers_of(job))
 
 
 def audio_answer(context: Context, job: Job) -> Response:

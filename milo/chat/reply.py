@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing
 from typing import Any, Literal
 
+from milo import metrics
 from milo.chat.message import check_message, guess_language
 from milo.chat.sessions import Exchange
 from milo.errors import Cancelled, EngineError, Invalid, LeaseLost, MiloError, ModelUnavailable, ModelUnusable
@@ -109,6 +110,9 @@ class Answer(Iterator[str]):
     def _run(self) -> Generator[str, None, None]:
         failures: list[tuple[Mode, MiloError]] = []
         for mode, source in self._candidates:
+            metrics.LLM_REQUESTS.labels(mode).inc()
+            if failures:
+                metrics.LLM_FALLBACKS.inc()
             try:
                 yield from self._ask(mode, source)
             except (Invalid, Cancelled, LeaseLost):

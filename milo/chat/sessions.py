@@ -13,7 +13,7 @@ import contextlib
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 from urllib.parse import quote
@@ -256,6 +256,14 @@ class Sessions:
         finally:
             with contextlib.suppress(Unavailable):  # the lease ends by itself
                 self.leave(owner, session_id, ticket)
+
+    def count(self, owners: Iterable[str]) -> int:
+        """How many sessions of these owners are remembered."""
+        with _redis_errors():
+            pipe = self._redis.pipeline(transaction=False)
+            for owner in owners:
+                pipe.zcount(_index(owner), time.time() * 1000 - self._ttl_ms, "+inf")
+            return sum(pipe.execute())
 
     # --- inside -----------------------------------------------------------------------------------------------------
 

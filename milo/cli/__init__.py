@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "models": ("milo.cli.models:models", "List, fetch, verify, deploy and roll back models."),
     "keys": ("milo.cli.keys:keys", "Make and revoke API keys."),
+    "webhooks": ("milo.cli.webhooks:webhooks", "Read the secret that signs webhooks."),
     "doctor": ("milo.cli.doctor:doctor", "Check this machine and the running server."),
 }
 """Name -> where the command is, and its line in `milo --help`. A test keeps the lines in step with the commands."""

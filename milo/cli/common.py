@@ -25,8 +25,9 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = "; ".join(f"MILO_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
-        raise click.UsageError(f"a setting is wrong: {problems}") from None
+        from milo.variables import explain
+
+        raise click.UsageError(explain(error)) from None
 
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,13 +50,14 @@ def make_client(settings: Settings, url: str | None = None, api_key: str | None 
 
 
 def find_url(settings: Settings) -> str:
-    """MILO_URL if it is set; else where the stack on this home listens; else the default."""
-    from milo.stack.up import is_up, note_of
+    """MILO_URL if it is set; else where the stack on this home listens; else where it would."""
+    from milo.stack.up import is_up, note_of, url_of
 
     if "url" not in settings.model_fields_set:
         note = note_of(settings)
         if note and is_up(settings):
             return str(note["url"])
+        return url_of(settings.host, settings.port)
     return settings.url
 
 

@@ -117,11 +117,22 @@ def _gpu(settings: Settings) -> Iterator[Finding]:
     pynvml.nvmlShutdown()
 
 
-def _model(settings: Settings) -> Iterator[Finding]:
-    from milo.models import registry
+def _settings(_settings: Settings) -> Iterator[Finding]:
+    from milo.variables import notices
 
-    resolved = registry.resolve(settings, settings.stt_model)
-    yield Finding("model", "ok", f"{resolved.name} {resolved.version} in {resolved.path}")
+    for notice in notices():
+        yield Finding("settings", "warning" if notice.level == "warning" else "ok", notice.text)
+
+
+def _model(settings: Settings) -> Iterator[Finding]:
+    """What the settings name for each engine."""
+    from milo.configured import look, unmet_wishes
+
+    for one in look(settings):
+        state: Literal["ok", "warning", "problem"] = "warning" if one.usable else "problem"
+        problem = f"{one.variable}={one.name}: {one.problem}"
+        yield Finding("model", state, problem) if one.problem else Finding("model", "ok", f"{one.part}: {one.name}")
+    yield from (Finding("model", "warning", sentence) for sentence in unmet_wishes(settings))
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
@@ -155,7 +166,7 @@ def _ports(settings: Settings) -> Iterator[Finding]:
             yield Finding("ports", "ok", f"{service.port} is free for {service.name}")
 
 
-CHECKS = (_python, _redis, _media, _gpu, _model, _disk, _ports)
+CHECKS = (_python, _settings, _redis, _media, _gpu, _model, _disk, _ports)
 
 
 # --- the server -----------------------------------------------------------------------------------------------------

@@ -92,17 +92,13 @@ def render(document: dict[str, Any], source: str) -> Table:
 
 def _lines(document: dict[str, Any]) -> list[tuple[str, str]]:
     training, gpu, found = document["training"], document["gpu"], document["eval"]["results"]
-    waiting = [
-        f"{name} {queue['depth']} (oldest {seconds(queue['oldest_s'])})"
-        for name, queue in document["queues"].items()
-        if queue["depth"] or queue["oldest_s"]
-    ]
+    waiting = [text for name, queue in document["queues"].items() if (text := _waiting(name, queue))]
     lines = [("phase", document["phase"])]
     if training["run"]:
         lines.append(("run", f"{training['run']} ({training['state']})"))
         lines.append(("training", _training(training)))
         lines.append(("checkpoints", ", ".join(document["checkpoints"]) or "none yet"))
-    lines.append(("eval", f"WER {found['wer_pct']} %, CER {found['cer_pct']} %" if found else "none yet"))
+    lines.append(("eval", _evaluation(document["eval"]) if found else "none yet"))
     card = f"{gpu['gpu_util_pct']} %, {gpu['vram_used_mb']}/{gpu['vram_total_mb']} MB, {gpu['temp_c']} C"
     lines.append(("gpu", f"none: {gpu['reason']}" if gpu["reason"] else f"{gpu['name']}: {card}"))
     running = "runs" if document["orchestrator"] else "DOES NOT RUN"
@@ -114,6 +110,24 @@ def _lines(document: dict[str, Any]) -> list[tuple[str, str]]:
     free = document["disk"]["free_bytes"]
     lines.append(("disk", "not known" if free is None else f"{free / 1e9:.1f} GB free"))
     return lines
+
+
+def _evaluation(evaluation: dict[str, Any]) -> str:
+    """The rates, and whose they are."""
+    results, model = evaluation["results"], evaluation.get("model")
+    percent = {"WER": results["wer_pct"], "CER": results["cer_pct"]}
+    rates = [f"{name} {value} %" for name, value in percent.items() if value is not None]
+    label = model.get("label") if isinstance(model, dict) else model
+    serves = "which serves" if evaluation.get("serves") else "which does not serve"
+    return f"{', '.join(rates) or 'no word error rate'} of {label}, {serves}" if label else ", ".join(rates)
+
+
+def _waiting(name: str, queue: dict[str, Any]) -> str:
+    """What waits in a queue; empty for nothing."""
+    if queue["depth"]:
+        return f"{name} {queue['depth']} (oldest {seconds(queue['oldest_s'])})"
+    since = queue["oldest_s"]
+    return f"{name} none ready, the first waits for its time since {seconds(since)}" if since else ""
 
 
 def _training(training: dict[str, Any]) -> str:

@@ -68,6 +68,12 @@ def up(without: str, quiet: bool, as_json: bool) -> None:
     run(settings, (lambda name, line: None) if quiet else Printer(), without=left_out, on_ready=ready)
 
 
+def _flower(note: dict[str, Any], settings: Any) -> str | None:
+    url = note.get("flower_url")
+    api = "" if settings.flower_password else " (its API, /api, opens with MILO_FLOWER_PASSWORD)"
+    return f"{url}{api}" if url else None
+
+
 def _banner(note: dict[str, Any], settings: Any) -> str:
     from milo.settings import DEFAULT_API_KEY
 
@@ -81,7 +87,7 @@ def _banner(note: dict[str, Any], settings: Any) -> str:
         "API": f"{note['url']}/api/v1/health",
         "Docs": f"{note['url']}/docs",
         "Status": note.get("status_url"),
-        "Flower": note.get("flower_url"),
+        "Flower": _flower(note, settings),
         "Key": key,
         "Try": "milo transcribe samples --out out",
         "Stop": "Ctrl-C",

@@ -97,6 +97,8 @@ def _sentences() -> Iterator[None]:
         if error.__class__.__name__ == "DatabaseError":  # "malformed", "not a database"
             detail = f"the ledger's database is damaged: {error.orig}. Stop Milo and restore a backup"
             raise Unavailable(detail, code="ledger_damaged", retry_after_s=60) from error
+        if error.__class__.__name__ == "DataError":  # PostgreSQL: too long, out of range, a null character
+            raise Invalid(f"the ledger can't keep a value: {error.orig}", code="not_kept") from error
         raise
 
 

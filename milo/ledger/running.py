@@ -68,8 +68,11 @@ class Running(Claiming):
         due_in_s: float | None = None,
         retry: bool = False,
         progress: Progress | None = None,
+        error: MiloError | None = None,
     ) -> Job:
         """Give the job back to the queue: a slice ended, the next stage follows, or (`retry`) another attempt does.
+
+        `error`: why the last attempt failed; the job carries it until it succeeds, or fails for another reason.
 
         A job that somebody cancelled meanwhile ends as cancelled instead: nobody would claim it again.
         """
@@ -92,6 +95,8 @@ class Running(Claiming):
             values["audio_s"] = audio_s
         if progress:
             values |= _columns_of(progress)
+        if error:
+            values["error"] = error.problem(f"/api/v1/jobs/{job.id}")
         with writing(self.engine) as tx:
             not_cancelled = jobs.c.cancel_requested.is_(False)
             released = self.move(tx, [*owned_by(claim), not_cancelled], values)

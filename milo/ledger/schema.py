@@ -14,8 +14,46 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     text,
 )
+from sqlalchemy.engine import Dialect
+from sqlalchemy.exc import DontWrapMixin
+from sqlalchemy.types import TypeEngine
+
+from milo.errors import Invalid
+
+
+class TooLong(Invalid, DontWrapMixin):
+    """A value that its column has no room for. A class of its own, because SQLAlchemy hides others in its own error."""
+
+    code = "too_long"
+
+
+class Limited(TypeDecorator[str]):
+    """A text of at most so many characters. SQLite ignores lengths and PostgreSQL does not; this is the same on both.
+
+    Only what is written is checked: a question about a longer name has no answer, and is no error.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self.length = length
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        if value is not None and (len(value) > self.length or "\0" in value):
+            what = (
+                f"{len(value)} characters, and {self.length} is the most" if "\0" not in value else "a null character"
+            )
+            raise TooLong(f"the ledger can't keep {value[:40]!r}…: it has {what}")
+        return value
+
+    def coerce_compared_value(self, op: object, value: object) -> TypeEngine[str]:
+        return String()
+
 
 metadata = MetaData(
     naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "fk": "fk_%(table_name)s_%(column_0_name)s"}
@@ -24,34 +62,34 @@ metadata = MetaData(
 batches = Table(
     "batches",
     metadata,
-    Column("id", String(40), primary_key=True),
-    Column("kind", String(32), nullable=False),
+    Column("id", Limited(40), primary_key=True),
+    Column("kind", Limited(64), nullable=False),
     Column("name", Text, nullable=False),
-    Column("owner", String(128), nullable=False),
+    Column("owner", Limited(128), nullable=False),
     Column("total", Integer, nullable=False),
     Column("remaining", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("finished_at", Float),
     Column("callback_url", Text),
-    Column("idempotency_key", String(255)),
+    Column("idempotency_key", Limited(255)),
     Column("options", JSON, nullable=False),
 )
 
 jobs = Table(
     "jobs",
     metadata,
-    Column("id", String(40), primary_key=True),
-    Column("kind", String(32), nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("stage", String(32), nullable=False),
-    Column("queue", String(32), nullable=False),
-    Column("priority", String(16), nullable=False),
-    Column("owner", String(128), nullable=False),
+    Column("id", Limited(40), primary_key=True),
+    Column("kind", Limited(64), nullable=False),
+    Column("state", Limited(16), nullable=False),
+    Column("stage", Limited(64), nullable=False),
+    Column("queue", Limited(32), nullable=False),
+    Column("priority", Limited(16), nullable=False),
+    Column("owner", Limited(128), nullable=False),
     Column("payload", JSON, nullable=False),
-    Column("group_key", String(64), nullable=False),  # jobs with equal keys may share an engine batch
+    Column("group_key", Limited(64), nullable=False),  # jobs with equal keys may share an engine batch
     Column("progress_done", Float, nullable=False),
     Column("progress_total", Float),
-    Column("progress_unit", String(16), nullable=False),
+    Column("progress_unit", Limited(64), nullable=False),
     Column("result", JSON(none_as_null=True)),
     Column("result_file", Text),
     Column("error", JSON(none_as_null=True)),
@@ -60,7 +98,7 @@ jobs = Table(
     Column("fence", Integer, nullable=False),
     Column("slices", Integer, nullable=False),
     Column("version", Integer, nullable=False),
-    Column("worker", String(128)),
+    Column("worker", Limited(512)),
     Column("lease_expires_at", Float),
     Column("cancel_requested", Boolean, nullable=False),
     Column("created_at", Float, nullable=False),
@@ -70,10 +108,10 @@ jobs = Table(
     Column("finished_at", Float),
     Column("audio_s", Float),
     Column("compute_s", Float, nullable=False),
-    Column("batch_id", String(40), ForeignKey("batches.id")),
+    Column("batch_id", Limited(40), ForeignKey("batches.id")),
     Column("batch_index", Integer),
     Column("callback_url", Text),
-    Column("idempotency_key", String(255)),
+    Column("idempotency_key", Limited(255)),
     Column("models", JSON, nullable=False),
     Column("schema_version", Integer, nullable=False),
     Index(None, "queue", "state", "published_at"),
@@ -101,24 +139,24 @@ jobs = Table(
 idempotency = Table(
     "idempotency",
     metadata,
-    Column("owner", String(128), primary_key=True),
-    Column("key", String(255), primary_key=True),
-    Column("fingerprint", String(64), nullable=False),
-    Column("job_id", String(40)),
-    Column("batch_id", String(40)),
+    Column("owner", Limited(128), primary_key=True),
+    Column("key", Limited(255), primary_key=True),
+    Column("fingerprint", Limited(512), nullable=False),
+    Column("job_id", Limited(40)),
+    Column("batch_id", Limited(40)),
     Column("created_at", Float, nullable=False),
 )
 
 webhooks = Table(
     "webhooks",
     metadata,
-    Column("id", String(40), primary_key=True),  # the webhook-id header, the same over retries
-    Column("owner", String(128), nullable=False),
-    Column("job_id", String(40)),
-    Column("batch_id", String(40)),
+    Column("id", Limited(40), primary_key=True),  # the webhook-id header, the same over retries
+    Column("owner", Limited(128), nullable=False),
+    Column("job_id", Limited(40)),
+    Column("batch_id", Limited(40)),
     Column("url", Text, nullable=False),
     Column("body", Text, nullable=False),
-    Column("state", String(16), nullable=False),  # pending, delivered, failed
+    Column("state", Limited(16), nullable=False),  # pending, delivered, failed
     Column("attempts", Integer, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("due_at", Float, nullable=False),
@@ -133,7 +171,7 @@ webhook_attempts = Table(
     "webhook_attempts",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("webhook_id", String(40), ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("webhook_id", Limited(40), ForeignKey("webhooks.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("at", Float, nullable=False),
     Column("duration_ms", Float, nullable=False),
     Column("status", Integer),
@@ -143,12 +181,12 @@ webhook_attempts = Table(
 api_keys = Table(
     "api_keys",
     metadata,
-    Column("id", String(40), primary_key=True),
-    Column("name", String(128), nullable=False),
-    Column("digest", String(64), nullable=False, unique=True),  # sha256 of the secret; 256 random bits need no salt
+    Column("id", Limited(40), primary_key=True),
+    Column("name", Limited(128), nullable=False),
+    Column("digest", Limited(64), nullable=False, unique=True),  # sha256 of the secret; 256 random bits need no salt
     Column("scopes", JSON, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("expires_at", Float),
     Column("revoked_at", Float),
-    Column("webhook_secret", String(128), nullable=False),
+    Column("webhook_secret", Limited(128), nullable=False),
 )

@@ -6,15 +6,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sqlalchemy import func, select
 
 from milo import __version__
+from milo.configured import Configured, configured
 from milo.errors import MiloError
 from milo.gpu import GpuReading
 from milo.jobs import QUEUES, Job, iso
 from milo.ledger import Ledger
 from milo.ledger.database import reading
 from milo.ledger.schema import jobs
+from milo.models import registry
+from milo.models.files import MANIFEST, read_json
 from milo.monitoring import alerts, redis_state, space, training
 from milo.monitoring.redis_state import RedisState, StepRecord
 from milo.monitoring.schema import (
@@ -23,6 +28,7 @@ from milo.monitoring.schema import (
     GpuStatus,
     JobStatus,
     MeasuredStatus,
+    ModelStatus,
     QueueStatus,
     Status,
 )
@@ -34,6 +40,8 @@ from milo.training import evaluations
 BEAT_LATE_S = 60.0
 """Beat ticks every few seconds; one that is silent for this long is gone."""
 FIXES = 20
+RECENT = 50
+"""Evaluations among which that of the model that serves is looked for."""
 NO_LEDGER = "the ledger does not answer"
 
 
@@ -64,6 +72,7 @@ def build(settings: Settings, ledger: Ledger, before: Status | None = None) -> S
         "queues": _queues(state, oldest),
         "jobs": [_job(job) for job in active[:FIXES]],
         "workers": [{"node": one["node"], "queues": one["queues"]} for one in state.workers],
+        "models": [_model(one) for one in configured(settings)],
         "disk": space.disk(settings, current.run),
         "redis": {"ok": state.redis_error is None, "detail": state.redis_error or "answers"},
         "ledger": {"ok": ledger_error is None, "detail": ledger_error or "answers"},
@@ -162,25 +171,54 @@ def _job(job: Job) -> JobStatus:
     }
 
 
+def _model(one: Configured) -> ModelStatus:
+    return {
+        "use": one.part,
+        "setting": one.variable,
+        "name": Path(one.name).name if one.name.startswith(("/", "~", ".")) else one.name,
+        "ok": one.usable,
+        "problem": one.public,
+    }
+
+
 def _evaluation(settings: Settings) -> tuple[EvaluationStatus, float | None]:
-    """`eval`: the result of the last evaluation that ended, and when that was, in unix seconds."""
-    for stored in evaluations.all_finished(settings):
-        report, ended_at = stored.report(), stored.ended_at()
-        if report is None:
-            continue
-        wer, cer = _rate(report, "wer"), _rate(report, "cer")
-        evaluation: EvaluationStatus = {
-            "state": "done",
-            "results": {"wer": wer, "cer": cer, "wer_pct": _percent(wer), "cer_pct": _percent(cer)},
-            "model": report.get("model"),
-            "status": report.get("status"),
-            "items": report.get("items"),
-            "interval": report.get("interval"),
-            "key": stored.key,
-            "at": iso(ended_at),
-        }
-        return evaluation, ended_at
-    return {"state": "none", "results": None}, None
+    """`eval`: the last evaluation of the model that serves, else the last of any; and when the last of any ended, in
+    unix seconds."""
+    finished = [(one, report) for one in evaluations.all_finished(settings)[:RECENT] if (report := one.report())]
+    if not finished:
+        return {"state": "none", "results": None}, None
+    marks = _serving(settings)
+    of_serving = next((pair for pair in finished if _marks(pair[1]) & marks), None)
+    stored, report = of_serving or finished[0]
+    wer, cer = _rate(report, "wer"), _rate(report, "cer")
+    evaluation: EvaluationStatus = {
+        "state": "done",
+        "results": {"wer": wer, "cer": cer, "wer_pct": _percent(wer), "cer_pct": _percent(cer)},
+        "model": report.get("model"),
+        "serves": of_serving is not None,
+        "status": report.get("status"),
+        "items": report.get("items"),
+        "interval": report.get("interval"),
+        "key": stored.key,
+        "at": iso(stored.ended_at()),
+    }
+    return evaluation, finished[0][0].ended_at()
+
+
+def _serving(settings: Settings) -> set[str]:
+    """By what a report may name the speech-to-text model that serves: its label, its hash, where it was copied from."""
+    try:
+        model = registry.resolve(settings, settings.stt_model)
+        manifest = read_json(model.path / MANIFEST) if (model.path / MANIFEST).is_file() else {}
+    except MiloError:
+        return set()
+    marks = (model.label, model.sha256, str(model.path), manifest.get("source"))
+    return {str(mark) for mark in marks if mark}
+
+
+def _marks(report: evaluations.Report) -> set[str]:
+    model = report.get("model")
+    return {str(model.get(name)) for name in ("label", "sha256", "path")} if isinstance(model, dict) else set()
 
 
 def _rate(report: evaluations.Report, name: str) -> float | None:

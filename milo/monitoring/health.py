@@ -13,7 +13,9 @@ from typing import Any, Literal, TypedDict
 import redis
 from sqlalchemy import func, select
 
-from milo import __version__, gpu
+from milo import __version__
+from milo.chat.cloud_key import usable_key
+from milo.configured import configured
 from milo.errors import MiloError, Unavailable
 from milo.jobs import CPU_QUEUES, GPU_QUEUES
 from milo.ledger import Ledger, database, outbox
@@ -45,14 +47,23 @@ class Check(CheckRequired, total=False):
 
 
 class Vram(TypedDict):
-    allocated_gb: float
+    """Memory of all cards, in GB (10^9 bytes). Without a card `available` is false and all else null."""
+
+    available: bool
+    allocated_gb: float | None
+    """By Milo's models."""
+    reserved_gb: float | None
+    """By everybody, as the driver says."""
     total_gb: float | None
+    free_gb: float | None
 
 
 class HealthRequired(TypedDict):
     status: Literal["healthy", "degraded", "down"]
     version: str
-    mode: str
+    mode: Literal["local", "cloud"]
+    """Which chat model is asked first."""
+    redis_connected: bool
     models_loaded: list[str]
     vram: Vram
     checks: dict[str, Check]
@@ -109,18 +120,34 @@ def check(settings: Settings, ledger: Ledger, files: Files) -> Health:
     )
     whole = all(one["ok"] for one in checks.values())
     engines = engines_in_memory(settings) if checks["redis"]["ok"] else []
-    total = sum(int(card["memory_total_bytes"]) for card in gpu.readings())
+    cloud = settings.default_mode == "cloud" and usable_key(settings.anthropic_api_key)
     return {
         "status": "down" if not vital else "healthy" if whole else "degraded",
         "version": __version__,
-        "mode": "local",
+        "mode": "cloud" if cloud else "local",
+        "redis_connected": checks["redis"]["ok"],
         "models_loaded": sorted({model["name"] for engine in engines for model in engine["models"]}),
-        "vram": {
-            "allocated_gb": round(sum(engine["vram_allocated_bytes"] for engine in engines) / 1e9, 2),
-            "total_gb": round(total / 1e9, 2) if total else None,
-        },
+        "vram": _vram(settings, engines),
         "checks": checks,
     }
+
+
+def _vram(settings: Settings, engines: list[EnginesNote]) -> Vram:
+    cards = redis_state.cards(_notes(settings)).gpus
+    if not cards:
+        return {"available": False, "allocated_gb": None, "reserved_gb": None, "total_gb": None, "free_gb": None}
+    total, used = (sum(getattr(card, f"memory_{name}_bytes") for card in cards) for name in ("total", "used"))
+    return {
+        "available": True,
+        "allocated_gb": _gb(sum(engine["vram_allocated_bytes"] for engine in engines)),
+        "reserved_gb": _gb(used),
+        "total_gb": _gb(total),
+        "free_gb": _gb(total - used),
+    }
+
+
+def _gb(size_bytes: float) -> float:
+    return round(size_bytes / 1e9, 2)
 
 
 def _guarded(one: Callable[[], Check]) -> Check:
@@ -230,4 +257,10 @@ def _models(settings: Settings) -> Check:
     if damaged:
         models = "; ".join(f"{label}: {', '.join(wrong[:3])}" for label, wrong in sorted(damaged.items()))
         return {"ok": False, "detail": f"{models}. `milo models rollback NAME` goes back to the version before"}
-    return {"ok": True, "detail": f"{len(model_health.serving(settings))} of the registry, all whole"}
+    named = configured(settings)
+    bad = [f"{one.variable}: {one.public}" for one in named if not one.usable]
+    if bad:
+        return {"ok": False, "detail": "; ".join(bad)}
+    detail = f"{len(model_health.serving(settings))} of the registry, all whole; those of the settings can serve"
+    later = [f"{one.variable}: {one.public}" for one in named if one.problem]
+    return {"ok": True, "detail": "; but ".join([detail, *later])}

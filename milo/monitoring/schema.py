@@ -73,12 +73,12 @@ class _EvaluationState(TypedDict):
 
 
 class EvaluationStatus(_EvaluationState, total=False):
-    """The last evaluation that ended; before the first, only `state` (`none`) and `results` (null).
-
-    `model` to `interval` are those of its report.
+    """The last evaluation of the speech-to-text model that serves, else the last of any; before the first, only
+    `state` (`none`) and `results` (null). `model`, `status` to `interval` are those of its report.
     """
 
     model: Any
+    serves: bool
     status: Any
     items: Any
     interval: Any
@@ -118,6 +118,16 @@ class JobStatus(TypedDict):
     progress: JobProgressStatus
     due_at: str | None
     worker: str | None
+
+
+class ModelStatus(TypedDict):
+    """What one setting names, and whether it can serve."""
+
+    use: str
+    setting: str
+    name: str
+    ok: bool
+    problem: str | None
 
 
 class WorkerStatus(TypedDict):
@@ -170,6 +180,7 @@ class MeasuredStatus(TypedDict):
     queues: dict[str, QueueStatus]
     jobs: list[JobStatus]
     workers: list[WorkerStatus]
+    models: list[ModelStatus]
     disk: DiskStatus
     redis: PartStatus
     ledger: PartStatus

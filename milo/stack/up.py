@@ -20,6 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from milo.addresses import is_loopback
+from milo.configured import unusable
 from milo.errors import Conflict, Invalid, Unavailable
 from milo.settings import DEFAULT_API_KEY, Settings, embedded_redis_url
 from milo.stack.ports import check_ports
@@ -27,6 +28,7 @@ from milo.stack.redis_server import prepare, warnings_about
 from milo.stack.services import Service, all_services, reachable
 from milo.stack.supervisor import Say, Supervisor
 from milo.storage.secrets import exposure, private_home
+from milo.variables import BY_UP, notices
 
 
 def up(
@@ -54,6 +56,10 @@ def up(
             say("redis", f"WARNING: {sentence}")
         if open_to := exposure(settings):
             say("api", f"WARNING: {open_to}")
+        for notice in notices():
+            say("settings", f"{'WARNING: ' if notice.level == 'warning' else ''}{notice.text}")
+        for problem in unusable(settings):
+            say("models", f"WARNING: {problem}")
         supervisor = Supervisor(services, settings, _environment(settings), say, stop)
         try:
             if own_redis:
@@ -109,7 +115,7 @@ def _environment(settings: Settings) -> dict[str, str]:
     metrics = settings.home / "run" / "metrics"
     shutil.rmtree(metrics, ignore_errors=True)  # files of processes that are gone would count for ever
     metrics.mkdir(parents=True, exist_ok=True)
-    own = {"PROMETHEUS_MULTIPROC_DIR": str(metrics), "PYTHONUNBUFFERED": "1"}
+    own = {"PROMETHEUS_MULTIPROC_DIR": str(metrics), "PYTHONUNBUFFERED": "1", BY_UP: "1"}
     return {**os.environ, **environment(settings), **own}
 
 

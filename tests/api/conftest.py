@@ -44,6 +44,7 @@ def whisper_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     languages = {"<|mg|>": 1, "<|fr|>": 2, "<|en|>": 3}
     generation = {"lang_to_id": languages, "task_to_id": {"transcribe": 4, "translate": 5}, "is_multilingual": True}
     (folder / "generation_config.json").write_text(json.dumps(generation))
+    (folder / "tokenizer.json").write_text("{}")
     save_file({"proj": np.zeros(1, np.float32)}, folder / "model.safetensors")
     return folder
 
@@ -54,6 +55,7 @@ def prepare(settings: Settings, migrated: Path, whisper_folder: Path, archive: P
     shutil.copy(migrated, settings.home / "ledger.sqlite3")
     archive.mkdir()
     given = {"api_key": KEY, "stt_model": MODEL, "audio_roots": [str(archive)], "webhook_allow": ["127.0.0.1"]}
+    given["metrics_allow"] = []
     settings = settings.model_copy(update=given)
     registry.deploy(settings, MODEL, whisper_folder)
     return settings

@@ -72,7 +72,7 @@ def test_an_utterance_is_heard_answered_and_spoken(worker: Worker, caller: Calle
     assert [event["speaking"] for event in caller.events[1:3]] == [True, False]
     heard = caller.events[3]
     assert heard == {
-        **{"type": "transcript", "turn": 1, "final": True, "text": worker.heard},
+        **{"type": "transcript", "turn": 1, "final": True, "partial": False, "text": worker.heard},
         **{"language": "mg", "confidence": 0.9},
     }
     sounds = [event for event in caller.events if event["type"] == "reply_audio"]
@@ -172,7 +172,7 @@ def test_a_message_that_is_empty_or_too_long_is_refused(caller: Caller, text: st
 
 def test_a_configured_language_and_voice_are_used_from_then_on(worker: Worker, caller: Caller) -> None:
     caller.send("config", language="fr", voice="f2")
-    assert caller.until("config") == {"type": "config", "language": "fr", "voice": "f2"}
+    assert caller.until("config") == {"type": "config", "language": "fr", "voice": "f2", "partials": False}
     caller.say(UTTERANCE)
     caller.until("turn_end")
     caller.send("config", language="auto")
@@ -199,7 +199,7 @@ def test_speech_without_end_is_cut_into_utterances(
 
 def test_a_long_utterance_shows_what_was_heard_so_far(worker: Worker, settings: Settings) -> None:
     patient = settings.model_copy(update={"conversation_silence_s": 5.0, "conversation_partials": True})
-    with api_in_thread(patient) as url, calling(url, KEY) as caller:
+    with api_in_thread(patient) as url, calling(url, KEY, partials="true") as caller:
         for number in range(2):
             caller.say(speech(number))
             partial = caller.until("transcript", final=False)

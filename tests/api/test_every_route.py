@@ -18,7 +18,13 @@ from milo.ledger import Ledger
 from milo.settings import Settings
 from tests.api.conftest import KEY, People, problem, raw
 
-OPEN = {"GET /api/v1/health", "GET /docs", "GET /openapi.json", "HEAD /openapi.json", "MOUNT /docs/assets"}
+OPEN = {*(f"{method} {path}" for method in ("GET", "HEAD") for path in ("/", "/redoc"))} | {
+    "GET /api/v1/health",
+    "GET /docs",
+    "GET /openapi.json",
+    "HEAD /openapi.json",
+    "MOUNT /docs/assets",
+}
 """All that a stranger may have: signs of life, and documentation that is public with the source."""
 ADMIN = {"GET /api/v1/keys", "POST /api/v1/keys", "DELETE /api/v1/keys/{which}"}
 ADMIN |= {"POST /api/v1/models/{name}/deploy", "POST /api/v1/models/{name}/rollback"}
@@ -126,7 +132,7 @@ def refused(url: str, **how: Any) -> int:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/status", "/metrics/", "//metrics", "/API/v1/jobs", "/api", "/v1", "/api/v1/health/x", "/docsx", "/admin"]
+    ["/status", "/metrics/", "//metrics", "/API/v1/jobs", "/api", "/v1", "/api/v1/health/x", "/docsx", "/admin"]
     + ["/api/v1/health/../jobs", "/docs/../metrics", "/docs/assets/../../metrics", "/%61pi/v1/jobs", "/flower"],
 )
 def test_a_path_that_nobody_named_is_closed(path: str, shared_url: str) -> None:

@@ -16,8 +16,10 @@ import redis
 
 from api.app import create_app
 from milo.ledger import Ledger
+from milo.monitoring import redis_state
 from milo.settings import Settings
 from tests.api.conftest import KEY, finish, problem, transcript
+from tests.milo.monitoring.conftest import card
 from tests.support.servers import api_process, redis_server, wait_until
 
 HEADERS = {"Authorization": f"Bearer {KEY}"}
@@ -45,14 +47,28 @@ def test_without_workers_it_is_degraded_and_says_which_queues_nobody_serves(url:
     assert document["models_loaded"] == [] and document["version"]
 
 
-def test_with_workers_it_is_healthy_and_names_the_models_in_memory(url: str, redis_client: redis.Redis) -> None:
+def test_with_workers_it_is_healthy_and_names_the_models_in_memory(
+    url: str, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_state, "read_gpus", lambda: redis_state.GpuReading((card(60),)))
     alive(redis_client, "gpu@here", ALL_QUEUES)
     engine = {"models": [{"name": "speech@1", "bytes": 5}], "vram_allocated_bytes": 1_560_000_000, "at": time.time()}
     redis_client.hset("milo:engines", "gpu@here/0", json.dumps(engine))
     redis_client.hset("milo:engines", "gpu@gone/0", json.dumps(engine | {"models": [{"name": "old@1", "bytes": 5}]}))
     document = httpx.get(f"{url}/api/v1/health", trust_env=False).json()
     assert document["status"] == "healthy" and document["models_loaded"] == ["speech@1"]
-    assert document["vram"]["allocated_gb"] == 1.56
+    assert document["redis_connected"] is True and document["mode"] == "local"
+    memory = {"allocated_gb": 1.56, "reserved_gb": 16.57, "total_gb": 17.09, "free_gb": 0.53}
+    assert document["vram"] == {"available": True, **memory}
+
+
+def test_without_a_card_no_memory_of_one_is_reported(url: str, redis_client: redis.Redis) -> None:
+    alive(redis_client, "gpu@here", ALL_QUEUES)
+    engine = {"models": [{"name": "speech@1", "bytes": 5}], "vram_allocated_bytes": 1_560_000_000, "at": time.time()}
+    redis_client.hset("milo:engines", "gpu@here/0", json.dumps(engine))
+    names = ("allocated_gb", "reserved_gb", "total_gb", "free_gb")
+    vram = httpx.get(f"{url}/api/v1/health", trust_env=False).json()["vram"]
+    assert vram == {"available": False, **dict.fromkeys(names)}
 
 
 def test_a_redis_that_forgets_gets_a_warning(url: str) -> None:

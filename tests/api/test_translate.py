@@ -67,7 +67,6 @@ REFUSED = [
     ({"text": "salama", "source": "", "target": "fr"}, "invalid", "#/source", ""),
     ({"text": "salama", "model": "speech-test", **PAIR}, "unknown_model", "#/model", "whisper"),
     ({"text": "salama", "texts": ["salama"], **PAIR}, "invalid", "#/", "exactly one"),
-    ({"text": "salama", "source": "mg"}, "invalid", "#/target", ""),
     (PAIR, "invalid", "#/", "exactly one"),
 ]
 

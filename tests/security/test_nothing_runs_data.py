@@ -16,11 +16,11 @@ from kombu import Connection
 from safetensors import SafetensorError
 
 import celery_config
-from milo.engines.chat.gguf import read_header
 from milo.errors import MiloError
 from milo.jobs import NewJob
 from milo.ledger import Ledger
 from milo.models import registry
+from milo.models.gguf import read_header
 from milo.queue import wakeups
 from milo.queue.celery import app
 from milo.settings import Settings

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import queue
-import re
 import socket
 import threading
 import time
@@ -17,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from milo.chat.cloud_key import usable_key
 from milo.engines.chat.breaker import Breaker
 from milo.errors import EngineError, MiloError, ModelUnavailable, ModelUnusable
 from milo.protocols import Message
@@ -29,10 +29,6 @@ KEY_OPEN_S = 600.0
 """After the key, the account or the model's name was refused: that does not mend itself in seconds."""
 LONGEST_RETRY_AFTER_S = 300.0
 
-_PLACEHOLDER = re.compile(
-    r"x{4}|\*{3}|\.{3}|…|[<>{}]|change[-_ ]?me|replace[-_ ]?me|placeholder|(your|my)[-_ ]|^(insert|paste|put)[-_ ]",
-    re.IGNORECASE,
-)
 _FINISHED = ("end_turn", "max_tokens", "stop_sequence")
 """Why an answer may end, be it empty."""
 _REFUSED = {
@@ -41,12 +37,6 @@ _REFUSED = {
     403: "the key may not use it",
     404: "it has no such model: set MILO_CLAUDE_MODEL to one of its models",
 }
-
-
-def usable_key(key: str | None) -> bool:
-    """Whether this may be a real key. What people leave in `.env` (`sk-ant-xxxxx`, `change-me`, blanks) is not."""
-    key = (key or "").strip()
-    return len(key) >= 8 and key.isascii() and key.isprintable() and " " not in key and not _PLACEHOLDER.search(key)
 
 
 class Claude:

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from milo.engines.chat import llama_library
-from milo.engines.chat.gguf import check_loads, read_header
 from milo.engines.chat.llama_library import load_library, new_sampler
 from milo.engines.chat.prompt import Prompts
 from milo.errors import EngineError, Invalid, MiloError, ModelUnusable, OutOfMemory
+from milo.models.gguf import check_loads, read_header
 from milo.protocols import ChatEnd, Message
 
 log = logging.getLogger(__name__)

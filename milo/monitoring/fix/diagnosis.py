@@ -14,6 +14,7 @@ Level = Literal["critical", "warning", "note"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 """The gravest first."""
 WAITING_S = 600
+TRAINS = ("training", "pipeline")
 ADVICE = {
     "worker_lost": "its worker died or hung each time: look at the job's input and at logs/gpu.log, then POST /retry",
     "out_of_memory": "make the batch smaller (`batch_audio_s`, `batch_size`), or MILO_VRAM_BUDGET_GB",
@@ -83,6 +84,8 @@ def _training(context: DiagnosisContext) -> Iterator[Finding]:
     training = context["status"]["training"]
     if training["state"] == "failed":
         yield Finding("critical", f"the training {training['run']} failed", "its alerts.jsonl and its job say why")
+    if training["job"] is None and not any(job["kind"] in TRAINS for job in context["status"]["jobs"]):
+        yield Finding("note", "nothing trains: no training is queued or running", "`milo train RECIPE` starts one")
 
 
 def _jobs(context: DiagnosisContext) -> Iterator[Finding]:

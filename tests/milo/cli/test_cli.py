@@ -121,6 +121,15 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
 # --- inputs and names -------------------------------------------------------------------------------------------------
 
 
+def test_the_secret_that_signs_webhooks_can_be_read(tmp_path: Path) -> None:
+    env = {"MILO_HOME": str(tmp_path)}
+    first, again = run("webhooks", "secret", **env), run("webhooks", "secret", **env)
+    assert first.returncode == 0 and first.stdout.startswith("whsec_") and first.stdout == again.stdout
+    made = json.loads(run("keys", "create", "bot", "--json", **env).stdout)
+    assert run("webhooks", "secret", "bot", **env).stdout.strip() == made["webhook_secret"]
+    assert run("webhooks", "secret", "nobody", **env).returncode == 1
+
+
 def touch(folder: Path, *names: str) -> None:
     for name in names:
         path = folder / name

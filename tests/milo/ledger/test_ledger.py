@@ -59,7 +59,8 @@ def test_the_migrations_make_exactly_the_tables_of_the_schema(ledger: Ledger) ->
     from milo.ledger.schema import metadata
 
     with ledger.engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        lengths = connection.dialect.name != "sqlite"  # which ignores them
+        assert compare_metadata(MigrationContext.configure(connection, opts={"compare_type": lengths}), metadata) == []
 
 
 def test_a_database_of_a_newer_milo_is_refused_with_a_sentence(ledger: Ledger) -> None:

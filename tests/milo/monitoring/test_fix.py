@@ -250,3 +250,12 @@ def test_the_folder_of_a_command_is_its_own_and_empty(service_of: Callable[..., 
     record = ask(service_of("import os; print(os.listdir('.'), os.getpgid(0) == os.getpid())"))
     assert record["command"]["output"] == "[] True\n"
     assert os.getpgid(0) != 0
+
+
+def test_it_is_said_when_nothing_trains(service_of: Callable[..., FixService], ledger: Ledger) -> None:
+    def seen() -> list[str]:
+        return [one["seen"] for one in ask(service_of(), mode="check")["report"]["findings"]]
+
+    assert "nothing trains: no training is queued or running" in seen()
+    new_training(ledger)
+    assert "nothing trains: no training is queued or running" not in seen()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,10 @@ import redis
 from click.testing import CliRunner, Result
 
 from milo.cli import cli
+from milo.cli.status import _lines
 from milo.ledger import Ledger
+from milo.models import registry
+from milo.monitoring.document import build
 from milo.settings import Settings
 from milo.stack.ports import free_port
 from tests.milo.monitoring.conftest import alive, checkpoint, new_training, run_of
@@ -76,3 +80,24 @@ def test_a_critical_alert_is_shown_and_is_the_exit_code(settings: Settings, ledg
         done = milo(keyed, url)
     assert done.return_value == 1 and "critical orchestrator_down" in " ".join(done.output.split())
     assert "DOES NOT RUN" in done.output
+
+
+def test_an_empty_queue_is_not_called_old(settings: Settings, ledger: Ledger) -> None:
+    document = build(settings, ledger)
+    document["queues"]["gpu.batch"] |= {"depth": 0, "oldest_s": 90.0}
+    document["queues"]["cpu"] |= {"depth": 2, "oldest_s": 90.0}
+    lines = dict(_lines(document))
+    assert lines["queues"] == "gpu.batch none ready, the first waits for its time since 1:30, cpu 2 (oldest 1:30)"
+
+
+def test_it_says_whose_error_rates_it_shows(settings: Settings, ledger: Ledger) -> None:
+    serves = registry.resolve(settings, settings.stt_model)
+    for number, label in enumerate((serves.label, "run@checkpoint-15")):
+        folder = settings.home / "evaluations" / f"{number:032x}"
+        folder.mkdir(parents=True)
+        report = {"status": "ok", "wer": 0.1 + number, "cer": 0.05, "model": {"label": label}}
+        (folder / "report.json").write_text(json.dumps(report))
+        os.utime(folder / "report.json", (1000 + number, 1000 + number))
+    document = build(settings, ledger)
+    assert document["eval"]["serves"] and document["eval"]["results"]["wer_pct"] == 10.0
+    assert dict(_lines(document))["eval"] == f"WER 10.0 %, CER 5.0 % of {serves.label}, which serves"

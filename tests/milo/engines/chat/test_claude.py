@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from milo.chat.cloud_key import usable_key
 from milo.engines.chat.breaker import Breaker
-from milo.engines.chat.claude import KEY_OPEN_S, OPEN_S, Claude, usable_key
+from milo.engines.chat.claude import KEY_OPEN_S, OPEN_S, Claude
 from milo.errors import EngineError, ModelUnavailable
 from milo.protocols import Message
 from milo.settings import Settings

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from milo.engines.chat import select
-from milo.engines.chat.gguf import read_header
 from milo.engines.chat.llama_cpp import LlamaCpp
 from milo.engines.chat.prompt import GAP
 from milo.errors import EngineError, Invalid, MiloError, ModelUnavailable
+from milo.models.chat_file import find_model
+from milo.models.gguf import read_header
 from milo.protocols import ChatEnd, Message
 from milo.settings import Settings
 from tests.support.gguf_factory import CONTROL, write_gguf
@@ -358,11 +359,11 @@ def settings(tmp_path: Path, **changes: Any) -> Settings:
 
 
 def test_a_file_can_be_named_and_a_wrong_case_is_pointed_out(folder: Path, tmp_path: Path) -> None:
-    found = select.find_model(settings(tmp_path, chat_model=str(folder / "scripted.gguf")))
+    found = find_model(settings(tmp_path, chat_model=str(folder / "scripted.gguf")))
     assert found.path == folder / "scripted.gguf"
     assert found.label.startswith("scripted@")
     with pytest.raises(ModelUnavailable, match="Did you mean scripted.gguf"):
-        select.find_model(settings(tmp_path, chat_model=str(folder / "SCRIPTED.gguf")))
+        find_model(settings(tmp_path, chat_model=str(folder / "SCRIPTED.gguf")))
 
 
 def test_a_registry_folder_has_one_gguf_or_its_first_part(folder: Path, tmp_path: Path) -> None:
@@ -371,10 +372,10 @@ def test_a_registry_folder_has_one_gguf_or_its_first_part(folder: Path, tmp_path
     for part in (1, 2):
         (home / f"big-0000{part}-of-00002.gguf").write_bytes((folder / "scripted.gguf").read_bytes())
     named = settings(tmp_path, chat_model=str(home))
-    assert select.find_model(named).path.name == "big-00001-of-00002.gguf"
+    assert find_model(named).path.name == "big-00001-of-00002.gguf"
     (home / "other.gguf").write_bytes(b"GGUF")
     with pytest.raises(ModelUnavailable, match="other.gguf"):
-        select.find_model(named)
+        find_model(named)
 
 
 def bare_reply(path: Path, messages: list[Message]) -> str:
@@ -395,7 +396,7 @@ def test_the_embedded_model_answers_as_the_bare_library_does(tmp_path: Path) -> 
     model = select.load_local(settings(tmp_path, chat_context_tokens=128, device="cpu"))
     question = [Message("system", "You are Milo."), Message("user", "What is the capital of France?")]
     reply = "".join(model.reply(question, max_tokens=12, temperature=0))
-    assert reply == bare_reply(select.find_model(settings(tmp_path)).path, question)
+    assert reply == bare_reply(find_model(settings(tmp_path)).path, question)
     seeded = ["".join(model.reply(question, max_tokens=6, temperature=0.9, seed=7)) for _ in range(2)]
     assert seeded[0] == seeded[1]
     assert model.name.startswith("smollm2-135m@")
