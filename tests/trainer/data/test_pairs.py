@@ -8,7 +8,8 @@ import pytest
 
 from milo.errors import Invalid
 from milo.recipes import Data
-from trainer.data.pairs import TextPair, chrf, is_heldout, load_pairs, read_pairs, split_pairs
+from milo.training.data.pairs import TextPair, is_heldout, load_pairs, read_pairs, split_pairs
+from trainer.evaluation.chrf import chrf
 
 
 def _write(path: Path, text: str) -> Path:
