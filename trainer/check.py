@@ -64,7 +64,9 @@ def _counts(split: Mapping[str, Any]) -> str:
         return f"{split['items']} pairs"
     speakers = split.get("speakers")
     who = f"{speakers} speaker{'s' if speakers > 1 else ''}" if speakers else "speakers not told"
-    return f"{split['items']} rows, {split['seconds'] / 3600:.2f} h, {who}"
+    seconds = split["seconds"]
+    length = f"{seconds / 3600:.2f} h" if seconds >= 600 else f"{seconds / 60:.2f} min"
+    return f"{split['items']} rows, {length}, {who}"
 
 
 def check(settings: Settings, recipe: Recipe) -> Report:
@@ -126,8 +128,9 @@ def _pair_labels(settings: Settings, recipe: Recipe, pairs: list[TextPair]) -> l
     except ModelUnavailable as error:
         return [*(" -> ".join(pair.texts) for pair in pairs[:LABELS]), f"(not as tokens: {error.detail})"]
     examples = both_directions(pairs[:LABELS], checkpoint)[::2]
-    decode = checkpoint.tokenizer.decode
-    return [
-        " -> ".join(str(decode(side, skip_special_tokens=False)) for side in (one.source, one.target))
-        for one in examples
-    ]
+    names = {token: name for name, token in checkpoint.token_of.items()}
+
+    def shown(side: list[int]) -> str:
+        return f"{names.get(side[0], side[0])} {checkpoint.tokenizer.decode(side[1:], skip_special_tokens=False)}"
+
+    return [f"{shown(one.source)} -> {shown(one.target)}" for one in examples]
