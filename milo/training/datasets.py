@@ -15,10 +15,13 @@ from milo.training.data import layouts, leaks, pairs, webdataset
 from milo.training.data.row import Splits, wrong
 from milo.training.data.splits import choose
 from milo.training.data.table_rows import missing_audio, read_table
-from milo.training.data.tables import TABLES
+from milo.training.data.tables import TABLES, TEXT_TABLES
 
 Kind = Literal["synthetic", "hub", "folder", "file"]
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+
+MOST_TABLE_BYTES = 16 * 1024 * 1024
+"""Larger tables, of some 100,000 rows, are read when the training begins: nobody waits so long for an answer."""
 
 
 def kind_of(source: str) -> Kind:
@@ -49,11 +52,18 @@ def check(data: Data, task: Task = "whisper", to_train: bool = False) -> None:
         pairs.pair_splits(data)
         return
     kind = kind_of(data.source)
+    if kind in ("file", "folder") and _table_bytes(named_path(data.source)) > MOST_TABLE_BYTES:
+        return
     parts = read(data)[0] if kind in ("file", "folder") else None
     if parts is None or not to_train:
         return
     _need_audio(parts, data)
     leaks.check_files({split: choose(parts, data, split) for split in ("train", "validation", "test")}, data)
+
+
+def _table_bytes(path: Path) -> int:
+    files = path.iterdir() if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.suffix.lower() in TEXT_TABLES and file.is_file())
 
 
 def read(data: Data) -> tuple[Splits | None, str]:

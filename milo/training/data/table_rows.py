@@ -36,8 +36,9 @@ class AudioFinder:
                 for suffix in self._suffixes:
                     path = place / f"{written}{suffix}"
                     if name and path.is_file():
-                        self._places.remove(place)
-                        self._places.insert(0, place)
+                        if place is not self._places[0]:
+                            self._places.remove(place)
+                            self._places.insert(0, place)
                         return path
                     if Path(written).suffix.lower() in AUDIO_SUFFIXES:
                         break

@@ -203,3 +203,11 @@ def test_a_letter_typed_as_two_is_one(tmp_path: Path) -> None:
     clip(tmp_path / "a.wav")
     (tmp_path / "a.csv").write_text("audio,text\na.wav,voalo\u0300hany\n")
     assert everything(tmp_path / "a.csv")[0].text == "voal\u00f2hany"
+
+
+def test_a_table_that_takes_long_to_read_is_left_to_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.csv").write_text("audio,text\nx/a.wav,Eny\n")
+    monkeypatch.setattr(datasets, "MOST_TABLE_BYTES", 10)
+    datasets.check(Data(source=str(tmp_path / "a.csv")), to_train=True)
