@@ -6,6 +6,7 @@ The API checks a recipe with this before it queues anything; the trainer measure
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Literal
 
 from milo.models.files import near
