@@ -46,7 +46,8 @@ class Part(BaseModel):
 
 
 class Columns(Part):
-    """What the columns of the data set are called."""
+    """What the columns of the data set are called. Where one of the names below is not there, the usual ones are looked
+    for (`milo.training.data.columns`)."""
 
     audio: str = "audio"
     text: str = "text"
@@ -82,6 +83,11 @@ class Data(Part):
     max_audio_s: float = Field(30.0, gt=0)
     limit: int | None = Field(None, gt=0)
     """Use at most so many rows of each split; for trials."""
+    segments: bool = True
+    """Cut out the part of its file that a row names by `offset` and `duration`, or `start` and `end`, in seconds.
+    False: these columns mean something else, and files are read whole."""
+    shared_audio: bool = False
+    """Take a set in which a recording is in two splits: what it then measures is what was learned by heart."""
     synthetic: dict[str, Any] = {}
     """For `synthetic`: `seed`, `count` {split: sentences}, `voices`, `words` (a word list, or a lexicon's name)."""
 

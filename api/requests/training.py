@@ -97,7 +97,7 @@ def check_recipe(context: Context, key: Key, recipe: Recipe) -> None:
 def check_data(data: Data, task: Task) -> None:
     """The source is there and has the columns, where that is cheap to tell."""
     try:
-        datasets.check(data, task)
+        datasets.check(data, task, to_train=True)
     except OSError as error:
         detail = f"data.source: {data.source} can't be read: {error.strerror}"
         raise pointed(detail, "data/source", "bad_recipe") from None

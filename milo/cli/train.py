@@ -27,10 +27,13 @@ ENDS = ("succeeded", "failed", "cancelled")
 )
 @click.option("--set", "changes", metavar="FIELD=VALUE", multiple=True, help="Such as training.max_steps=50.")
 @click.option("--follow", is_flag=True, help="Show the steps until it has ended.")
+@click.option("--check", is_flag=True, help="Read the data and say what is in it; nothing is trained.")
 @json_option
 @server_options
-def train(client: Milo, recipe: Path, resume: str | None, changes: tuple[str, ...], follow: bool, as_json: bool) -> int:
-    """Train a model by a recipe. Exit code 1 when it was followed and did not succeed."""
+def train(
+    client: Milo, recipe: Path, resume: str | None, changes: tuple[str, ...], follow: bool, check: bool, as_json: bool
+) -> int:
+    """Train a model by a recipe. Exit code 1 when it was followed and did not succeed, or checked and is refused."""
     from milo import recipes
 
     document = load(recipe)
@@ -39,6 +42,8 @@ def train(client: Milo, recipe: Path, resume: str | None, changes: tuple[str, ..
     made = recipes.check(document)
     chosen = _checkpoint(made.name, resume) if resume else made.resume
     document = made.model_copy(update={"resume": chosen}).model_dump(mode="json")
+    if check:
+        return _check(absolute(document), as_json)
     job = client.train(absolute(document))
     if follow:
         ended = _follow(client, job.id)
@@ -50,6 +55,20 @@ def train(client: Milo, recipe: Path, resume: str | None, changes: tuple[str, ..
     else:
         click.echo(f"{job.id} {job.state}")
     return 0
+
+
+def _check(document: dict[str, Any], as_json: bool) -> int:
+    """Here, without a server, as the trainer reads it: rows kept and dropped, hours, speakers, labels, leaks."""
+    from importlib import import_module
+
+    from milo import recipes
+
+    report = import_module("trainer.check").check(load_settings(), recipes.check(document))  # `milo` knows no trainer
+    if as_json:
+        print_json(report.document())
+    else:
+        click.echo(str(report))
+    return 1 if report.refused else 0
 
 
 def load(path: Path) -> dict[str, Any]:

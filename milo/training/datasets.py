@@ -1,31 +1,28 @@
-"""What can be told of a data set without opening its audio: what kind of source it is, and which columns it has.
+"""What can be told of a data set without decoding its audio: what kind of source it is, and whether it can be read.
 
-The API checks a recipe with this before it queues anything; the trainer reads the data itself (`trainer.data.load`).
+The API checks a recipe with this before it queues anything; the trainer measures the audio (`trainer.data.load`).
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import re
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Literal
 
-from milo.errors import Invalid
 from milo.models.files import near
 from milo.recipes import TASKS, Data, Task
-from milo.storage.json_lines import Row
 from milo.storage.roots import named_path
+from milo.training.data import layouts, leaks, pairs, webdataset
+from milo.training.data.row import Splits, wrong
+from milo.training.data.splits import choose
+from milo.training.data.table_rows import missing_audio, read_table
+from milo.training.data.tables import TABLES, TEXT_TABLES
 
 Kind = Literal["synthetic", "hub", "folder", "file"]
-TABLES = (".jsonl", ".csv", ".tsv", ".parquet")
-METADATA = ("metadata.csv", "metadata.jsonl", "metadata.tsv")
-"""What describes a folder of audio files, as `datasets` has it."""
-FILE_NAME = "file_name"
-"""Column of a metadata file that names the audio file, besides the recipe's own."""
-_QUOTE = "Close the quote, or take it away"
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
+
+MOST_TABLE_BYTES = 16 * 1024 * 1024
+"""Larger tables, of some 100,000 rows, are read when the training begins: nobody waits so long for an answer."""
 
 
 def kind_of(source: str) -> Kind:
@@ -36,9 +33,9 @@ def kind_of(source: str) -> Kind:
     if path.is_dir():
         return "folder"
     if path.is_file():
-        if path.suffix.lower() in TABLES:
+        if path.suffix.lower() in (*TABLES, ".tar"):
             return "file"
-        raise wrong("source", f"{source} is not one of {', '.join(TABLES)}, nor a folder")
+        raise wrong("source", f"{source} is not one of {', '.join(TABLES)}, .tar, nor a folder")
     if HUB_ID.match(source) and path.suffix.lower() not in TABLES:
         return "hub"
     there = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
@@ -47,105 +44,53 @@ def kind_of(source: str) -> Kind:
     )
 
 
-def wrong(field: str, detail: str, code: str = "bad_data") -> Invalid:
-    """A fault of the recipe's data, with a pointer to its field."""
-    pointer = f"#/data/{field.replace('.', '/')}"
-    return Invalid(f"data.{field}: {detail}", code=code, errors=[{"detail": detail, "pointer": pointer}])
+def check(data: Data, task: Task = "whisper", to_train: bool = False) -> None:
+    """Read the source as the trainer will, but for its audio. Raises `Invalid` for whatever it would refuse.
 
-
-def rows_of(path: Path) -> Iterator[Row]:
-    """The rows of a .jsonl, .csv or .tsv file. Raises `Invalid` with the line that can't be read."""
-    for _, row in numbered_rows(path):
-        yield row
-
-
-def numbered_rows(path: Path) -> Iterator[tuple[int, Row]]:
-    """The same, each with the number of the line that it ends on."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        try:
-            yield from _json_rows(path, file) if path.suffix.lower() == ".jsonl" else _table_rows(path, file)
-        except UnicodeDecodeError as error:
-            raise wrong("source", f"{path} is not UTF-8 ({error.reason}). Save the file as UTF-8") from None
-
-
-def _table_rows(path: Path, file: TextIO) -> Iterator[tuple[int, Row]]:
-    """A cell that is cut, or that swallows lines, would put a wrong text to a recording: such a row is refused."""
-    mark = "\t" if path.suffix.lower() == ".tsv" else _mark_of(file)
-    lines = csv.DictReader(file, delimiter=mark, strict=mark != "\t")
-    ends = 1
-    try:
-        for row in lines:
-            begins, ends = ends + 1, lines.line_num
-            if any(row.pop(None, ())):
-                what = f"has more cells than the {len(row)} of the header; put a text that holds {mark!r} in quotes"
-                raise wrong("source", f"{path}, line {ends}, {what}")
-            if mark == "\t" and any("\t" in (cell or "") for cell in row.values()):
-                raise wrong("source", f"{path}, line {begins}: a cell opens with a quote that is not closed. {_QUOTE}")
-            yield ends, row
-    except csv.Error as error:
-        raise wrong("source", f"{path}, line {ends + 1}, can't be read: {error}. {_QUOTE}") from None
-
-
-def _mark_of(file: TextIO) -> str:
-    """What stands between the cells of a .csv file, by its header: spreadsheets write `;` where `,` is for decimals."""
-    header = file.readline()
-    file.seek(0)
-    return ";" if ";" in header and "," not in header else ","
-
-
-def _json_rows(path: Path, lines: Iterable[str]) -> Iterator[tuple[int, Row]]:
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise wrong("source", f"{path}, line {number}, is not JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise wrong("source", f"{path}, line {number}, is not an object")
-        yield number, row
-
-
-def text_of(value: Any) -> str:
-    """The words of a cell; a cell that holds no single value, or NaN for a missing one, has none."""
-    if value is None or isinstance(value, (list, dict)) or value != value:
-        return ""
-    return " ".join(str(value).replace("\0", " ").split())
-
-
-def need_columns(have: Iterable[str], wanted: dict[str, str], where: str) -> None:
-    """Raise `Invalid` unless every wanted column (field of the recipe -> its name) is there."""
-    columns = list(have)
-    for field, name in wanted.items():
-        if name not in columns:
-            raise wrong(
-                f"columns.{field}",
-                f"{where} has no column {name!r}; its columns are {', '.join(columns) or 'none'}.{near(name, columns)}",
-                "unknown_column",
-            )
-
-
-def wanted_columns(data: Data) -> dict[str, str]:
-    """The columns that a speech task can't do without: field of the recipe -> name."""
-    return {"audio": data.columns.audio, "text": data.columns.text}
-
-
-def check(data: Data, task: Task = "whisper") -> None:
-    """Whatever can be told cheaply: the source is there, and a table of text has the columns. Raises `Invalid`."""
-    kind = kind_of(data.source)
+    `to_train`: also that there is a training split, with audio, and none of it in another split.
+    """
     if TASKS[task].examples == "pairs":
-        if kind != "file":
-            raise wrong("source", f"translation is trained on a .tsv, .csv or .jsonl file, not on {data.source}")
+        pairs.pair_splits(data)
         return
-    path = named_path(data.source) if kind in ("file", "folder") else None
-    if path is not None and kind == "folder":
-        path = next((path / name for name in METADATA if (path / name).is_file()), None)
-    if path is None or path.suffix.lower() == ".parquet":
+    kind = kind_of(data.source)
+    if kind in ("file", "folder") and _table_bytes(named_path(data.source)) > MOST_TABLE_BYTES:
         return
-    first = next(rows_of(path), None)
-    if first is None:
-        raise wrong("source", f"{path} has no rows")
-    wanted = wanted_columns(data)
-    if path.name in METADATA and FILE_NAME in first:
-        del wanted["audio"]
-    need_columns(first, wanted, path.name)
+    parts = read(data)[0] if kind in ("file", "folder") else None
+    if parts is None or not to_train:
+        return
+    _need_audio(parts, data)
+    leaks.check_files({split: choose(parts, data, split) for split in ("train", "validation", "test")}, data)
+
+
+def _table_bytes(path: Path) -> int:
+    files = path.iterdir() if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.suffix.lower() in TEXT_TABLES and file.is_file())
+
+
+def read(data: Data) -> tuple[Splits | None, str]:
+    """The rows of a file or folder by split, and what it was taken for; None where only `datasets` reads it."""
+    path = named_path(data.source).resolve()
+    if path.is_dir():
+        layout = layouts.recognise(path, data)
+        if layout.read is None:
+            return None, layout.name
+        parts, said = layout.read(data)
+        return parts, f"{layout.name}: {said}"
+    if path.suffix.lower() == ".parquet":
+        return None, "Parquet"
+    if path.suffix.lower() == ".tar":
+        parts, said = webdataset.read([path], data)
+        return parts, f"webdataset: {said}"
+    parts, roles = read_table(path, data)
+    return parts, f"{path.name}: {roles}"
+
+
+def _need_audio(parts: Splits, data: Data) -> None:
+    """Some missing files are left out and counted; a set in which none is there was meant otherwise."""
+    missing, rows = missing_audio(parts), sum(map(len, parts.values()))
+    if not rows:
+        raise wrong("source", f"{data.source} has no rows")
+    if len(missing) == rows:
+        place = missing[0].open()
+        detail = f"none of the {rows} audio files is there; {missing[0].id} was looked for as {place!s}"
+        raise wrong("columns.audio", f"{detail}. Write paths relative to the table, or absolute ones")

@@ -25,6 +25,7 @@ from tests.support.servers import wait_until
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
     (tmp_path / "speech.csv").write_text("audio,text\na.wav,salama\n")
+    (tmp_path / "a.wav").touch()
     document = {"name": "mine", "task": "whisper", "model": MODEL, "data": {"source": str(tmp_path / "speech.csv")}}
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({**document, "training": {"max_steps": 5}}))
@@ -74,6 +75,7 @@ def test_paths_are_sent_as_the_one_who_types_means_them(
     clips, model = recipe.parent / "clips", recipe.parent / "made" / "checkpoint-3"
     clips.mkdir()
     (recipe.parent / "speech.csv").rename(clips / "metadata.csv")
+    (recipe.parent / "a.wav").rename(clips / "a.wav")
     shutil.copytree(registry.resolve(settings, MODEL).path, model)
     monkeypatch.chdir(recipe.parent)
     sent = milo("train", str(recipe), "--set", "data.source=clips", **env)

@@ -25,6 +25,7 @@ from tests.api.conftest import KEY, MODEL, People, problem
 def table(archive: Path) -> Path:
     path = archive / "speech.csv"
     path.write_text("audio,text\na.wav,salama\n")
+    (archive / "a.wav").touch()  # its content is looked at when the training begins
     return path
 
 
@@ -131,6 +132,7 @@ def test_what_is_no_recipe_is_refused(client: httpx.Client, body: str, kind: str
 def test_only_the_operator_names_files_outside_the_allowed_roots(
     client: httpx.Client, people: People, table: Path, tmp_path: Path
 ) -> None:
+    (tmp_path / "a.wav").touch()
     outside = tmp_path / "outside.csv"
     outside.write_text(table.read_text())
     assert client.post("/trainings", json=recipe(outside)).status_code == 202

@@ -13,8 +13,19 @@ from typing import Any
 from milo.errors import Invalid
 from milo.recipes import Data
 from milo.settings import Settings
-from milo.training.datasets import need_columns, text_of, wanted_columns, wrong
-from trainer.data.row import ALL, LANGUAGE_COLUMNS, Row, Splits, digest, file_state, unreadable
+from milo.training.data.columns import roles_of, segment_of
+from milo.training.data.row import (
+    ALL,
+    LANGUAGE_COLUMNS,
+    Row,
+    Splits,
+    digest,
+    file_state,
+    sentence_of,
+    text_of,
+    unreadable,
+    wrong,
+)
 
 
 def read_folder(settings: Settings, folder: Path, data: Data) -> Splits:
@@ -34,6 +45,15 @@ def read_parquet(settings: Settings, path: Path, data: Data) -> Splits:
         return Dataset.from_parquet(str(path), cache_dir=str(settings.home / "datasets" / "arrow"))
 
     return {ALL: _rows(_loaded(data, make), data, path.parent, state=file_state(path))}
+
+
+def read_saved(folder: Path, data: Data) -> Splits:
+    """What `save_to_disk` wrote, of a set or of its splits."""
+    from datasets import DatasetDict, load_from_disk
+
+    tables = _loaded(data, lambda: load_from_disk(str(folder)))
+    parts = tables if isinstance(tables, DatasetDict) else {ALL: tables}
+    return {str(name): _rows(table, data, folder) for name, table in parts.items()}
 
 
 def _loaded(data: Data, make: Callable[[], Any]) -> Any:
@@ -61,15 +81,16 @@ def _sentence(error: Exception) -> str:
 def _rows(table: Any, data: Data, base: Path, state: str = "") -> list[Row]:
     from datasets import Audio, features
 
-    columns, fingerprint = data.columns, table._fingerprint
-    need_columns(table.column_names, wanted_columns(data), data.source)
+    fingerprint = table._fingerprint
+    columns = roles_of(table.column_names, data, data.source)
     feature = table.features[columns.audio]
     if isinstance(feature, features.Audio):
         table = table.cast_column(columns.audio, Audio(decode=False))
     sounds = table.select_columns([columns.audio])  # a second column of audio would be decoded with it
     state = state or fingerprint
     names = [columns.text]
-    names += [columns.speaker] if columns.speaker and columns.speaker in table.column_names else []
+    names += [columns.speaker] if columns.speaker else []
+    names += [columns.segments.start, columns.segments.end] if columns.segments else []
     language = next((name for name in LANGUAGE_COLUMNS if name in table.column_names), None)
     names += [language] if language else []
     names += ["id"] if "id" in table.column_names else []
@@ -81,17 +102,21 @@ def _rows(table: Any, data: Data, base: Path, state: str = "") -> list[Row]:
     def audio_of(number: int) -> Path | bytes:
         return _audio(sounds[number][columns.audio], base)
 
-    return [
-        Row(
+    def row(number: int) -> Row:
+        cells = {name: values[number] for name, values in plain.items()}
+        start_s, end_s = segment_of(cells, columns.segments, f"{data.source}, row {number + 1}")
+        return Row(
             of("id", number) or f"row {number + 1}",
-            of(columns.text, number) or "",
+            sentence_of(plain[columns.text][number]),
             of(columns.speaker, number),
             of(language, number),
             partial(audio_of, number),
             digest(state, columns.audio, number),
+            start_s=start_s,
+            end_s=end_s,
         )
-        for number in range(len(table))
-    ]
+
+    return [row(number) for number in range(len(table))]
 
 
 def _audio(value: Any, base: Path) -> Path | bytes:

@@ -8,7 +8,7 @@ from typing import Any
 from milo.errors import ModelUnavailable
 from milo.recipes import Data
 from milo.settings import Settings
-from milo.training.datasets import wrong
+from milo.training.data.row import wrong
 
 
 def fetch(settings: Settings, data: Data) -> Path:

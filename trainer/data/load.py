@@ -13,8 +13,8 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -23,13 +23,15 @@ from milo.errors import MiloError
 from milo.models.files import write_durably
 from milo.recipes import Data
 from milo.settings import Settings
-from milo.training.datasets import wrong
+from milo.training.data import leaks
+from milo.training.data.row import Row, digest, wrong
+from milo.training.data.splits import Split, choose
 from trainer.data import rows
 from trainer.data.measure import Audio, Measured, decode, measured
-from trainer.data.row import Row
-from trainer.data.splits import Split, choose
+from trainer.data.segments import PAST_END_S, cut
 
 ReportProgress = Callable[[int, int], None]
+OUTSIDE = "that ends after its recording"
 EXAMPLES = 5
 """Ids named for each reason that rows were dropped for."""
 
@@ -45,10 +47,17 @@ class Item:
     sha256: str = ""
     """Of the encoded audio."""
     open: Callable[[], Path | bytes] = field(default=lambda: b"", repr=False, compare=False)
+    start_s: float = 0.0
+    end_s: float | None = None
+    """Which part of the file it is; None: up to its end."""
+    recording_sha256: str = ""
+    """Of the whole file."""
 
     def audio(self) -> Audio:
         """Mono float32 at 16 kHz, shape (n,). Raises `MiloError` that names the item when it can't be decoded."""
         try:
+            if self.end_s is not None:
+                return cut(self.open(), self.start_s, self.end_s)
             return decode(self.open(), max_s=self.duration_s + 60)
         except MiloError as error:
             raise MiloError(f"the audio of {self.id} can't be read: {error.detail}", code=error.code) from None
@@ -130,16 +139,33 @@ def load_all(
     splits: Iterable[Split] = ("train", "validation", "test"),
     report: ReportProgress | None = None,
 ) -> dict[str, Dataset]:
-    """Several splits at once: the source is read once."""
-    parts = rows.read(settings, data)
-    sets: dict[str, Dataset] = {}
-    for split in splits:
-        sets[split] = _filtered(settings, data, split, choose(parts, data, split), report)
+    """Several splits at once: the source is read once. Raises `Invalid` for one that is empty, or shares audio."""
+    sets = read_splits(settings, data, splits, report)
+    leaks.refuse_audio(shared(sets), data)
     for one in sets.values():
         if not one.items:
             detail = f"no usable row is left in the split {one.split} of {data.source} ({one.why_empty})"
             raise wrong("source", detail, "no_usable_rows")
     return sets
+
+
+def read_splits(
+    settings: Settings, data: Data, splits: Iterable[Split], report: ReportProgress | None = None
+) -> dict[str, Dataset]:
+    """The splits as they are, whatever is wrong with them."""
+    parts = rows.read(settings, data)
+    return {split: _filtered(settings, data, split, choose(parts, data, split), report) for split in splits}
+
+
+def shared(sets: Mapping[str, Dataset]) -> list[leaks.Leak]:
+    """What the splits have in common. A test split that is the validation split is not compared with it."""
+    parts = {name: one for name, one in sets.items() if name != "test" or _is_own(one, sets)}
+    recordings = {id(item): item.recording_sha256 for one in parts.values() for item in one}
+    return leaks.find(parts, recordings)
+
+
+def _is_own(test: Dataset, sets: Mapping[str, Dataset]) -> bool:
+    return "validation" not in sets or sets["validation"].sha256 != test.sha256
 
 
 def load_to_judge(settings: Settings, data: Data, split: Split, report: ReportProgress | None = None) -> Dataset:
@@ -168,7 +194,11 @@ def _filtered(
     wrong_length: list[str] = []
     seen: Counter[str] = Counter()
     wanted = _limited(candidates, data, dropped)
-    for row, size in zip(wanted, measured(settings, data.source, wanted, report), strict=True):
+    files = {_file_of(row): row for row in wanted}
+    sizes = dict(zip(files, measured(settings, data.source, list(files.values()), report), strict=True))
+    for row in wanted:
+        whole = sizes[_file_of(row)]
+        size = _part(row, whole)
         why = _fault(size, data)
         if why:
             dropped.setdefault(why, []).append(row.id)
@@ -178,8 +208,35 @@ def _filtered(
         name = row.id if seen[row.id] == 1 else f"{row.id}#{seen[row.id]}"
         if size.wrong_length:
             wrong_length.append(name)
-        (unreadable if why else kept).append(Item(name, row.text, row.speaker, size.duration_s, size.sha256, row.open))
+        (unreadable if why else kept).append(
+            Item(
+                name,
+                row.text,
+                row.speaker,
+                size.duration_s,
+                size.sha256,
+                row.open,
+                row.start_s,
+                row.end_s,
+                whole.sha256,
+            )
+        )
     return Dataset(split, kept, dropped, unreadable, wrong_length)
+
+
+def _file_of(row: Row) -> str:
+    """Rows of one file are measured once."""
+    return row.state or f"row {row.id}"
+
+
+def _part(row: Row, whole: Measured) -> Measured:
+    """The measure of the part of a file that a row means."""
+    if row.end_s is None or whole.fault:
+        return whole
+    if row.end_s > whole.duration_s + PAST_END_S:
+        return replace(whole, duration_s=0.0, fault=OUTSIDE)
+    seconds = round(min(row.end_s, whole.duration_s) - row.start_s, 3)
+    return replace(whole, duration_s=seconds, sha256=digest(whole.sha256, row.start_s, row.end_s))
 
 
 def _limited(candidates: list[Row], data: Data, dropped: dict[str, list[str]]) -> list[Row]:
@@ -202,6 +259,8 @@ def _same_language(one: str, other: str) -> bool:
 
 
 def _fault(size: Measured, data: Data) -> str:
+    if size.fault == OUTSIDE:
+        return f"with a segment {OUTSIDE}"
     if size.fault:
         return "with a missing audio file" if size.fault == "missing" else f"with unreadable audio ({size.fault})"
     if size.duration_s < data.min_audio_s:

@@ -23,7 +23,7 @@ from milo.audio.parts import Part, find_parts, wrong_length
 from milo.errors import BadMedia, MiloError
 from milo.models.files import write_durably
 from milo.settings import Settings
-from trainer.data.row import Row, digest
+from milo.training.data.row import Row, digest
 
 Audio = npt.NDArray[np.float32]
 SAVE_EVERY = 2000

@@ -10,9 +10,12 @@ from collections.abc import Callable
 from milo.recipes import Data
 from milo.settings import Settings
 from milo.storage.roots import named_path
-from milo.training.datasets import METADATA, Kind, kind_of
-from trainer.data import arrow_rows, folder_rows, hub, synthetic_rows, table_rows
-from trainer.data.row import Splits
+from milo.training import datasets
+from milo.training.data.layouts import recognise
+from milo.training.data.row import Splits
+from milo.training.data.table_rows import METADATA
+from milo.training.datasets import Kind, kind_of
+from trainer.data import arrow_rows, hub, synthetic_rows
 
 
 def read(settings: Settings, data: Data) -> Splits:
@@ -23,22 +26,26 @@ def read(settings: Settings, data: Data) -> Splits:
 def _from_hub(settings: Settings, data: Data) -> Splits:
     folder = hub.fetch(settings, data)
     if data.config is None and any(item.name in METADATA for item in folder.rglob("metadata.*")):
-        return folder_rows.read_folder(settings, folder, data)  # `datasets` needs torchcodec for audio files
+        return _from_disk(settings, data.model_copy(update={"source": str(folder)}))  # `datasets` wants torchcodec
     return arrow_rows.read_folder(settings, folder, data)
 
 
-def _from_folder(settings: Settings, data: Data) -> Splits:
-    return folder_rows.read_folder(settings, named_path(data.source).resolve(), data)
-
-
-def _from_file(settings: Settings, data: Data) -> Splits:
-    return table_rows.read_table(settings, named_path(data.source).resolve(), data)
+def _from_disk(settings: Settings, data: Data) -> Splits:
+    parts, _ = datasets.read(data)
+    if parts is not None:
+        return parts
+    path = named_path(data.source).resolve()
+    if path.is_file():
+        return arrow_rows.read_parquet(settings, path, data)
+    if recognise(path, data).name == "save_to_disk":
+        return arrow_rows.read_saved(path, data)
+    return arrow_rows.read_folder(settings, path, data)
 
 
 READERS: dict[Kind, Callable[[Settings, Data], Splits]] = {
     "synthetic": synthetic_rows.rows,
     "hub": _from_hub,
-    "folder": _from_folder,
-    "file": _from_file,
+    "folder": _from_disk,
+    "file": _from_disk,
 }
 """Kind of a source -> what reads its rows."""

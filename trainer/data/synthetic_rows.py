@@ -19,11 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from milo.models.files import near, write_durably
 from milo.recipes import Data
 from milo.settings import Settings
-from milo.training.datasets import wrong
+from milo.training.data.row import Row, Splits, digest, wrong
 from trainer.corpus import corpus, lexicon
 from trainer.corpus.effects import RATE_HZ
 from trainer.corpus.phrasebook import Sentence
-from trainer.data.row import Row, Splits, digest
 
 WORDS = {
     "nature": (

@@ -20,8 +20,9 @@ from milo.jobs import Progress
 from milo.recipes import Data, Evaluation
 from milo.settings import Settings
 from milo.training.bootstrap import ratio_interval
+from milo.training.data.pairs import pair_splits
+from milo.training.data.splits import Split
 from milo.training.evaluations import INSUFFICIENT, Stored
-from trainer.data.pairs import load_pairs, split_pairs
 from trainer.evaluation.engines import Engines
 from trainer.evaluation.plan import Document, Items, Method, Plan
 from trainer.loop.background import ReportProgress
@@ -40,14 +41,15 @@ class Sentence:
 
 
 def load(settings: Settings, data: Data, evaluation: Evaluation, report: ReportProgress | None = None) -> Items:
-    """The pairs that training holds out (`validation` and `test` are the same). Raises `Invalid`."""
-    sentences = heldout_sentences(data)
+    """The pairs of a split that training holds out. Raises `Invalid`."""
+    sentences = heldout_sentences(data, evaluation.split)
     content = json.dumps([[one.source, one.text] for one in sentences], ensure_ascii=False)
     return Items(sentences, hashlib.sha256(content.encode()).hexdigest())
 
 
-def heldout_sentences(data: Data) -> list[Sentence]:
-    _, heldout = split_pairs(load_pairs(data))
+def heldout_sentences(data: Data, split: Split = "test") -> list[Sentence]:
+    splits = pair_splits(data)
+    heldout = splits.validation if split == "validation" else splits.test
     sentences = []
     for pair in heldout:
         sides = dict(zip(pair.languages, pair.texts, strict=True))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from milo.engines.nllb.checkpoint import Checkpoint
-from trainer.data.pairs import TextPair
+from milo.training.data.pairs import TextPair
 
 
 @dataclass(frozen=True)

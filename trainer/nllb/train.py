@@ -23,8 +23,9 @@ from milo.errors import Invalid
 from milo.models.files import write_durably
 from milo.recipes import Recipe
 from milo.settings import Settings
+from milo.training.data.pairs import TextPair, pair_splits
 from milo.training.runs import Run
-from trainer.data.pairs import TextPair, chrf, load_pairs, split_pairs
+from trainer.evaluation.chrf import chrf
 from trainer.loop import loop, run_record, state
 from trainer.loop.base import device_of, pinned
 from trainer.loop.seeding import seeded
@@ -58,7 +59,8 @@ class TranslationTraining:
         self.device = device_of(settings)
         if self.options.precision == "fp16":
             raise Invalid("training.precision: fp16 is not used for nllb; use bf16 or fp32", code="bad_recipe")
-        pairs, heldout = split_pairs(load_pairs(recipe.data))
+        splits = pair_splits(recipe.data)
+        pairs, heldout = splits.train, splits.validation
         self.heldout = heldout[:MOST_PAIRS]
         self.checkpoint = load_checkpoint(settings, pinned(settings, recipe.model, run))
         self.examples = both_directions(pairs, self.checkpoint)

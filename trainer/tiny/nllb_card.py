@@ -15,7 +15,7 @@ from milo.models.files import count_parameters
 from milo.settings import Settings
 from trainer.corpus import phrasebook_pairs
 from trainer.corpus.phrasebook_pairs import Pair
-from trainer.data.pairs import chrf
+from trainer.evaluation.chrf import chrf
 
 SENTENCES = 2000
 """Held-out pairs that the card is measured on."""

@@ -17,7 +17,7 @@ from milo.audio.resample import resample
 from milo.models.files import read_json
 from milo.recipes import Recipe
 from milo.settings import Settings
-from milo.training.datasets import wrong
+from milo.training.data.row import wrong
 from milo.training.runs import Run
 from trainer.data.load import Item, load_all, write_document
 from trainer.data.measure import Audio

@@ -198,7 +198,7 @@ def test_audio_that_is_gone_names_its_item(local: Settings, folder: Path) -> Non
 
 @pytest.mark.parametrize(
     ("source", "said"),
-    [("clip", r"there is no .*clip; .* Did you mean clips"), ("clips/0.wav", r"is not one of .jsonl, .csv")],
+    [("clip", r"there is no .*clip; .* Did you mean clips"), ("clips/0.wav", r"is not one of .jsonl, .json, .csv")],
 )
 def test_a_source_that_is_not_there_or_no_table_is_refused(
     local: Settings, folder: Path, tmp_path: Path, source: str, said: str
@@ -244,8 +244,12 @@ def _test_split(table: list[dict[str, Any]]) -> str:
     [
         ("a.csv", "audio,text\n0.wav,Eny, tompoko\n", r"line 2, has more cells than the 2 of the header.*in quotes"),
         ("a.csv", 'audio,text\n0.wav,Eny\n1.wav,"Tsia\n2.wav,Veloma\n', "line 3, can't be read.*Close the quote"),
-        ("a.tsv", 'audio\ttext\n0.wav\tEny\n1.wav\t"Tsia\n2.wav\tVeloma\n', "line 3: a cell opens with a quote"),
-        ("a.csv", "text,audio\n0.wav," + "lava " * 100 + "\n", "columns.audio.*row 1: 'audio' is 'lava lava"),
+        (
+            "a.tsv",
+            'audio\ttext\n0.wav\tEny\n1.wav\t"Tsia\nmihitsy\n2.wav\tVeloma\n',
+            "line 3: a cell opens with a quote",
+        ),
+        ("a.csv", "text,audio\n0.wav," + "lava " * 100 + "\n", "columns.audio.*line 2: 'audio' is 'lava lava"),
         (
             "a.csv",
             "audio,text,split\n0.wav,Eny,train\n1.wav,Tsia,\n",
@@ -337,12 +341,34 @@ def test_folders_called_like_the_splits_hold_them_wherever_the_metadata_lies(loc
     assert [item.text for item in load(local, Data(source=str(folder)), "test")] == TEXTS[3:]
 
 
-def test_what_save_to_disk_wrote_is_told_what_to_become(local: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("with_splits", [False, True])
+def test_what_save_to_disk_wrote_is_read(local: Settings, folder: Path, tmp_path: Path, with_splits: bool) -> None:
     from datasets import Dataset as Table
+    from datasets import DatasetDict
 
-    Table.from_dict({"text": ["Eny"]}).save_to_disk(tmp_path / "disk")
-    with pytest.raises(Invalid, match="is what `save_to_disk` writes; .* use `to_parquet`"):
-        load(local, Data(source=str(tmp_path / "disk")), "train")
+    sounds = [{"bytes": (folder / row["audio"]).read_bytes(), "path": None} for row in rows(folder)]
+    table = Table.from_dict({"audio": sounds, "sentence": TEXTS})
+    saved = DatasetDict({"train": table.select(range(4)), "test": table.select([4, 5])}) if with_splits else table
+    saved.save_to_disk(tmp_path / "disk")
+    assert [item.text for item in whole(local, tmp_path / "disk")] == sorted(TEXTS[:4] if with_splits else TEXTS)
+    if with_splits:
+        assert [item.text for item in load(local, Data(source=str(tmp_path / "disk")), "test")] == TEXTS[4:]
+
+
+def test_splits_that_share_a_recording_are_refused_by_its_bytes(local: Settings, folder: Path) -> None:
+    path = folder / "all.parquet"
+    write(folder, "parquet").rename(folder / "train.parquet")
+    import pyarrow
+    import pyarrow.parquet
+
+    again = [{"bytes": (folder / "0.wav").read_bytes(), "path": None}]
+    pyarrow.parquet.write_table(
+        pyarrow.table({"audio": again, "text": ["teny hafa"], "speaker": ["s9"]}), folder / "validation.parquet"
+    )
+    assert not path.exists()
+    with pytest.raises(Invalid, match="1 of validation share their audio with train.*shared_audio: true"):
+        load_all(local, Data(source=str(folder)), ("train", "validation"))
+    assert load_all(local, Data(source=str(folder), shared_audio=True), ("train", "validation"))
 
 
 def test_a_hub_that_does_not_answer_is_named(local: Settings) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from milo.errors import Invalid
 from milo.recipes import Data
-from trainer.data.pairs import TextPair, chrf, is_heldout, load_pairs, read_pairs, split_pairs
+from milo.training import datasets
+from milo.training.data.pairs import TextPair, is_heldout, load_pairs, pair_splits, read_pairs, split_pairs
+from trainer.evaluation.chrf import chrf
 
 
 def _write(path: Path, text: str) -> Path:
@@ -112,3 +115,76 @@ def test_columns_named_by_the_languages_may_have_others_beside_them(tmp_path: Pa
 def test_a_table_with_columns_names_the_line_that_is_wrong(tmp_path: Path, name: str, content: str, words: str) -> None:
     with pytest.raises(Invalid, match=words):
         load_pairs(Data(source=str(_write(tmp_path / name, content))))
+
+
+def _table_of(splits: dict[str, int], inner: bool = False) -> str:
+    lines = []
+    for split, count in splits.items():
+        for number in range(count):
+            pair = {"mg": f"teny {split} {number}", "fr": f"mot {split} {number}"}
+            row = {"translation": pair} if inner else pair
+            lines.append(json.dumps({**row, **({"split": split} if split else {})}))
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_the_splits_of_a_table_of_pairs_are_kept_and_the_test_split_is_not_trained_on(
+    tmp_path: Path, inner: bool
+) -> None:
+    path = _write(tmp_path / "a.jsonl", _table_of({"train": 6, "dev": 2, "test": 3}, inner))
+    splits = pair_splits(Data(source=str(path)))
+    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [6, 2, 3]
+    assert all("train" in pair.texts[0] for pair in splits.train)
+    named = pair_splits(Data(source=str(path), splits={"train": "dev", "validation": "test", "test": None}))
+    assert [len(part) for part in (named.train, named.validation, named.test)] == [2, 3, 3]
+    with pytest.raises(Invalid, match="has no split 'tests'"):
+        pair_splits(Data(source=str(path), splits={"test": "tests"}))
+
+
+def test_a_pair_that_is_also_in_the_test_split_is_not_trained_on(tmp_path: Path) -> None:
+    content = _table_of({"train": 6, "test": 2}) + json.dumps(
+        {"mg": "teny test 0", "fr": "mot test 0", "split": "train"}
+    )
+    splits = pair_splits(Data(source=str(_write(tmp_path / "a.jsonl", content))))
+    assert not set(splits.test) & set(splits.train) and len(splits.train) + len(splits.validation) == 6
+
+
+def test_the_share_of_pairs_held_out_is_the_recipe_s(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.jsonl", _table_of({"": 1000}))
+    counts = [len(pair_splits(Data(source=str(path), validation_share=share)).validation) for share in (0.05, 0.3)]
+    assert 30 <= counts[0] <= 70 and 260 <= counts[1] <= 340
+
+
+TMX = """<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE tmx SYSTEM "tmx14.dtd">
+<tmx version="1.4"><header srclang="mg"/><body>
+<tu><tuv xml:lang="mg-MG"><seg>Salama <bpt i="1"/>tompoko</seg></tuv><tuv xml:lang="FR"><seg>Bonjour</seg></tuv></tu>
+<tu><tuv xml:lang="mg"><seg>Veloma</seg></tuv><tuv xml:lang="en"><seg>Goodbye</seg></tuv></tu>
+</body></tmx>"""
+
+
+def test_tmx_gives_the_units_that_have_both_languages(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.tmx", TMX)
+    assert load_pairs(Data(source=str(path))) == [TextPair(("mg", "fr"), ("Salama tompoko", "Bonjour"))]
+    with pytest.raises(Invalid, match="no unit in mg and de; it has en, fr, mg"):
+        load_pairs(Data(source=str(path), target_language="de"))
+
+
+def test_two_files_of_moses_are_pairs_line_by_line(tmp_path: Path) -> None:
+    for name, count in (("train", 5), ("dev", 2), ("test", 2)):
+        for language in ("mg", "fr"):
+            lines = [f"{language} {name} {number}" for number in range(count)]
+            _write(tmp_path / f"{name}.{language}", "\n".join(lines) + "\n")
+    splits = pair_splits(Data(source=str(tmp_path)))
+    assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [5, 2, 2]
+    for name in ("train", "train.mg", "train.fr"):
+        assert load_pairs(Data(source=str(tmp_path / name)))[4].texts == ("mg train 4", "fr train 4")
+    _write(tmp_path / "train.fr", "tokana\n")
+    with pytest.raises(Invalid, match=r"train.mg has 5 lines and .*train.fr 1"):
+        pair_splits(Data(source=str(tmp_path)))
+
+
+def test_pairs_that_can_t_be_used_are_refused_before_they_are_queued(tmp_path: Path) -> None:
+    path = _write(tmp_path / "a.tsv", "mg\tfr\nSalama\tSalut\nVeloma\n")
+    with pytest.raises(Invalid, match="line 3: no tab"):
+        datasets.check(Data(source=str(path)), "nllb", to_train=True)

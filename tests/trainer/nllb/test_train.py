@@ -16,9 +16,9 @@ from milo.errors import Invalid
 from milo.models.registry import resolve
 from milo.recipes import Data, Recipe, check
 from milo.settings import Settings
+from milo.training.data.pairs import TextPair, load_pairs
 from milo.training.runs import Run
 from tests.milo.engines.nllb.nllb_models import make_checkpoint
-from trainer.data.pairs import TextPair, load_pairs
 from trainer.nllb import train
 
 PAIRS = [
