@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 LOOK_S = 1.0
 ENDS = ("succeeded", "failed", "cancelled")
 
+TRAINING_CHECK = "milo.training_check"
+"""Entry point of the function that reads a recipe's data: `milo` knows no trainer."""
+
 
 @click.command()
 @click.argument("recipe", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -59,11 +62,14 @@ def train(
 
 def _check(document: dict[str, Any], as_json: bool) -> int:
     """Here, without a server, as the trainer reads it: rows kept and dropped, hours, speakers, labels, leaks."""
-    from importlib import import_module
+    from importlib.metadata import entry_points
 
     from milo import recipes
 
-    report = import_module("trainer.check").check(load_settings(), recipes.check(document))  # `milo` knows no trainer
+    readers = list(entry_points(group=TRAINING_CHECK))
+    if not readers:
+        raise click.ClickException("no trainer is installed beside `milo`, so nothing can read the data: `make env`")
+    report = readers[0].load()(load_settings(), recipes.check(document))
     if as_json:
         print_json(report.document())
     else:
