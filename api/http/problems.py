@@ -167,7 +167,20 @@ def from_pydantic(error: ValidationError, prefix: tuple[Any, ...] = ()) -> MiloE
     errors = error.errors(include_url=False, include_input=False, include_context=False)
     if errors[0]["type"] == "json_invalid":
         return BadRequest(f"the body is not valid JSON: {errors[0]['msg'].removeprefix('Invalid JSON: ')}")
-    return invalid(errors, prefix)
+    return invalid(_furthest(errors), prefix)
+
+
+def _furthest(errors: Sequence[Any]) -> list[Any]:
+    """Of a union's branches the one that got furthest tells most: "not a text" says little where a list was meant."""
+    paths = [_path(error) for error in errors]
+    return [
+        error
+        for error, path in zip(errors, paths, strict=True)
+        if not (
+            error["type"].endswith("_type")
+            and any(len(other) > len(path) and other[: len(path)] == path for other in paths)
+        )
+    ]
 
 
 def install(app: Starlette, directory: str = "/docs lists what is") -> None:
