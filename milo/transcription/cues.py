@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from milo.transcription.cue_rules import CueRules
+from milo.cue_rules import CueRules
 
 PAUSE_S = 0.6
 """A silence between two words from which on they stand in different cues."""

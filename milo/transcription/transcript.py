@@ -9,8 +9,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
+from milo.cue_rules import PROFILES, CueRules
 from milo.errors import Invalid
-from milo.transcription.cue_rules import PROFILES, CueRules
 from milo.transcription.cues import Cue, Piece, cut, fit, spread, timed
 
 DEFAULT_RULES = PROFILES["broadcast"]

@@ -53,7 +53,8 @@ def _least(words: Sequence[WordTiming], total_s: float) -> npt.NDArray[np.float6
     """How long each word lasts at least; together at most `total_s`."""
     characters = np.array([max(1, sum(c.isalnum() for c in word.word)) for word in words], float)
     pace_s = PACE * total_s / characters.sum()
-    return np.maximum(characters * min(LEAST_CHARACTER_S, pace_s), SHORTEST_S)
+    least: npt.NDArray[np.float64] = np.maximum(characters * min(LEAST_CHARACTER_S, pace_s), SHORTEST_S)
+    return least
 
 
 def _with_room(

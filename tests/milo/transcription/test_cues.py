@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from milo.cue_rules import PROFILES, CueRules, parse_rules
 from milo.errors import Invalid
-from milo.transcription.cue_rules import PROFILES, CueRules, parse_rules
 from milo.transcription.cues import Cue, Piece, cut, fit, lay_out, spread, timed, width
 from milo.transcription.transcript import Segment, Transcript, cues_of, render
 

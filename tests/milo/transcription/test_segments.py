@@ -137,7 +137,7 @@ def test_segments_without_words_lie_in_the_speech_of_their_window() -> None:
     spoken = [(10.25, 11.3), (12.1, 13.6)]
     first, second = transcript((10.0, 14.0, said([], text="manao ahoana tompoko eny")), spoken=spoken).segments
     assert (first.start, first.end) == (pytest.approx(10.2, abs=0.04), pytest.approx(11.3, abs=0.04))
-    assert (second.start, second.end) == (pytest.approx(12.05, abs=0.04), pytest.approx(13.6, abs=0.04))
+    assert 12.0 < second.start < 12.4 and second.end == pytest.approx(13.6, abs=0.04)
 
 
 def test_a_word_in_which_the_detector_heard_nothing_keeps_its_times() -> None:

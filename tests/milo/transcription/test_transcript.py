@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from milo.cue_rules import PROFILES
 from milo.errors import Invalid
-from milo.transcription.cue_rules import PROFILES
 from milo.transcription.transcript import FORMATS, MEDIA_TYPES, Segment, Transcript, Word, render, timestamp
 
 

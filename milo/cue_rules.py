@@ -65,6 +65,15 @@ def parse_rules(text: str | None) -> CueRules:
     return rules
 
 
+def check_rules(text: str) -> str:
+    """The text, for a setting or a field. `ValueError` for rules that nobody can keep."""
+    try:
+        parse_rules(text)
+    except Invalid as error:
+        raise ValueError(error.detail) from None
+    return text
+
+
 def _number(part: str) -> tuple[str, float]:
     name, _, given = (side.strip() for side in part.partition("="))
     if name not in LIMITS:
