@@ -16,9 +16,7 @@ tl tagalog|tr turkish|tt tatar|uk ukrainian|ur urdu|uz uzbek|vi vietnamese|yi yi
 zh chinese
 """
 LANGUAGE_NAMES: dict[str, str] = dict(
-    entry.split(" ", 1)
-    for line in _NAMES.strip().splitlines()
-    for entry in line.split("|")  # type: ignore[misc]
+    entry.split(" ", 1) for line in _NAMES.strip().splitlines() for entry in line.split("|")
 )
 
 

@@ -10,17 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from milo.audio.vad import FRAME_S, VadOptions
 from milo.protocols import WindowText, WordTiming
+from milo.transcription import coverage
 from milo.transcription.cues import Piece, cut, spread
 from milo.transcription.transcript import DEFAULT_RULES, Segment, Transcript, Word
-from milo.transcription.word_times import Run, SpeechClock, place
+from milo.transcription.word_times import Run, SpeechClock, place, speech_runs
 
 SIZES = DEFAULT_RULES
 """Segments are as long as a subtitle of the default profile; every rendering may cut the words anew."""
-VAD = VadOptions()
-LEAD_S = 0.05
-"""How far a word may begin before what the voice activity detector took for speech: it wakes up late, and ends late."""
 
 
 def compose(
@@ -40,10 +37,13 @@ def compose(
     """
     segments: list[Segment] = []
     texts: list[str] = []
+    spoken: list[tuple[float, WindowText, list[Run]]] = []
     weights: dict[str, float] = defaultdict(float)
     certain: dict[str, float] = defaultdict(float)
     logprob = tokens = 0.0
     for start_s, end_s, text in sorted(heard, key=lambda item: item[0]):
+        runs = speech_runs(start_s, end_s, frame_probabilities)
+        spoken.append((start_s, text, runs))
         if not text.text.strip():
             continue
         texts.append(text.text.strip())
@@ -51,7 +51,7 @@ def compose(
         certain[text.language] += (end_s - start_s) * text.language_probability
         logprob += text.avg_logprob * (len(text.tokens) + 1)
         tokens += len(text.tokens) + 1
-        runs = _speech(start_s, end_s, frame_probabilities) or [(0.0, end_s - start_s)]
+        runs = runs or [(0.0, end_s - start_s)]
         if text.words:
             for cue in cut(place(text.words, runs), SIZES):
                 segments.append(_segment(len(segments), start_s, end_s, text, cue))
@@ -70,7 +70,7 @@ def compose(
         model=model,
         engine=engine,
         task=task,
-        warnings=list(warnings),
+        warnings=[*warnings, *coverage.warnings(spoken)],
     )
 
 
@@ -118,22 +118,6 @@ def _numbers(text: WindowText) -> dict[str, Any]:
         "temperature": text.temperature,
         "language": text.language,
     }
-
-
-def _speech(start_s: float, end_s: float, frame_probabilities: npt.NDArray[np.uint8]) -> list[Run]:
-    """Stretches of speech, as the voice activity detector heard them, in a window; from its start, pauses between."""
-    first = int(start_s / FRAME_S)
-    heard = np.flatnonzero(frame_probabilities[first : math.ceil(end_s / FRAME_S)] >= VAD.release * 255)
-    if not len(heard):
-        return []
-    runs = np.split(heard, np.flatnonzero(np.diff(heard) * FRAME_S > VAD.min_silence_s) + 1)
-    return [
-        (
-            max(0.0, (first + int(run[0])) * FRAME_S - LEAD_S - start_s),
-            min(end_s, (first + int(run[-1]) + 1) * FRAME_S) - start_s,
-        )
-        for run in runs
-    ]
 
 
 def _spread(text: str, runs: Sequence[Run]) -> list[Piece]:

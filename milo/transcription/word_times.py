@@ -6,12 +6,14 @@ moved as little as possible (least squares) until every word lies in speech and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from milo.audio.vad import FRAME_S, VadOptions
 from milo.protocols import WordTiming
 
 Run = tuple[float, float]
@@ -24,6 +26,25 @@ SHORTEST_S = 0.01
 """or to less than this."""
 FIRST_S, LAST_S = 0.3, 0.5
 """So much speech before the first word belongs to it, and behind the last word to that: attention ends early."""
+VAD = VadOptions()
+LEAD_S = 0.05
+"""How far a word may begin before what the voice activity detector took for speech: it wakes up late, and ends late."""
+
+
+def speech_runs(start_s: float, end_s: float, frame_probabilities: npt.NDArray[np.uint8]) -> list[Run]:
+    """Stretches of speech, as the voice activity detector heard them, in a window; from its start, pauses between."""
+    first = int(start_s / FRAME_S)
+    heard = np.flatnonzero(frame_probabilities[first : math.ceil(end_s / FRAME_S)] >= VAD.release * 255)
+    if not len(heard):
+        return []
+    runs = np.split(heard, np.flatnonzero(np.diff(heard) * FRAME_S > VAD.min_silence_s) + 1)
+    return [
+        (
+            max(0.0, (first + int(run[0])) * FRAME_S - LEAD_S - start_s),
+            min(end_s, (first + int(run[-1]) + 1) * FRAME_S) - start_s,
+        )
+        for run in runs
+    ]
 
 
 def place(words: Sequence[WordTiming], runs: Sequence[Run]) -> list[WordTiming]:

@@ -119,7 +119,11 @@ def test_what_openais_newer_models_take_is_taken(client: openai.OpenAI) -> None:
         assert isinstance(answer, Transcription) and answer.logprobs
         assert "".join(entry.token or "" for entry in answer.logprobs).strip() == answer.text
         for entry in answer.logprobs:
-            assert entry.logprob is not None and entry.logprob <= 0 and bytes(entry.bytes or []).decode() == entry.token
+            assert (
+                entry.logprob is not None
+                and entry.logprob <= 0
+                and bytes(map(int, entry.bytes or [])).decode() == entry.token
+            )
 
 
 def test_a_diarized_transcript_has_one_speaker(client: openai.OpenAI) -> None:
@@ -131,10 +135,10 @@ def test_a_diarized_transcript_has_one_speaker(client: openai.OpenAI) -> None:
         "extra_body": {"known_speaker_names": ["ana"], "known_speaker_references": ["data:audio/wav;base64,AAAA"]},
     }
     answer: Any = client.audio.transcriptions.create(**wanted)
-    assert answer.task == "transcribe" and answer.duration > 1 and {one["speaker"] for one in answer.segments} == {"A"}
-    assert " ".join(one["text"] for one in answer.segments) == answer.text
+    assert answer.task == "transcribe" and answer.duration > 1 and {one.speaker for one in answer.segments} == {"A"}
+    assert " ".join(one.text for one in answer.segments) == answer.text
     events: Any = list(client.audio.transcriptions.create(**wanted, stream=True))
-    assert [event.text for event in events[:-1]] == [one["text"] for one in answer.segments]
+    assert [event.text for event in events[:-1]] == [one.text for one in answer.segments]
     assert {event.type for event in events[:-1]} == {"transcript.text.segment"}
 
 
