@@ -49,7 +49,8 @@ def heard(engine: FakeTranscriber) -> WindowText:
 def test_a_window_whose_words_end_before_its_speech_is_decoded_again_by_its_spans() -> None:
     text = heard(Lazy(FIRST, EACH))
     assert text.text == "Ever tried. Laughing. Do you hear me?"
-    assert [(word.word, word.start_s) for word in text.words][2:4] == [(" Laughing.", 2.3), (" Do", 3.7)]
+    assert [word.word for word in text.words][2:4] == [" Laughing.", " Do"]
+    assert [word.start_s for word in text.words][2:4] == pytest.approx([2.3, 3.7])
     assert len(text.tokens) == 7 and not uncovered(text, RUNS)
 
 
