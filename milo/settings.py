@@ -17,6 +17,7 @@ from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from milo.addresses import check_networks
+from milo.cue_rules import check_rules
 
 DEFAULT_API_KEY = "change-me-in-production"
 REDIS_SECRET = "redis"
@@ -162,6 +163,9 @@ class Settings(BaseSettings):
     stt_engine: Literal["ctranslate2", "transformers"] = "ctranslate2"
     stt_processor: str | None = None
     """Model name or folder whose tokenizer files serve a checkpoint that has none of its own."""
+    cues: Annotated[str, AfterValidator(check_rules)] = "broadcast"
+    """How subtitles are cut where a request says nothing: `broadcast`, `social` or `plain`, and numbers of your own
+    (`social,max_s=2`): line_chars, lines, min_s, max_s, chars_per_s, gap_s."""
     stt_compute_type: str = "default"
     """CTranslate2 compute type; `default` is float16 on CUDA, float32 on CPU (as the transformers reference)."""
     tts_model: str = Field("espeak", validation_alias=_also("TTS_MODEL", "MMS_TTS_MODEL_ID"))

@@ -17,8 +17,10 @@ from milo.errors import EngineError, NotFound
 from milo.jobs import Progress
 from milo.protocols import DecodeOptions, Transcriber, WindowText, WordTiming
 from milo.settings import Settings
+from milo.transcription.coverage import transcribe
 from milo.transcription.decoded_speech import DecodedSpeech, Window, plan_windows
 from milo.transcription.segments import compose
+from milo.transcription.word_times import speech_runs
 from workers.group import Group
 from workers.work import Finished, RunningJob
 
@@ -92,7 +94,11 @@ class Table:
             for (job_id, _), window in zip(chosen, windows, strict=True)
         ]
         started = time.monotonic()
-        texts = self._engine.transcribe(audio, self._options)
+        runs = [
+            speech_runs(window.start_s, window.end_s, self.open[job_id].speech.frame_probabilities)
+            for (job_id, _), window in zip(chosen, windows, strict=True)
+        ]
+        texts = transcribe(self._engine, windows, audio, runs, self._options)
         took_s = time.monotonic() - started
         self._steer(len(chosen), took_s)
         total_s = sum(window.end_s - window.start_s for window in windows)

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Annotated
 
+from fastapi import Query
 from pydantic import ValidationError
 
 from api.http.deps import Context
 from milo.audio.formats import AUDIO_FORMATS
 from milo.audio.formats import MEDIA_TYPES as AUDIO_TYPES
+from milo.cue_rules import CueRules, parse_rules
 from milo.errors import Invalid, MiloError
 from milo.jobs import Job
 from milo.kinds import KINDS
 from milo.kinds.kind import AUDIO, Document, Rendered
-from milo.transcription.transcript import Transcript
+from milo.transcription.transcript import SUBTITLES, Transcript
+
+_CUES = "How subtitles are cut: `broadcast`, `social`, `plain`, and numbers such as `max_s=5`"
+Cues = Annotated[str | None, Query(max_length=200, description=_CUES)]
+"""The query parameter of every route that renders."""
 
 
 def check_format(format: str, kind: str | None = None) -> str:
@@ -58,13 +65,23 @@ def audio_of(job: Job) -> Document | None:
     return dict(about) if about else None
 
 
-def rendered(context: Context, job: Job, format: str) -> Rendered:
-    """The result of a job that succeeded. `Invalid` for a format that it does not come in."""
+def cue_rules(context: Context, job: Job, asked: str | None = None) -> CueRules:
+    """How subtitles of a job are cut: as asked now, as asked with the job, or as the server is set. `Invalid`."""
+    return parse_rules(asked or job.payload.get("cues") or context.settings.cues)
+
+
+def rendered(context: Context, job: Job, format: str, cues: str | None = None) -> Rendered:
+    """The result of a job that succeeded. `Invalid` for a format that it does not come in.
+
+    `cues`: how its subtitles are cut, if not as its job says.
+    """
     check_format(format, job.kind)
     results = KINDS[job.kind].results
     if results.audio and (format == AUDIO or format in AUDIO_FORMATS):
         return _audio(context, job, format)
     try:
+        if results.subtitles and format in SUBTITLES:
+            return results.subtitles(load(context, job), format, cue_rules(context, job, cues))
         return results.render(load(context, job), format)
     except ValidationError as error:
         raise MiloError(f"the stored result of {job.id} can't be read: {error.error_count()} errors") from error

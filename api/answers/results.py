@@ -32,14 +32,14 @@ def source_name(job: Job) -> str:
     return str(named or numbered)
 
 
-def job_result(context: Context, job: Job, format: str | None) -> Response:
+def job_result(context: Context, job: Job, format: str | None, cues: str | None = None) -> Response:
     """The answer to GET …/result: the document, or the problem that stands in its place."""
     if format is not None:
         check_format(format, job.kind)
     not_there = unfinished(job)
     if not_there is not None:
         return not_there
-    document = rendered(context, job, format or default_format(job.kind))
+    document = rendered(context, job, format or default_format(job.kind), cues)
     name = f"{safe_stem(source_name(job))}.{document.extension}"
     headers = {"Content-Disposition": disposition("inline" if document.is_json else "attachment", name)}
     return Response(document.content, headers=headers, media_type=document.media_type)
@@ -59,10 +59,10 @@ def unfinished(job: Job) -> Response | None:
     return document_response(error.problem(job_url(job.id)), {"X-Job-Id": job.id, "Retry-After": "1"})
 
 
-def stt_answer(context: Context, job: Job, format: str | None) -> Response:
+def stt_answer(context: Context, job: Job, format: str | None, cues: str | None = None) -> Response:
     """The answer of a blocking POST /stt whose job succeeded."""
     if format not in (None, "json"):
-        transcript = rendered(context, job, format or "json")
+        transcript = rendered(context, job, format or "json", cues)
         return Response(transcript.content, headers=headers_of(job), media_type=transcript.media_type)
     return json_answer(context, job, duration_ms=round(float(load(context, job).get("duration") or 0) * 1000))
 
@@ -187,7 +187,7 @@ class _Pipe:
         return drained
 
 
-def batch_zip(context: Context, batch_id: str, formats: Iterable[str]) -> Iterator[bytes]:
+def batch_zip(context: Context, batch_id: str, formats: Iterable[str], cues: str | None = None) -> Iterator[bytes]:
     """A zip of every result in every format asked for, in a stream; what has none is told in `errors.json`."""
     pipe: Any = _Pipe()
     names = Names()
@@ -200,7 +200,7 @@ def batch_zip(context: Context, batch_id: str, formats: Iterable[str]) -> Iterat
             try:
                 if job.state != "succeeded":
                     raise Conflict(f"the job is {job.state}", code=job.state)
-                documents = [rendered(context, job, format) for format in wanted]
+                documents = [rendered(context, job, format, cues) for format in wanted]
             except MiloError as error:
                 problem = job.error if job.state == "failed" else error.problem(job_url(job.id))
                 errors.append({"name": source_name(job), "job_id": job.id, "state": job.state, "error": problem})

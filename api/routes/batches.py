@@ -30,6 +30,7 @@ from api.requests.incoming import Incoming, Submission, publish_later
 from api.requests.schemas import FILE, body_of_form, reference_to
 from api.requests.sources import file_name
 from api.routes.jobs import Limit
+from milo.cue_rules import parse_rules
 from milo.errors import Conflict, Invalid, NotFound
 from milo.jobs import Batch, NewJob, new_id
 from milo.kinds import KINDS, batched
@@ -193,12 +194,14 @@ async def all_results(
     format: str = "zip",
     formats: str | None = None,
     partial: bool = False,
+    cues: renderings.Cues = None,
 ) -> Response:
     """`zip` holds every format that `formats` names (by default `srt,txt` of recordings, the audio of spoken texts,
     `txt` of translations); another format alone is a zip of it;
     `jsonl` is one line a job, `json` the same as one array. 409 until the batch has ended, unless `partial`."""
     batch = await find(context, key, batch_id)
     wanted = _formats(batch.kind, format, formats)
+    parse_rules(cues)
     if batch.remaining > 0 and not partial:
         raise Conflict(
             f"{batch.remaining} of {batch.total} jobs have not ended; wait, or ask with partial=true",
@@ -212,7 +215,7 @@ async def all_results(
         media_type = "application/json" if format == "json" else "application/jsonl"
         return StreamingResponse(lines(context, batch_id), headers=headers, media_type=media_type)
     headers = {"Content-Disposition": results.disposition("attachment", f"{name}.zip")}
-    archive = results.batch_zip(context, batch_id, wanted)
+    archive = results.batch_zip(context, batch_id, wanted, cues)
     return StreamingResponse(archive, headers=headers, media_type="application/zip")
 
 

@@ -21,6 +21,7 @@ from api.requests.checks import check
 from api.requests.errors import pointed, pointers_below
 from api.requests.incoming import Incoming, Submission
 from api.requests.schemas import body_of
+from milo.cue_rules import parse_rules
 from milo.errors import Conflict, NotFound
 from milo.jobs import FINAL, Job, Priority, State
 from milo.kinds import submittable
@@ -120,13 +121,16 @@ async def look(
     summary="The result",
     responses={200: {"description": "the result, rendered"}, **documented(404, 409, 415, 422)},
 )
-async def result(job_id: str, context: Ctx, key: Reader, format: str | None = None) -> Response:
+async def result(
+    job_id: str, context: Ctx, key: Reader, format: str | None = None, cues: renderings.Cues = None
+) -> Response:
     """A transcript, a translation or a reply as JSON, spoken text as audio, unless `format` says otherwise.
     409 while it is not there; the job's own problem when it failed."""
     if format is not None:
         renderings.check_format(format)
+    parse_rules(cues)
     job = await find(context, key, job_id)
-    return await in_thread(results.job_result, context, job, format)
+    return await in_thread(results.job_result, context, job, format, cues)
 
 
 @router.get(

@@ -18,6 +18,7 @@ from api.requests.incoming import Incoming, Submission
 from api.requests.schemas import body_of_form, form_of
 from api.requests.sources import check_source
 from api.requests.stt import SttFields, SttRequest, check_options, payload_of
+from milo.cue_rules import parse_rules
 from milo.errors import Invalid
 from milo.jobs import AudioSource
 from milo.transcription.transcript import Transcript
@@ -47,6 +48,7 @@ class SttAnswer(Transcript):
 async def transcribe(
     incoming: Submission,
     format: str | None = None,
+    cues: renderings.Cues = None,
     language: str | None = None,
     model: str | None = None,
     task: str | None = None,
@@ -61,6 +63,7 @@ async def transcribe(
     `Prefer: respond-async` or a `callback_url` answers 202 at once. If the client goes away, the job goes on."""
     if format is not None:
         renderings.check_format(format, "stt")
+    parse_rules(cues)
     said = {"language": language, "model": model, "task": task, "prompt": prompt, "name": name}
     beside = {key: value for key, value in (said | {"word_timestamps": word_timestamps}).items() if value}
     asked, source = await _read(incoming, beside)
@@ -68,7 +71,7 @@ async def transcribe(
         incoming,
         "stt",
         asked,
-        partial(results.stt_answer, format=format),
+        partial(results.stt_answer, format=format, cues=cues),
         lambda: payload_of(check_options(incoming.context, asked), source),
         priority=asked.priority,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from milo.cli.common import find_url, json_option, load_settings, make_client, print_json, seconds
+from milo.cue_rules import DEFAULT
 from milo.errors import Conflict, MiloError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ PATIENCE_S = 120
 @click.option("--beam-size", type=click.IntRange(1, 10), help="Beams of the search. Default: 1.")
 @click.option("--temperature", type=click.FloatRange(0, 1), help="Default: 0, higher while a guard rejects the text.")
 @click.option("--word-timestamps/--no-word-timestamps", default=None, help="Times of words. Default: with them.")
+@click.option("--cues", help="How subtitles are cut: broadcast, social, plain, and numbers (social,max_s=2).")
 @click.option("--name", help="Name of the batches.")
 @click.option("--force", is_flag=True, help="Do all again, what is done too.")
 @click.option("--url", metavar="URL", help="The server. Default: MILO_URL, or the stack that runs here, or a new one.")
@@ -59,6 +61,8 @@ def transcribe(
 
     settings = load_settings()
     url, api_key = rest.pop("url"), rest.pop("api_key")
+    if rest["cues"] is None and settings.cues != DEFAULT:
+        rest["cues"] = settings.cues
     options = {key: value for key, value in rest.items() if value is not None}
     left_out: list[tuple[Path, str]] = []
     inputs = find_inputs(paths, lambda path, why: left_out.append((path, why)))

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from milo.cue_rules import CueRules
 from milo.models.engines import Use
 
 Document = dict[str, Any]
@@ -76,7 +77,9 @@ class Results:
     formats: tuple[str, ...] = ("json",)
     default: str = "json"
     render: Callable[[Document, str], Rendered] = as_json
-    """A stored result in one of the formats, those of `audio` excepted."""
+    """A stored result in one of the formats, those of `audio` and `subtitles` excepted."""
+    subtitles: Callable[[Document, str, CueRules], Rendered] | None = None
+    """A stored result in one of `SUBTITLES`, by rules of who asks."""
     audio: Callable[[Document], Document | None] | None = None
     """Where a result tells `{format, sample_rate_hz, duration_s}` of the audio file that was made."""
     zipped: tuple[str, ...] = ("json",)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 
+from milo.cue_rules import CueRules, check_rules
 from milo.jobs import AudioSource
 from milo.kinds.fields import Closed, OptionalName, Text
 from milo.kinds.kind import Batches, Document, Kind, ModelUse, Rendered, Results, Stage
@@ -18,6 +19,9 @@ _EXTENSIONS = {"verbose_json": "verbose.json"}
 
 def _empty_is_none(value: str | None) -> str | None:
     return value or None
+
+
+CueText = Annotated[str, Field(max_length=200), AfterValidator(check_rules)]
 
 
 class SttOptions(Closed):
@@ -32,6 +36,9 @@ class SttOptions(Closed):
     temperature: float | None = Field(None, ge=0, le=1)
     """None: 0 with fallback to higher ones while a guard rejects the text."""
     model: OptionalName = None
+    cues: Annotated[CueText | None, AfterValidator(_empty_is_none)] = None
+    """How subtitles of the result are cut: a profile (`broadcast`, `social`, `plain`), numbers such as `max_s=5`, or
+    both, with commas. None: MILO_CUES."""
 
 
 class SttInput(SttOptions):
@@ -50,7 +57,11 @@ class SttPayload(SttOptions):
 
 
 def _render(document: Document, format: str) -> Rendered:
-    text = transcript.render(Transcript.model_validate(document), format)
+    return _subtitles(document, format, transcript.DEFAULT_RULES)
+
+
+def _subtitles(document: Document, format: str, rules: CueRules) -> Rendered:
+    text = transcript.render(Transcript.model_validate(document), format, rules)
     return Rendered(text, transcript.MEDIA_TYPES[format], _EXTENSIONS.get(format, format))
 
 
@@ -59,8 +70,8 @@ STT = Kind(
     SttPayload,
     (Stage("decode", pool="cpu", sliced=False), Stage("transcribe", grouped=True)),
     request=SttInput,
-    inputs=("source",),
+    inputs=("source", "cues"),
     model=ModelUse("stt", "stt_model", re.compile(r"whisper-1|gpt-[\w.-]*transcribe[\w.-]*"), "whisper-1"),
-    results=Results(transcript.FORMATS, "json", _render, zipped=("srt", "txt")),
+    results=Results(transcript.FORMATS, "json", _render, subtitles=_subtitles, zipped=("srt", "txt")),
     batches=Batches(SttOptions, items="recordings"),
 )

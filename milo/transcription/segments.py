@@ -1,30 +1,23 @@
-"""From what an engine heard in each window to the transcript of a recording: cues a reader can follow, exact times."""
+"""From what an engine heard in each window to the transcript of a recording: readable segments, exact times."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from milo.audio.vad import FRAME_S, VadOptions
 from milo.protocols import WindowText, WordTiming
-from milo.transcription.transcript import Segment, Transcript, Word
+from milo.transcription import coverage
+from milo.transcription.cues import Piece, cut, spread
+from milo.transcription.transcript import DEFAULT_RULES, Segment, Transcript, Word
+from milo.transcription.word_times import Run, SpeechClock, place, speech_runs
 
-MAX_CUE_S = 7.0
-MAX_CUE_CHARS = 84
-"""Two subtitle lines of 42 characters, at most 7 seconds: the usual limits of subtitling."""
-PAUSE_S = 0.6
-"""A silence between two words from which on they stand in different cues."""
-VAD = VadOptions()
-LEAD_S = 0.05
-"""How far a word may begin before what the voice activity detector took for speech: it wakes up late, and ends late."""
-SHORTEST_S = 0.02
-"""A word is not drawn in to less."""
-SENTENCE_END = (".", "!", "?", "…", ":", ";")
+SIZES = DEFAULT_RULES
+"""Segments are as long as a subtitle of the default profile; every rendering may cut the words anew."""
 
 
 def compose(
@@ -43,25 +36,31 @@ def compose(
     `frame_probabilities` are those of `DecodedSpeech`: words are drawn in to where speech is.
     """
     segments: list[Segment] = []
+    texts: list[str] = []
+    spoken: list[tuple[float, WindowText, list[Run]]] = []
     weights: dict[str, float] = defaultdict(float)
     certain: dict[str, float] = defaultdict(float)
     logprob = tokens = 0.0
     for start_s, end_s, text in sorted(heard, key=lambda item: item[0]):
+        runs = speech_runs(start_s, end_s, frame_probabilities)
+        spoken.append((start_s, text, runs))
         if not text.text.strip():
             continue
+        texts.append(text.text.strip())
         weights[text.language] += end_s - start_s
         certain[text.language] += (end_s - start_s) * text.language_probability
         logprob += text.avg_logprob * (len(text.tokens) + 1)
         tokens += len(text.tokens) + 1
-        words = [_draw_in(word, start_s, frame_probabilities) for word in text.words]
-        if not words:
-            runs = _speech(start_s, end_s, frame_probabilities) or [(start_s, end_s)]
-            segments.append(_segment(len(segments), runs[0][0], runs[-1][1], text, []))
-        for cue in _cues(words):
-            segments.append(_segment(len(segments), start_s, end_s, text, cue))
+        runs = runs or [(0.0, end_s - start_s)]
+        if text.words:
+            for cue in cut(place(text.words, runs), SIZES):
+                segments.append(_segment(len(segments), start_s, end_s, text, cue))
+        else:
+            for part in cut(_spread(text.text, runs), SIZES):
+                segments.append(_segment_without_words(len(segments), start_s, text, part))
     language = max(weights, key=lambda name: weights[name]) if weights else None
     return Transcript(
-        text=" ".join(segment.text for segment in segments),
+        text=" ".join(texts),
         language=language,
         language_probability=round(certain[language] / weights[language], 4) if language else None,
         duration=round(duration_s, 3),
@@ -71,12 +70,12 @@ def compose(
         model=model,
         engine=engine,
         task=task,
-        warnings=list(warnings),
+        warnings=[*warnings, *coverage.warnings(spoken)],
     )
 
 
 def _segment(number: int, start_s: float, end_s: float, text: WindowText, words: Sequence[WordTiming]) -> Segment:
-    """A cue of words whose times count from `start_s`, or of the whole text of a window, without words."""
+    """A segment of words whose times count from `start_s`."""
     timed = [
         Word(
             word=word.word,
@@ -88,77 +87,40 @@ def _segment(number: int, start_s: float, end_s: float, text: WindowText, words:
     ]
     return Segment(
         id=number,
-        start=timed[0].start if timed else round(start_s, 3),
-        end=timed[-1].end if timed else round(end_s, 3),
-        text="".join(word.word for word in words).strip() if words else text.text.strip(),
-        confidence=round(math.exp(text.avg_logprob), 4),
-        avg_logprob=round(text.avg_logprob, 4),
-        no_speech_prob=round(text.no_speech_prob, 4),
-        compression_ratio=round(text.compression_ratio, 3),
-        temperature=text.temperature,
-        language=text.language,
-        tokens=[token for word in words for token in word.tokens] if words else text.tokens,
+        start=timed[0].start,
+        end=timed[-1].end,
+        text="".join(word.word for word in words).strip(),
+        tokens=[token for word in words for token in word.tokens],
         words=timed,
+        **_numbers(text),
     )
 
 
-def _speech(start_s: float, end_s: float, frame_probabilities: npt.NDArray[np.uint8]) -> list[tuple[float, float]]:
-    """Stretches of speech, as the voice activity detector heard them, in a part of the recording; pauses between."""
-    first = int(start_s / FRAME_S)
-    heard = np.flatnonzero(frame_probabilities[first : math.ceil(end_s / FRAME_S)] >= VAD.release * 255)
-    if not len(heard):
-        return []
-    runs = np.split(heard, np.flatnonzero(np.diff(heard) * FRAME_S > VAD.min_silence_s) + 1)
-    return [
-        (
-            max(start_s, (first + int(run[0])) * FRAME_S - LEAD_S),
-            min(end_s, (first + int(run[-1]) + 1) * FRAME_S),
-        )
-        for run in runs
-    ]
+def _segment_without_words(number: int, start_s: float, text: WindowText, part: Sequence[Piece]) -> Segment:
+    """A part of the text of a window without word times. Its tokens are known only where it is the whole text."""
+    said = "".join(piece.word for piece in part).strip()
+    return Segment(
+        id=number,
+        start=round(start_s + part[0].start_s, 3),
+        end=round(start_s + part[-1].end_s, 3),
+        text=said,
+        tokens=text.tokens if said == text.text.strip() else [],
+        **_numbers(text),
+    )
 
 
-def _draw_in(word: WordTiming, offset_s: float, frame_probabilities: npt.NDArray[np.uint8]) -> WordTiming:
-    """The word within the longest stretch of speech that it lies over; as it is, where there is none.
-
-    By cross-attention alone a word takes the pause before it, or the one behind it, or both.
-    """
-    runs = _speech(offset_s + word.start_s, offset_s + word.end_s, frame_probabilities)
-    start_s, end_s = max(runs, key=lambda run: run[1] - run[0], default=(0.0, 0.0))
-    if end_s - start_s < SHORTEST_S:
-        return word
-    return replace(word, start_s=max(word.start_s, start_s - offset_s), end_s=min(word.end_s, end_s - offset_s))
-
-
-def _cues(words: Sequence[WordTiming]) -> list[list[WordTiming]]:
-    """Cut words into cues: at every pause, and before a cue grows too long, at a sentence end if there is one."""
-    cues: list[list[WordTiming]] = []
-    cue: list[WordTiming] = []
-    for word in words:
-        if cue and word.start_s - cue[-1].end_s >= PAUSE_S:
-            cues.append(cue)
-            cue = []
-        cue.append(word)
-        while _too_long(cue):
-            cut = _best_cut(cue)
-            cues.append(cue[:cut])
-            cue = cue[cut:]
-    if cue:
-        cues.append(cue)
-    return cues
+def _numbers(text: WindowText) -> dict[str, Any]:
+    return {
+        "confidence": round(math.exp(text.avg_logprob), 4),
+        "avg_logprob": round(text.avg_logprob, 4),
+        "no_speech_prob": round(text.no_speech_prob, 4),
+        "compression_ratio": round(text.compression_ratio, 3),
+        "temperature": text.temperature,
+        "language": text.language,
+    }
 
 
-def _too_long(cue: Sequence[WordTiming]) -> bool:
-    if len(cue) < 2:
-        return False
-    return cue[-1].end_s - cue[0].start_s > MAX_CUE_S or len("".join(w.word for w in cue).strip()) > MAX_CUE_CHARS
-
-
-def _best_cut(cue: Sequence[WordTiming]) -> int:
-    """Where to cut a cue that became too long with its last word: after a sentence, a comma, or the widest gap."""
-    last = len(cue) - 1
-    for marks in (SENTENCE_END, (",",)):
-        for index in range(last, len(cue) // 3, -1):
-            if cue[index - 1].word.rstrip().endswith(marks):
-                return index
-    return max(range(max(1, len(cue) // 2), len(cue)), key=lambda i: cue[i].start_s - cue[i - 1].end_s)
+def _spread(text: str, runs: Sequence[Run]) -> list[Piece]:
+    """A text without word times over the speech of its window, in proportion to its characters."""
+    clock = SpeechClock(runs)
+    return [Piece(piece.word, *clock.longest(piece.start_s, piece.end_s)) for piece in spread(text, 0.0, clock.total_s)]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterator
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
+from milo.cue_rules import PROFILES, CueRules
 from milo.errors import Invalid
+from milo.transcription.cues import Cue, Piece, cut, fit, spread, timed
+
+DEFAULT_RULES = PROFILES["broadcast"]
 
 Format = Literal["txt", "srt", "vtt", "tsv", "json", "verbose_json"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -31,7 +37,8 @@ class Word(BaseModel):
 
 
 class Segment(BaseModel):
-    """One cue. The numbers are those of OpenAI's `verbose_json`; `confidence` is exp(avg_logprob)."""
+    """A sentence or a part of one, no longer than a subtitle. The numbers are those of OpenAI's `verbose_json`;
+    `confidence` is exp(avg_logprob)."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -117,25 +124,51 @@ def _verbose(transcript: Transcript) -> dict[str, Any]:
     }
 
 
-def render(transcript: Transcript, format: str) -> str:
-    """The transcript as a document. Raises `Invalid` for a format that is not in `FORMATS`."""
-    segments = transcript.segments
+def cues_of(transcript: Transcript, rules: CueRules = DEFAULT_RULES) -> list[Cue]:
+    """The transcript as subtitles: its words, cut anew by `rules`. A segment without words is spread over its time."""
+    cues: list[list[Piece]] = []
+    for _, segments in itertools.groupby(transcript.segments, lambda segment: segment.language):
+        cues += cut(fit([word for segment in segments for word in _words(segment)], rules), rules)
+    return timed(cues, rules, transcript.duration)
+
+
+def _words(segment: Segment) -> Iterator[Piece]:
+    """The words of a segment, each with a space before it if it is the first."""
+    words = [Piece(word.word, word.start, word.end) for word in segment.words]
+    for index, piece in enumerate(words or spread(segment.text, segment.start, segment.end)):
+        first = index == 0 and not piece.word[:1].isspace()
+        yield Piece(f" {piece.word}", piece.start_s, piece.end_s) if first else piece
+
+
+def _times(cue: Cue, separator: str) -> str:
+    return f"{timestamp(cue.start_s, separator)} --> {timestamp(cue.end_s, separator)}"
+
+
+def _srt(cues: list[Cue]) -> str:
+    blocks = ("\n".join((str(number), _times(cue, ","), *cue.lines, "")) for number, cue in enumerate(cues, 1))
+    return "\n".join(blocks)
+
+
+def _vtt(cues: list[Cue]) -> str:
+    blocks = ("\n".join((_times(cue, "."), *map(_vtt_text, cue.lines), "")) for cue in cues)
+    return "WEBVTT\n\n" + "\n".join(blocks)
+
+
+def _tsv(cues: list[Cue]) -> str:
+    rows = (f"{round(cue.start_s * 1000)}\t{round(cue.end_s * 1000)}\t{' '.join(cue.lines)}\n" for cue in cues)
+    return "start\tend\ttext\n" + "".join(rows)
+
+
+SUBTITLES = {"srt": _srt, "vtt": _vtt, "tsv": _tsv}
+"""Formats that are made of cues."""
+
+
+def render(transcript: Transcript, format: str, rules: CueRules = DEFAULT_RULES) -> str:
+    """The transcript as a document, subtitles by `rules`. Raises `Invalid` for a format that is not in `FORMATS`."""
+    if format in SUBTITLES:
+        return SUBTITLES[format](cues_of(transcript, rules))
     if format == "txt":
-        return "".join(f"{_one_line(s.text)}\n" for s in segments)
-    if format == "srt":
-        cues = (
-            f"{n}\n{timestamp(s.start)} --> {timestamp(s.end)}\n{_one_line(s.text)}\n"
-            for n, s in enumerate(segments, 1)
-        )
-        return "\n".join(cues)
-    if format == "vtt":
-        cues = (
-            f"{timestamp(s.start, '.')} --> {timestamp(s.end, '.')}\n{_vtt_text(_one_line(s.text))}\n" for s in segments
-        )
-        return "WEBVTT\n\n" + "\n".join(cues)
-    if format == "tsv":
-        rows = (f"{round(s.start * 1000)}\t{round(s.end * 1000)}\t{_one_line(s.text)}\n" for s in segments)
-        return "start\tend\ttext\n" + "".join(rows)
+        return "".join(f"{_one_line(segment.text)}\n" for segment in transcript.segments)
     if format == "json":
         return transcript.model_dump_json()
     if format == "verbose_json":

@@ -25,7 +25,7 @@ _CLEAR_DB, _CLEAR_PROBABILITY = 18.0, 0.35
 _PROBABILITY_DB = 15.0
 """What a fall of the VAD's probability from 1 to 0 counts beside the fall of the level."""
 _FLOOR_DB = -90.0
-_PATIENCE = 4
+_PATIENCE = 2
 """Where no pause is clear, windows of so many `pack_window_s` are looked through before a cut is made all the same."""
 
 

@@ -80,7 +80,7 @@ def test_verbose_json_has_every_field(client: openai.OpenAI) -> None:
         prompt="Lany ny kafe",
     )
     assert isinstance(answer, TranscriptionVerbose)
-    assert answer.duration > 1 and answer.language == "mg" and answer.text
+    assert answer.duration > 1 and answer.language == "malagasy" and answer.text
     assert answer.usage and answer.usage.seconds == round(answer.duration)
     assert answer.segments and answer.words
     for number, segment in enumerate(answer.segments):
@@ -103,6 +103,53 @@ def test_granularities_choose_what_is_there(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError) as refused:
         client.audio.transcriptions.create(model="whisper-1", file=file, timestamp_granularities=["word"])
     assert refused.value.param == "timestamp_granularities"
+
+
+def test_what_openais_newer_models_take_is_taken(client: openai.OpenAI) -> None:
+    file = upload("01-mono-16k.wav")
+    for model in ("gpt-4o-transcribe", "gpt-4o-mini-transcribe"):
+        answer = client.audio.transcriptions.create(
+            model=model,
+            file=file,
+            response_format="json",
+            timestamp_granularities=["word", "segment"],
+            include=["logprobs"],
+            chunking_strategy={"type": "server_vad", "threshold": 0.5, "silence_duration_ms": 200},
+        )
+        assert isinstance(answer, Transcription) and answer.logprobs
+        assert "".join(entry.token or "" for entry in answer.logprobs).strip() == answer.text
+        for entry in answer.logprobs:
+            assert (
+                entry.logprob is not None
+                and entry.logprob <= 0
+                and bytes(map(int, entry.bytes or [])).decode() == entry.token
+            )
+
+
+def test_a_diarized_transcript_has_one_speaker(client: openai.OpenAI) -> None:
+    wanted: Any = {
+        "model": "gpt-4o-transcribe-diarize",
+        "file": upload("03-podcast.mp3"),
+        "response_format": "diarized_json",
+        "chunking_strategy": "auto",
+        "extra_body": {"known_speaker_names": ["ana"], "known_speaker_references": ["data:audio/wav;base64,AAAA"]},
+    }
+    answer: Any = client.audio.transcriptions.create(**wanted)
+    assert answer.task == "transcribe" and answer.duration > 1 and {one.speaker for one in answer.segments} == {"A"}
+    assert " ".join(one.text for one in answer.segments) == answer.text
+    events: Any = list(client.audio.transcriptions.create(**wanted, stream=True))
+    assert [event.text for event in events[:-1]] == [one.text for one in answer.segments]
+    assert {event.type for event in events[:-1]} == {"transcript.text.segment"}
+
+
+@pytest.mark.parametrize("format", ["srt", "vtt"])
+def test_subtitles_obey_the_cue_rules_and_ones_own(client: openai.OpenAI, format: Any) -> None:
+    wanted: Any = {"model": "whisper-1", "file": upload("20-several-minutes.ogg"), "response_format": format}
+    for extra, chars, lines in (({}, 42, 2), ({"cues": "social,line_chars=20"}, 20, 1)):
+        text: Any = client.audio.transcriptions.create(**wanted, extra_body=extra)
+        cues = re.findall(r"--> .*\n((?:.+\n)+)", text)
+        assert len(cues) > 20 and max(cue.count("\n") for cue in cues) == lines
+        assert max(len(line) for cue in cues for line in cue.splitlines()) <= chars
 
 
 @pytest.mark.parametrize(

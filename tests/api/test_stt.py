@@ -307,6 +307,35 @@ def test_models_are_listed_with_what_they_can_do(client: httpx.Client, settings:
     assert found["current"] == registry.resolve(settings, MODEL).version
 
 
+# --- subtitles ---
+
+
+def test_subtitles_are_cut_as_the_request_says_else_as_its_job_else_as_the_server(
+    client: httpx.Client, ledger: Ledger
+) -> None:
+    text = "Mitady lavanila ny vahiny izay tonga omaly, hono, ka hiverina rahampitso maraina."
+
+    def lines(job_id: str, query: str = "") -> list[str]:
+        answer = client.get(f"/jobs/{job_id}/result?format=srt{query}")
+        assert answer.status_code == 200, answer.text
+        return [line for line in answer.text.splitlines() if line and "-->" not in line and not line.isdigit()]
+
+    plain = client.post("/stt", json={"audio": B64, "cues": "plain"}, headers=LATER).json()["id"]
+    default = client.post("/stt", json={"audio": B64}, headers=LATER).json()["id"]
+    for job_id in (plain, default):
+        finish(ledger, job_id, transcript(text))
+    assert lines(plain) == [text]
+    assert max(map(len, lines(default))) <= 42 and " ".join(lines(default)) == text
+    assert max(map(len, lines(plain, "&cues=social,line_chars=20"))) <= 20
+
+
+def test_cues_that_nobody_can_make_are_refused_before_the_job(client: httpx.Client, ledger: Ledger) -> None:
+    refused = problem(client.post("/stt", json={"audio": B64, "cues": "tv"}, headers=LATER), 422)
+    assert "broadcast, social, plain" in str(refused["errors"])
+    problem(client.post("/stt?cues=lines=0&format=srt", json={"audio": B64}), 422, "bad_cues")
+    assert ledger.jobs() == []
+
+
 # --- once -------------------------------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Literal, TypeVar
@@ -12,7 +11,8 @@ from pydantic import Field
 from starlette.responses import JSONResponse
 
 from api.answers.accepted import finished
-from api.answers.renderings import transcript_of
+from api.answers.openai_transcripts import json_answer, stream, text_answer
+from api.answers.renderings import cue_rules, transcript_of
 from api.answers.results import headers_of
 from api.answers.streaming import Event, Events, Steps, failure
 from api.http import bodies, openai_errors
@@ -27,9 +27,7 @@ from api.requests.stt import check_options, payload_of
 from milo.errors import Invalid
 from milo.jobs import AudioSource, Job
 from milo.kinds.fields import Closed, OptionalName, Text
-from milo.kinds.kind import Document
-from milo.kinds.stt import SttOptions
-from milo.transcription.transcript import Transcript, render
+from milo.kinds.stt import CueText, SttOptions
 
 router = APIRouter(prefix="/audio", tags=["as OpenAI"])
 
@@ -41,19 +39,29 @@ class TranslationFields(Closed):
     prompt: Annotated[Text, Field(max_length=2000)] | None = None
     response_format: Literal["json", "text", "srt", "verbose_json", "vtt"] = "json"
     temperature: float | None = Field(None, ge=0, le=1)
+    cues: CueText | None = None
+    """Milo's own: how `srt` and `vtt` are cut."""
 
 
 class TranscriptionFields(TranslationFields):
     """The form of /v1/audio/transcriptions."""
 
+    response_format: Literal["json", "text", "srt", "verbose_json", "vtt", "diarized_json"] = "json"  # type: ignore[assignment]
     language: OptionalName = None
     timestamp_granularities: list[Literal["word", "segment"]] = []
     stream: bool = False
     languages: list[Text] = Field([], max_length=1)
     chunking_strategy: Literal["auto", "server_vad"] | None = None
     """Milo always cuts by voice activity."""
+    include: list[Literal["logprobs"]] = []
+    known_speaker_names: list[Text] = Field([], max_length=4)
+    """Read and not used, as long as speakers are not told apart; so is `known_speaker_references`."""
 
 
+LISTS = ("timestamp_granularities", "languages", "include", "known_speaker_names")
+WHISPER_1 = "whisper-1"
+"""OpenAI's own Whisper can do less than its `gpt-…` models, and says so."""
+TIMED_FORMATS = ("srt", "vtt", "verbose_json", "diarized_json")
 Form = dict[str, str | list[str]]
 """The fields of a form, those that are lists collected."""
 Fields = TypeVar("Fields", bound=TranslationFields)
@@ -74,7 +82,7 @@ async def transcriptions(incoming: Submission) -> Response:
     job = await submit(incoming, "stt", lambda: payload_of(_options(context, asked), source))
     if asked.stream:
         steps = Steps(context, job.id, silent=True)
-        return Events(_events(context, steps), steps, {"X-Milo-Job-Id": job.id})
+        return Events(_events(context, steps, asked), steps, {"X-Milo-Job-Id": job.id})
     job = await finished(context, request, job)
     return await in_thread(_answer, context, job, asked)
 
@@ -126,10 +134,13 @@ def _put(given: Form, name: str, value: str) -> None:
     """A form field as OpenAI's clients write lists (`a[]`) and objects (`a[b]`)."""
     match = re.fullmatch(r"([^\[\]]+)\[(.*)\]", name)
     base, inner = (match[1], match[2]) if match else (name, None)
-    if base in ("timestamp_granularities", "languages"):
+    if base in LISTS:
         given[base] = [*given.get(base, []), value]
-    elif base == "chunking_strategy" and inner == "type":
-        given[base] = value
+    elif base == "chunking_strategy":
+        if inner in (None, "type"):
+            given[base] = "server_vad" if value.lstrip().startswith("{") else value
+    elif base == "known_speaker_references":
+        pass
     elif name in given:
         raise openai_errors.param_error(f"the form field {name!r} comes twice", name, "invalid_value")
     elif value != "":
@@ -138,18 +149,18 @@ def _put(given: Form, name: str, value: str) -> None:
 
 def _options(context: Context, asked: TranslationFields) -> SttOptions:
     """The options of the job, checked. Raises as OpenAI would for a model that is not here."""
-    wanted = asked if isinstance(asked, TranscriptionFields) else None
-    granularities = wanted.timestamp_granularities if wanted else []
-    if granularities and asked.response_format != "verbose_json":
-        detail = "timestamp_granularities need response_format=verbose_json"
-        raise openai_errors.param_error(detail, "timestamp_granularities", "invalid_value")
+    wanted = asked if isinstance(asked, TranscriptionFields) else TranscriptionFields.model_validate({"model": "-"})
+    if asked.model == WHISPER_1:
+        _check_whisper_1(wanted)
+    timed = asked.response_format in TIMED_FORMATS or bool(wanted.include)
     options = {
         "model": resolve_model(context.settings, "stt", asked.model),
-        "language": (wanted.language or next(iter(wanted.languages), None)) if wanted else None,
-        "task": "transcribe" if wanted else "translate",
+        "language": wanted.language or next(iter(wanted.languages), None),
+        "task": "transcribe" if wanted is asked else "translate",
         "prompt": asked.prompt,
         "temperature": asked.temperature or None,
-        "word_timestamps": "word" in granularities,
+        "word_timestamps": timed,
+        "cues": asked.cues,
     }
     try:
         return check_options(context, bodies.validate(options, SttOptions))
@@ -157,45 +168,38 @@ def _options(context: Context, asked: TranslationFields) -> SttOptions:
         raise as_not_found(asked.model, error) from None
 
 
+def _check_whisper_1(asked: TranscriptionFields) -> None:
+    """What OpenAI refuses for this model and ignores for its others."""
+    if asked.timestamp_granularities and asked.response_format != "verbose_json":
+        detail = "timestamp_granularities need response_format=verbose_json"
+        raise openai_errors.param_error(detail, "timestamp_granularities", "invalid_value")
+    if asked.response_format == "diarized_json":
+        detail = "response_format=diarized_json needs another model than whisper-1: gpt-4o-transcribe-diarize"
+        raise openai_errors.param_error(detail, "response_format", "invalid")
+    if asked.include:
+        raise openai_errors.param_error(
+            "include[]=logprobs needs another model: gpt-4o-transcribe", "include", "invalid"
+        )
+
+
 def _answer(context: Context, job: Job, asked: TranslationFields) -> Response:
-    transcript = transcript_of(context, job)
+    transcript, format = transcript_of(context, job), asked.response_format
     headers = headers_of(job)
-    if asked.response_format in ("text", "srt", "vtt"):
-        text = f"{transcript.text}\n" if asked.response_format == "text" else render(transcript, asked.response_format)
+    if format in ("text", "srt", "vtt"):
+        text = text_answer(transcript, format, cue_rules(context, job))
         return Response(text, headers=headers, media_type="text/plain; charset=utf-8")
-    usage = {"type": "duration", "seconds": round(transcript.duration)}
-    if asked.response_format == "json":
-        return JSONResponse({"text": transcript.text, "usage": usage}, headers=headers)
-    return JSONResponse(_verbose(transcript, asked), headers=headers)
+    wanted = asked if isinstance(asked, TranscriptionFields) else None
+    granularities = wanted.timestamp_granularities if wanted else []
+    document = json_answer(transcript, format, granularities, logprobs=bool(wanted and wanted.include))
+    return JSONResponse(document, headers=headers)
 
 
-def _verbose(transcript: Transcript, asked: TranslationFields) -> Document:
-    document: Document = json.loads(render(transcript, "verbose_json"))
-    translated = transcript.task == "translate"
-    document["language"] = "english" if translated else transcript.language or ""
-    wanted = asked.timestamp_granularities if isinstance(asked, TranscriptionFields) else []
-    if "word" not in wanted:
-        document.pop("words")
-    elif "segment" not in wanted:
-        document.pop("segments")
-    return document
-
-
-async def _events(context: Context, steps: Steps) -> AsyncIterator[Event]:
+async def _events(context: Context, steps: Steps, asked: TranscriptionFields) -> AsyncIterator[Event]:
     async for job in steps:
         assert isinstance(job, Job), "a silent job said something"
         if job.state != "succeeded":
             yield openai_errors.error_event(failure(job))
             return
         transcript = await in_thread(transcript_of, context, job)
-        for delta in _deltas(transcript):
-            yield openai_errors.event({"type": "transcript.text.delta", "delta": delta}, "transcript.text.delta")
-        languages = [{"code": transcript.language}] if transcript.language else []
-        done = {"type": "transcript.text.done", "text": transcript.text, "languages": languages}
-        yield openai_errors.event(done, "transcript.text.done")
-
-
-def _deltas(transcript: Transcript) -> list[str]:
-    texts = [segment.text.strip() for segment in transcript.segments if segment.text.strip()]
-    deltas = [text if index == 0 else f" {text}" for index, text in enumerate(texts)]
-    return deltas if "".join(deltas) == transcript.text else [transcript.text] if transcript.text else []
+        for document in stream(transcript, asked.response_format, logprobs=bool(asked.include)):
+            yield openai_errors.event(document, document["type"])

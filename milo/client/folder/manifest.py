@@ -21,6 +21,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from milo.client.folder.inputs import Input, names_for, shared_stems, stem_of
+from milo.cue_rules import parse_rules
 from milo.errors import Unavailable
 from milo.transcription.transcript import Transcript
 
@@ -35,6 +36,7 @@ class Manifest:
         self.out = out
         self.formats = list(formats)
         self.options = _fingerprint(options)
+        self.rules = parse_rules(options.get("cues"))
         self._path = out / NAME
         self._files = self._load()
         self._by_content = {

@@ -65,7 +65,7 @@ def write(
 ) -> FileResult:
     """All wanted formats of one transcript, and its entry in the manifest."""
     for format in manifest.formats:
-        write_whole(manifest.path(ready.name, format), render(transcript, format))
+        write_whole(manifest.path(ready.name, format), render(transcript, format, manifest.rules))
     about = {"audio_s": round(transcript.duration, 3), "model": transcript.model, "job": job}
     manifest.record(ready.name, ready.sha256, ready.stat, about)
     outputs = tuple(manifest.paths(ready.name))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from milo.audio.vad import FRAME_S
 from milo.protocols import WindowText, WordTiming
-from milo.transcription.segments import MAX_CUE_CHARS, MAX_CUE_S, compose
+from milo.transcription.segments import SIZES, compose
 from milo.transcription.transcript import Transcript
 
 
@@ -74,7 +74,7 @@ def test_a_pause_between_words_starts_a_new_cue() -> None:
 def test_no_cue_is_longer_than_a_reader_can_take() -> None:
     words = every(0.3, *["faharoapolo"] * 80)
     segments = transcript((0, 30, said(words))).segments
-    assert all(s.end - s.start <= MAX_CUE_S and len(s.text) <= MAX_CUE_CHARS for s in segments)
+    assert all(s.end - s.start <= SIZES.max_s and len(s.text) <= SIZES.lines * SIZES.line_chars for s in segments)
     assert " ".join(s.text for s in segments).split() == ["faharoapolo"] * 80
     assert all(a.end <= b.start for a, b in zip(segments, segments[1:], strict=False))
 
@@ -84,10 +84,27 @@ def test_a_long_cue_is_cut_after_a_sentence_if_there_is_one() -> None:
     assert transcript((0, 10, said(words))).segments[0].text.endswith("eny.")
 
 
-def test_without_word_times_a_window_is_one_cue() -> None:
-    text = said([], text=" salama tompoko ")
+def test_without_word_times_a_short_text_is_one_segment_with_its_tokens() -> None:
+    text = said([], text=" salama tompoko ", tokens=[5, 6])
     (segment,) = transcript((3.0, 5.0, text)).segments
-    assert (segment.start, segment.end, segment.text) == (3.0, 5.0, "salama tompoko")
+    assert (segment.start, segment.end, segment.text, segment.tokens) == (3.0, 5.0, "salama tompoko", [5, 6])
+
+
+def test_without_word_times_a_long_text_is_cut_over_the_speech_of_its_window() -> None:
+    sentence = "Mitady lavanila ny vahiny izay tonga omaly hariva."
+    result = transcript((10.0, 25.0, said([], text=f"{sentence} {sentence} {sentence}")), spoken=[(12, 24)])
+    assert [s.text for s in result.segments] == [sentence] * 3
+    assert all(s.end - s.start <= SIZES.max_s and not s.words for s in result.segments)
+    assert result.segments[0].start == pytest.approx(12.0, abs=0.06)
+    assert result.segments[1].start == pytest.approx(16.0, abs=0.1)
+    assert result.segments[2].end == pytest.approx(24.0, abs=0.05)
+    assert result.text == f"{sentence} {sentence} {sentence}"
+
+
+def test_a_text_without_spaces_is_cut_and_stays_without() -> None:
+    result = transcript((0, 30, said([], text="今日は天気がいいですね。" * 12, language="ja")))
+    assert result.text == "今日は天気がいいですね。" * 12
+    assert len(result.segments) > 2 and "".join(s.text for s in result.segments) == result.text
 
 
 def test_confidence_is_the_mean_over_all_tokens_and_language_that_of_most_speech() -> None:
@@ -116,14 +133,31 @@ def test_words_do_not_take_the_silence_beside_them() -> None:
     assert (second.start, second.end) == (pytest.approx(12.05, abs=0.04), pytest.approx(12.6, abs=0.04))
 
 
-def test_a_cue_without_words_lasts_as_long_as_the_speech_of_its_window() -> None:
-    (cue,) = transcript((10.0, 14.0, said([], text="manao ahoana")), spoken=[(10.25, 11.3), (12.1, 13.6)]).segments
-    assert (cue.start, cue.end) == (pytest.approx(10.2, abs=0.04), pytest.approx(13.6, abs=0.04))
+def test_segments_without_words_lie_in_the_speech_of_their_window() -> None:
+    spoken = [(10.25, 11.3), (12.1, 13.6)]
+    first, second = transcript((10.0, 14.0, said([], text="manao ahoana tompoko eny")), spoken=spoken).segments
+    assert (first.start, first.end) == (pytest.approx(10.2, abs=0.04), pytest.approx(11.3, abs=0.04))
+    assert 12.0 < second.start < 12.4 and second.end == pytest.approx(13.6, abs=0.04)
 
 
 def test_a_word_in_which_the_detector_heard_nothing_keeps_its_times() -> None:
     (cue,) = transcript((10.0, 12.0, said(every(0.5, "iray", "roa"))), spoken=[(40, 41)]).segments
     assert [(w.start, w.end) for w in cue.words] == [(10.0, 10.45), (10.5, 10.95)]
+
+
+def test_a_word_of_one_frame_before_the_speech_is_put_where_it_was_heard() -> None:
+    """As a small model aligns a recording of one word: 0.44 to 0.46 s, where the speech is from 0.6 to 0.9 s."""
+    (cue,) = transcript((0.44, 1.22, said([WordTiming(" Tsia.", 0.0, 0.02, 0.9)])), spoken=[(0.6, 0.9)]).segments
+    assert (cue.start, cue.end) == (pytest.approx(0.57, abs=0.04), pytest.approx(0.9, abs=0.04))
+
+
+def test_words_that_share_one_moment_get_the_time_they_take_to_say() -> None:
+    words = [WordTiming(" Toamasina.", 0.0, 5.9, 0.9), *every(0.02, "Isa", "telo", "arivo", "dimanjato", start_s=5.9)]
+    segments = transcript((0, 6, said(words)), spoken=[(0, 6)]).segments
+    flat = [word for segment in segments for word in segment.words]
+    assert [w.word.strip() for w in flat] == ["Toamasina.", "Isa", "telo", "arivo", "dimanjato"]
+    assert all(w.end - w.start >= 0.05 * len(w.word.strip(" .")) for w in flat)
+    assert flat[-1].end == pytest.approx(6.0, abs=0.05)
 
 
 def test_a_stop_within_a_word_does_not_shorten_it() -> None:

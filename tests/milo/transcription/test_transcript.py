@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from milo.cue_rules import PROFILES
 from milo.errors import Invalid
 from milo.transcription.transcript import FORMATS, MEDIA_TYPES, Segment, Transcript, Word, render, timestamp
 
@@ -41,8 +42,8 @@ def test_timestamps_round_to_the_millisecond(seconds: float, text: str) -> None:
     assert timestamp(seconds) == text
 
 
-def test_srt_has_numbered_cues_one_line_each() -> None:
-    assert render(TWO, "srt") == (
+def test_srt_has_numbered_cues() -> None:
+    assert render(TWO, "srt", PROFILES["plain"]) == (
         "1\n00:00:00,500 --> 00:00:02,000\nSalama <b>\n\n2\n01:01:01,200 --> 01:01:02,000\niray roa & telo\n"
     )
 
@@ -55,7 +56,10 @@ def test_vtt_starts_with_its_magic_and_escapes_markup() -> None:
 
 def test_txt_and_tsv_have_one_line_a_cue() -> None:
     assert render(TWO, "txt") == "Salama <b>\niray roa & telo\n"
-    assert render(TWO, "tsv").splitlines()[1:] == ["500\t2000\tSalama <b>", "3661200\t3662000\tiray roa & telo"]
+    assert render(TWO, "tsv", PROFILES["plain"]).splitlines()[1:] == [
+        "500\t2000\tSalama <b>",
+        "3661200\t3662000\tiray roa & telo",
+    ]
 
 
 def test_verbose_json_has_the_fields_of_the_openai_api() -> None:
