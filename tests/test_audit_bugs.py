@@ -17,6 +17,7 @@ import httpx
 import numpy as np
 import pytest
 
+from milo import gpu
 from tests.api.house import KEY, House, open_house
 from tests.support.servers import ROOT
 
@@ -115,7 +116,8 @@ def test_b6_the_metrics_move_when_jobs_run(house: House, milo: httpx.Client) -> 
     moved = {name: after[sample] - before.get(sample, 0) for name, sample in watched.items()}
     seconds = float(spoken.headers["x-audio-duration-s"])
     assert moved == pytest.approx({"jobs": 1, "audio": seconds, "durations": 1, "waits": 1, "requests": 1})
-    assert after["milo_models_loaded"] >= 1 and after["milo_gpu_vram_used_bytes"] > 0
+    assert after["milo_models_loaded"] >= 1
+    assert (after["milo_gpu_vram_used_bytes"] > 0) == bool(gpu.read().gpus)
     assert after['milo_model_load_seconds_count{model="espeak"}'] >= 1
 
 

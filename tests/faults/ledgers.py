@@ -26,8 +26,8 @@ LOCKED_S = 10.0
 DISK_MB = 160
 DIES_BEFORE_PUBLISHING = """
 import os, signal, sys
-from milo import queue
-queue.submit = lambda job: os.kill(os.getpid(), signal.SIGKILL)
+from milo.queue import wakeups
+wakeups.submit = lambda job: os.kill(os.getpid(), signal.SIGKILL)
 import uvicorn
 uvicorn.run("api.app:app", host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
 """
