@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 @click.option("--task", type=click.Choice(["whisper", "nllb"]), help="Default: whisper, or what the recipe says.")
 @click.option("--max-items", type=click.IntRange(1), help="Judge on at most so many.")
 @click.option("--beam-size", type=click.IntRange(1, 10))
+@click.option(
+    "--language",
+    help="Of the speech, such as fr: its token is what the model begins with. Default: mg, or what the recipe says.",
+)
 @click.option("--loss", is_flag=True, help="Also the cross-entropy of the references.")
 @click.option("--detach", is_flag=True, help="Print the job and do not wait.")
 @json_option
@@ -34,6 +38,9 @@ def evaluate(client: Milo, model: str, data: str, detach: bool, as_json: bool, *
     For translation chrF and BLEU. What was evaluated before is not decoded again.
     """
     request = {"model": _absolute(model) if "/" in model else model, **_data_of(data)}
+    if language := options.pop("language"):
+        given_data = request["data"] if isinstance(request["data"], dict) else {"source": request["data"]}
+        request["data"] = {**given_data, "language": language}
     task = options.pop("task")
     given = {name: value for name, value in options.items() if value is not None and value is not False}
     request["evaluation"] = request.get("evaluation", {}) | given
@@ -74,13 +81,13 @@ def _report_line(report: dict[str, Any]) -> str:
         return f"{told[0]}: {report['status']}: {report.get('reason', '')}"
     if report.get("failed_items"):
         told.append(f"{report['failed_items']} of {report['items']} items could not be read and are left out")
-    interval = report["interval"]
+    interval, decode = report["interval"], report.get("decode") or {}
     if report.get("metric") == "chrf":
         told.append(f"chrF {report['chrf']:.1f}, BLEU {report['bleu']:.1f}, exact {report['exact']:.1%}")
     else:
         told.append(
-            f"WER {report['wer']:.2%}, 95 % interval {interval['low']:.2%} to {interval['high']:.2%}"
-            f" over {interval['units']} {interval['over']}; CER {report['cer']:.2%}"
+            f"WER {report['wer']:.2%}, {_interval(interval)}; CER {report['cer']:.2%};"
+            f" language {decode.get('language')}, beam {decode.get('beam_size')}, one window an utterance"
         )
         told.append(
             f"{report['substitutions']} substitutions, {report['deletions']} deletions, {report['insertions']}"
@@ -91,6 +98,13 @@ def _report_line(report: dict[str, Any]) -> str:
     return "\n".join([*told, f"rows: milo compare takes {report['key']}"])
 
 
+def _interval(interval: dict[str, Any] | None) -> str:
+    if interval is None:
+        return "too few speakers or utterances for an interval"
+    bounds = f"95 % interval {interval['low']:.2%} to {interval['high']:.2%}"
+    return f"{bounds} over {interval['units']} {interval['over']}"
+
+
 @click.command("compare")
 @click.argument("before")
 @click.argument("after")
@@ -99,7 +113,7 @@ def _report_line(report: dict[str, Any]) -> str:
 def compare(client: Milo, before: str, after: str, as_json: bool) -> int:
     """Is AFTER better than BEFORE? Both are evaluations: a report's key, or an evaluation job's id.
 
-    A paired bootstrap over speakers where they are known, else over utterances.
+    A paired t-interval over speakers where they are known, else over utterances.
     """
     from milo.training.compare import compare as compared
 
@@ -132,7 +146,8 @@ def _verdict_lines(found: dict[str, Any]) -> str:
         f"{names}: {found['verdict']}\n"
         f"difference {found['difference']:+.2%}, 95 % interval {interval['low']:+.2%} to {interval['high']:+.2%}"
         f" ({found['items']} items, {interval['units']} {interval['over']});"
-        f" probability of improvement {found['probability_of_improvement']:.1%}"
+        f" probability of improvement {found['probability_of_improvement']:.1%}\n"
+        f"smallest difference that this set finds with 90 % power: {found['detectable']:.2%}"
     )
 
 

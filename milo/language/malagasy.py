@@ -41,10 +41,14 @@ _VALUES = (
     | {"iraika": 1, "haotra": 0}
 )
 
-SCORING_VERSION = "mg-1"
+SCORING_VERSION = "mg-2"
 """Changes whenever `normalise_for_scoring` would give another text, so that old and new WER are never compared."""
 
-_APOSTROPHES = dict.fromkeys(map(ord, "’‘ʼ`´′"), "'")
+_APOSTROPHES = dict.fromkeys(map(ord, "’‘ʼʻ`´′"), "'")
+_LETTERS = {ord("œ"): "oe", ord("æ"): "ae", ord("ß"): "ss"} | dict.fromkeys(
+    (0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF), ""
+)
+_TAGS = re.compile(r"<[^<>\s]{1,40}>|\[[^\[\]]{1,40}\]")
 
 
 def _under_hundred(n: int) -> str:
@@ -141,10 +145,13 @@ def spell_digits(text: str, order: NumberOrder = "modern") -> str:
 def normalise_for_scoring(text: str) -> str:
     """`text` as it is compared for WER and CER: NFKC, lower case, one space, no punctuation.
 
-    An apostrophe inside a word stays (ambin'ny), a hyphen becomes a space. Diacritics stay: ô and o are different.
+    Tags in angle or square brackets (`<unk>`, `[noise]`) and characters that show nothing (soft hyphen) are left out;
+    œ is oe, æ ae, ß ss. An apostrophe inside a word stays (ambin'ny; U+02BB is one), a hyphen becomes a space.
+    Diacritics stay: ô and o are different.
     Digits stay digits. Version: `SCORING_VERSION`.
     """
-    text = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)).lower().translate(_APOSTROPHES)
+    text = _TAGS.sub(" ", text)
+    text = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)).lower().translate(_APOSTROPHES | _LETTERS)
     kept = "".join(c if c == "'" or unicodedata.category(c)[0] in "LMN" else " " for c in text)
     return " ".join(word.strip("'") for word in kept.split() if word.strip("'"))
 

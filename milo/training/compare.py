@@ -1,20 +1,16 @@
-"""Whether one model is better than another on the same utterances: a paired bootstrap, never a bare threshold.
+"""Whether one model is better than another on the same utterances: a paired t-interval over speakers.
 
-Bisani & Ney 2004 (see `milo.training.bootstrap`): both models' errors on the same draw are compared, so that what is
+Never a bare threshold: the differences of each speaker (see `milo.training.statistics`) are compared, so that what is
 hard about an utterance, or a speaker, cancels out. Reads rows; decodes nothing.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
 from milo.errors import Invalid
 from milo.storage.json_lines import Row
-from milo.training.bootstrap import LEVEL, RESAMPLES, SEED, draws, units_of
 from milo.training.evaluations import INSUFFICIENT, Report
+from milo.training.statistics import Units, interval, ratio, units_of
 
-MIN_ITEMS = 5
-"""Fewer utterances than these say nothing: the verdict is `insufficient_data`."""
 METRICS: dict[str, tuple[str, str]] = {"wer": ("errors", "ref_words"), "chrf": ("chrf_loss", "one")}
 """Metric of a report -> the columns whose sums make it: what is counted against the model, and out of how much."""
 
@@ -24,16 +20,14 @@ def compare(
     before_rows: dict[str, Row],
     after: Report,
     after_rows: dict[str, Row],
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
 ) -> Row:
     """Compare two evaluations (report and rows by id): is `after` better than `before`?
 
     `difference` is the error rate of `after` minus that of `before` (a fraction; below zero is better), `interval` its
-    95 % interval, `probability_of_improvement` the share of draws in which `after` made fewer errors (ties count half).
+    95 % interval, `probability_of_improvement` by the same t; `detectable` the smallest
+    difference that this test set finds with 90 % power.
     `verdict`: better, worse (the interval does not hold zero), no difference, or insufficient_data.
-    Raises `Invalid` when data, task or normaliser differ.
+    Raises `Invalid` when data, task, normaliser or decode settings differ.
     """
     _check(before, after)
     pairs = [(before_rows[name], after_rows[name]) for name in before_rows if name in after_rows]
@@ -46,26 +40,25 @@ def compare(
         "items": len(pairs),
         "unpaired": len(before_rows.keys() ^ after_rows.keys()),
     }
-    if len(pairs) < MIN_ITEMS or INSUFFICIENT in (before.get("status"), after.get("status")):
-        return told | {"verdict": INSUFFICIENT, "reason": f"{len(pairs)} utterances in common, {MIN_ITEMS} are needed"}
+    units = units_of([one for one, _ in pairs])
+    if units.too_few or INSUFFICIENT in (before.get("status"), after.get("status")):
+        why = units.too_few or "one of the two evaluations had nothing to score"
+        return told | {"verdict": INSUFFICIENT, "reason": f"{len(pairs)} utterances in common; {why}"}
     if any(one.get("ref_scored") != two.get("ref_scored") for one, two in pairs):
         raise Invalid("the two evaluations have different references for the same utterances", code="other_data")
-    return told | _bootstrap(pairs, errors, words, resamples, seed)
+    return told | _judged(pairs, errors, words, units)
 
 
-def _bootstrap(pairs: list[tuple[Row, Row]], errors: str, words: str, resamples: int, seed: int) -> Row:
-    units = units_of([one for one, _ in pairs])
+def _judged(pairs: list[tuple[Row, Row]], errors: str, words: str, units: Units) -> Row:
     total = units.sums([one[words] for one, _ in pairs])
-    more = units.sums([two[errors] - one[errors] for one, two in pairs])
-    drawn = np.concatenate([more[d].sum(1) / total[d].sum(1) for d in draws(units.count, resamples, seed)])
-    low, high = (float(value) for value in np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+    found = ratio(units.sums([two[errors] - one[errors] for one, two in pairs]), total)
+    low, high = found.bounds()
     return {
-        "difference": float(more.sum() / total.sum()),
-        "interval": {"low": low, "high": high, "level": LEVEL, "over": units.over, "units": units.count},
-        "probability_of_improvement": float((drawn < 0).mean() + (drawn == 0).mean() / 2),
+        "difference": found.value,
+        "interval": interval(low, high, units),
+        "probability_of_improvement": found.probability_below_zero(),
+        "detectable": found.detectable(),
         "verdict": "better" if high < 0 else "worse" if low > 0 else "no difference",
-        "resamples": resamples,
-        "seed": seed,
     }
 
 
@@ -86,6 +79,14 @@ def _check(before: Report, after: Report) -> None:
                 " Evaluate both models on the same data first",
                 code="not_comparable",
             )
+    one, two = (side.get("decode") or {} for side in (before, after))
+    unlike = [name for name in sorted({*one, *two} - {"device"}) if one.get(name) != two.get(name)]
+    if unlike:
+        told = ", ".join(f"{name} is {one.get(name)} and {two.get(name)}" for name in unlike)
+        raise Invalid(
+            f"the two evaluations can't be compared: they were decoded differently ({told}). Evaluate both alike first",
+            code="not_comparable",
+        )
 
 
 def _named(report: Report) -> Row:

@@ -85,6 +85,10 @@ class Run:
             return {}
         return {name: value for name, value in fields.items() if _fits(name, value)} if isinstance(fields, dict) else {}
 
+    def ended_worse(self) -> str:
+        """Why its checkpoints can't be deployed: it ended worse than it began. Empty when it did not."""
+        return str(self.summary().get("ended_worse") or "")
+
     def checkpoints(self) -> dict[int, Path]:
         """Complete checkpoints by step, first to last."""
         by_step = {}

@@ -1,11 +1,11 @@
-"""A small speech set in files: sentences that `milo-tiny-mg` knows, spoken by eSpeak, four speakers."""
+"""A small speech set in files: sentences that `milo-tiny-mg` knows, spoken by eSpeak, six speakers."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-SPEAKERS = 4
+SPEAKERS = 6
 
 
 def write_set(folder: Path, count: int = 12, extra: tuple[str, ...] = (), seed: int = 7) -> Path:

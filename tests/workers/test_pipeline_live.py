@@ -33,7 +33,7 @@ RECIPE = {
         "synthetic": {
             "seed": 1,
             "count": {"train": 60, "validation": 6, "test": 20},
-            "speakers": 5,
+            "speakers": 8,
             "words": ["kankana", "papango", "voay", "bibilava"],
         },
     },

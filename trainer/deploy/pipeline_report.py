@@ -76,12 +76,12 @@ def _score(report: Document) -> str:
     interval = report.get("interval")
     if report.get("metric") == "chrf" and report.get("chrf") is not None:
         return f"chrF {report['chrf']:.1f}, BLEU {report['bleu']:.1f}  {report['model']}"
-    if interval is None:
+    if report.get("wer") is None:
         return f"{report['status']}: {report.get('reason')}  {report['model']}"
-    return (
-        f"WER {report['wer']:.1%} ({interval['low']:.1%} to {interval['high']:.1%} over {interval['units']}"
-        f" {interval['over']}), CER {report['cer']:.1%}  {report['model']}"
-    )
+    sure = "too few speakers or utterances for an interval"
+    if interval is not None:
+        sure = f"{interval['low']:.1%} to {interval['high']:.1%} over {interval['units']} {interval['over']}"
+    return f"WER {report['wer']:.1%} ({sure}), CER {report['cer']:.1%}  {report['model']}"
 
 
 def _verdict(found: Document) -> str:

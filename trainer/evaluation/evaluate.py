@@ -42,9 +42,9 @@ def evaluate(
     """Judge `model` (any name of `milo.models.registry`) on a split of `data`. Returns the report.
 
     `status` of the report is `ok`, or `insufficient_data` when there was nothing to score (then there is no WER). WER
-    and CER are fractions; `interval` is the 95 % one, by bootstrap over speakers where they are known, else over
-    utterances. Raises `ModelUnavailable`, `Invalid` (task, language), and `EngineError` with code `broken_weights` for
-    a model whose numbers are not finite.
+    and CER are fractions; `interval` is the 95 % one, over speakers where they are known, else over utterances, and
+    None below six of them. Raises `ModelUnavailable`, `Invalid` (task, language), and `EngineError` with code
+    `broken_weights` for a model whose numbers are not finite.
     """
     method = method_of(task)
     wanted = evaluation or Evaluation()

@@ -13,8 +13,8 @@ import numpy as np
 
 from milo.language.malagasy import normalise_for_scoring
 from milo.protocols import Samples
-from milo.training.bootstrap import ratio_interval
 from milo.training.evaluations import INSUFFICIENT
+from milo.training.statistics import ratio_interval
 
 FRAME = 400
 """Samples of one frame of 25 ms."""

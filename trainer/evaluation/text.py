@@ -19,10 +19,10 @@ from milo.errors import Invalid
 from milo.jobs import Progress
 from milo.recipes import Data, Evaluation
 from milo.settings import Settings
-from milo.training.bootstrap import ratio_interval
 from milo.training.data.pairs import pair_splits
 from milo.training.data.splits import Split
 from milo.training.evaluations import INSUFFICIENT, Stored
+from milo.training.statistics import ratio_interval
 from trainer.evaluation.engines import Engines
 from trainer.evaluation.plan import Document, Items, Method, Plan
 from trainer.loop.background import ReportProgress
@@ -130,7 +130,7 @@ def summarise(rows: Sequence[Document]) -> Document:
         "bleu": float(BLEU().corpus_score(texts, references).score),
         "exact": float(np.mean([row["exact"] for row in rows])),
         "mean_sentence_chrf": float(np.mean([row["chrf"] for row in rows])),
-        "interval": loss | {"low": 100 - 100 * loss["high"], "high": 100 - 100 * loss["low"]},
+        "interval": loss and {**loss, "low": 100 - 100 * loss["high"], "high": 100 - 100 * loss["low"]},
         "items": len(rows),
         "scored": len(rows),
     }

@@ -20,8 +20,12 @@ from milo.training.runs import Run
 MOST = 3
 """Fixes of one kind before a training fails."""
 IN_A_ROW = 3
+WORSE = 1.5
+"""A training whose last losses are this many times the one before it has failed."""
 SPIKE = 5.0
 """A loss this many times the rolling median is a spike."""
+LEAST_FIRST = 1.0
+"""A model that begins with a smaller loss than this is compared with this: small losses vary much."""
 WINDOW, FEWEST = 50, 20
 """Steps of the rolling median, and how many it needs."""
 
@@ -40,17 +44,20 @@ class Fixes:
     splits: int = 1
     """Parts that a planned micro-batch is computed in."""
     counts: dict[str, int] = field(default_factory=dict)
+    first_loss: float | None = None
+    """Of the run's first step, which is computed before any weight changes: the loss before training."""
 
     @classmethod
     def of(cls, run: Run) -> Fixes:
         try:
             kept = json.loads((run.path / "fixes.json").read_text(encoding="utf-8"))
-            return cls(run, list(kept["halved_at"]), int(kept["splits"]), dict(kept["counts"]))
+            return cls(run, list(kept["halved_at"]), int(kept["splits"]), dict(kept["counts"]), kept.get("first_loss"))
         except (OSError, ValueError, KeyError, TypeError):
             return cls(run)
 
     def save(self) -> None:
-        document = {"halved_at": self.halved_at, "splits": self.splits, "counts": self.counts}
+        document: dict[str, Any] = {"halved_at": self.halved_at, "splits": self.splits, "counts": self.counts}
+        document["first_loss"] = self.first_loss
         write_durably(self.run.path / "fixes.json", json.dumps(document))
 
     def rate(self, step: int) -> float:
@@ -101,14 +108,30 @@ class LossGuard:
         self._bad.clear()
         before = list(self.losses)[-WINDOW:]
         self.losses.append(loss)
+        if self.fixes.first_loss is None:
+            self.fixes.first_loss = loss
+            self.fixes.save()
         median = statistics.median(before) if len(before) >= FEWEST else math.inf
-        if loss <= SPIKE * median:
+        first = max(abs(self.fixes.first_loss), LEAST_FIRST)
+        if loss <= SPIKE * min(median, first):
             self._high.clear()
             return
         self._high.append(ids)
         if len(self._high) >= IN_A_ROW:
-            seen = f"the loss was over {SPIKE:g} times its median of {median:.3g} for {IN_A_ROW} steps up to {step}"
+            usual = f"its median of {median:.3g}" if median <= first else f"the {first:.3g} before training"
+            seen = f"the loss was over {SPIKE:g} times {usual} for {IN_A_ROW} steps up to {step}"
             self._back("spike", seen, step, self._high)
+
+    def check_end(self) -> None:
+        """Raises `MiloError` when the last losses are above the one before training."""
+        recent = [loss for loss in list(self.losses)[-IN_A_ROW:] if math.isfinite(loss)]
+        first = self.fixes.first_loss
+        if first is None or not recent or statistics.fmean(recent) <= WORSE * max(abs(first), LEAST_FIRST):
+            return
+        seen = f"the training ended worse than it began: loss {statistics.fmean(recent):.3g}, {first:.3g} before it"
+        self.fixes.run.alert("ended_worse", seen, "its checkpoints can't be deployed")
+        self.fixes.run.summarise(ended_worse=seen)
+        raise MiloError(f"{seen}; lower the learning rate, or mend the data", code="training_diverged")
 
     def _back(self, kind: str, seen: str, step: int, batches: list[list[str]]) -> None:
         self.fixes.count(kind, seen)

@@ -32,6 +32,7 @@ def arguments(settings: Settings, schedule: Schedule, folder: Path, total: int) 
         fp16=schedule.precision == "fp16",
         **_checkpointing(schedule.gradient_checkpointing),
         logging_strategy="no",
+        logging_steps=schedule.log_steps,  # for a stock Trainer that resumes
         logging_nan_inf_filter=False,
         eval_strategy="steps",
         eval_steps=schedule.eval_steps,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from milo.errors import Invalid
+from milo.errors import Invalid, MiloError
 from milo.recipes import Recipe
 from milo.settings import Settings
 from milo.training.runs import Run
@@ -117,6 +117,8 @@ class Training:
         self.last = Step(step, self.total)
         if step >= self.total:
             if resume is not None and resume.parent == self.run.path:
+                if why := self.run.ended_worse():
+                    raise MiloError(why, code="training_diverged")
                 return
             raise Invalid(
                 f"resume: {resume} is at step {step} already; training.max_steps is {self.total}", code="bad_checkpoint"
@@ -127,6 +129,7 @@ class Training:
         try:
             with parking.held(trainer):
                 trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+                trainer.guard.check_end()
                 self.pause()
         except ValueError as error:
             if resume is None:

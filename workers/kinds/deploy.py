@@ -8,8 +8,9 @@ from pathlib import Path
 
 from milo.jobs import Progress
 from milo.kinds.training import DeployPayload
+from milo.training.runs import Run
 from trainer.deploy.candidate import make_candidate
-from trainer.deploy.gated import Candidate, gated_deploy
+from trainer.deploy.gated import Candidate, Refused, gated_deploy
 from trainer.loop.background import in_background
 from workers.kinds.evaluation import worker_engines
 from workers.work import Finished, RunningJob
@@ -18,6 +19,8 @@ from workers.work import Finished, RunningJob
 def deploy(running: RunningJob) -> Generator[Progress, None, Finished]:
     """Deploy the folder of the payload. A gate that is closed fails the job with the reason."""
     payload: DeployPayload = running.payload
+    if why := Run(Path(payload.path).resolve().parent).ended_worse():
+        raise Refused(f"{payload.path} is of a run that can't be deployed: {why}")
     place = running.settings.home / "candidates" / running.id
     try:
         folder = yield from in_background(

@@ -100,3 +100,8 @@ def test_phonemes_keep_punctuation_and_drop_what_cannot_be_said() -> None:
 def test_a_sound_that_a_voice_lacks_is_replaced_by_its_nearest() -> None:
     assert malagasy.word_phonemes("manao", known={"a", "u", "m", "n"}) == "m|a|n|'a|u"
     assert "s." not in malagasy.word_phonemes("trano", known={"t", "s", "a", "n", "u"})
+
+
+def test_tags_soft_hyphens_and_ligatures_do_not_count_as_errors() -> None:
+    assert normalise_for_scoring("[noise] mano\u00ad<unk> tompo\u00adko") == "mano tompoko"
+    assert normalise_for_scoring("ambin\u02bbny c\u0153ur Stra\u00dfe") == "ambin'ny coeur strasse"

@@ -94,7 +94,7 @@ def test_the_report_is_what_jiwer_says_of_the_rows_and_a_second_call_decodes_not
     assert report["cer"] == pytest.approx(jiwer.cer(references, texts))
     counts = (whole.substitutions, whole.deletions, whole.insertions)
     assert (report["substitutions"], report["deletions"], report["insertions"]) == counts
-    assert report["interval"]["over"] == "speakers" and report["interval"]["units"] == 4
+    assert report["interval"]["over"] == "speakers" and report["interval"]["units"] == 6
     assert report["interval"]["low"] <= report["wer"] <= report["interval"]["high"]
     assert report["normaliser"] == SCORING_VERSION and report["model"]["label"].startswith("milo-tiny-mg@")
     told = {"id", "speaker", "duration_s", "snr_db", "rate", "ref", "hyp", "ref_words", "mean_logprob", "latency_s"}
@@ -252,7 +252,9 @@ def test_sums_are_of_all_words_and_not_the_mean_of_the_rates() -> None:
         {"id": "1", "speaker": None, **word_counts("iray", "roa")},
         {"id": "2", "speaker": None, **word_counts("iray roa telo", "iray roa telo")},
     ]
-    assert totals(rows)["wer"] == 0.25 and totals(rows)["interval"]["over"] == "utterances"
+    assert totals(rows)["wer"] == 0.25 and totals(rows)["interval"] is None, "two utterances give no interval"
+    many = [row | {"id": f"{row['id']}-{n}"} for row in rows for n in range(3)]
+    assert totals(many)["wer"] == 0.25 and totals(many)["interval"]["over"] == "utterances"
 
 
 @pytest.mark.parametrize("noise_db", [10, 20, 30])
