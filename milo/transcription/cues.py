@@ -22,9 +22,9 @@ OVERLAP_S = 0.2
 """A cue that begins so long before the end of the one before it was said at the same time."""
 SENTENCE_END = (".", "!", "?", "…", ":", ";", "。", "！", "？")  # noqa: RUF001
 PHRASE_END = (",", "،", "、", "，", "–", "—")  # noqa: RUF001
-_CUE, _AFTER_PHRASE, _AMID, _SHORT, _FAST = 1.0, 0.4, 1.0, 4.0, 0.5
-"""Costs: of a cue; of a cut after a phrase, or amid one; of a cue with no room for its time; of one too fast to read.
-"""
+_CUE, _AFTER_PHRASE, _AMID, _SHORT, _FAST, _EMPTY = 1.0, 0.4, 1.0, 4.0, 0.5, 0.5
+"""Costs: of a cue; of a cut after a phrase, or amid one; of a cue with no room for its time; of one too fast to read;
+of one cut amid a sentence when it is almost empty."""
 
 
 class Timed(Protocol):
@@ -106,8 +106,8 @@ def _best_cuts(words: list[T], rules: CueRules) -> list[list[T]]:
     least = [math.inf] * count + [0.0]
     behind = [0] * count
     for first in range(count - 1, -1, -1):
-        for end in _ends(words, first, rules):
-            cost = least[end] + _cost(words, first, end, rules)
+        for end, characters in _ends(words, first, rules):
+            cost = least[end] + _cost(words, first, end, characters, rules)
             if cost < least[first]:
                 least[first], behind[first] = cost, end
     cues, first = [], 0
@@ -117,21 +117,25 @@ def _best_cuts(words: list[T], rules: CueRules) -> list[list[T]]:
     return cues
 
 
-def _ends(words: Sequence[Timed], first: int, rules: CueRules) -> Iterator[int]:
-    """Where a cue that begins with word `first` may end: while it fits its lines and its time; one word always does."""
-    lines, line = 1, 0
+def _ends(words: Sequence[Timed], first: int, rules: CueRules) -> Iterator[tuple[int, int]]:
+    """Where a cue that begins with word `first` may end, and its characters: while it fits its lines and its time.
+
+    One word always does.
+    """
+    lines, line, characters = 1, 0, 0
     for index in range(first, len(words)):
         text = words[index].word
+        characters += len(text)
         line += width(text if line else text.lstrip())
         if line > rules.line_chars and index > first:
             lines, line = lines + 1, width(text.strip())
         too_long = words[index].end_s - words[first].start_s > rules.max_s
         if index > first and (lines > rules.lines or line > rules.line_chars or too_long):
             return
-        yield index + 1
+        yield index + 1, characters
 
 
-def _cost(words: Sequence[Timed], first: int, end: int, rules: CueRules) -> float:
+def _cost(words: Sequence[Timed], first: int, end: int, characters: int, rules: CueRules) -> float:
     last, start_s = words[end - 1], words[first].start_s
     final = end == len(words)
     room_s = (last.end_s if final else words[end].start_s) - start_s
@@ -139,20 +143,15 @@ def _cost(words: Sequence[Timed], first: int, end: int, rules: CueRules) -> floa
     if room_s < rules.min_s:
         cost += _SHORT * (1 - room_s / rules.min_s)
     if rules.chars_per_s:
-        reading_s = sum(len(word.word) for word in words[first:end]) / rules.chars_per_s
+        reading_s = characters / rules.chars_per_s
         cost += _FAST * min(1.0, max(0.0, reading_s / max(room_s, 0.01) - 1))
     mark = last.word.rstrip("\"'»”’)] ")  # noqa: RUF001
     if not final and not mark.endswith(SENTENCE_END):
         pause = min(1.0, max(0.0, words[end].start_s - last.end_s) / PAUSE_S)
         cost += _AFTER_PHRASE if mark.endswith(PHRASE_END) else _AMID - _AFTER_PHRASE * pause
-        cost += _lopsided(words, first, end, rules)
+        # a cue cut amid a sentence should hold a good part of what one can: the rest evens out
+        cost += _EMPTY * (1 - min(1.0, characters / (rules.line_chars * rules.lines)))
     return cost
-
-
-def _lopsided(words: Sequence[Timed], first: int, end: int, rules: CueRules) -> float:
-    """A cue cut amid a sentence should hold a good part of what one can: the rest evens out."""
-    full = rules.line_chars * rules.lines
-    return 0.5 * (1 - min(1.0, sum(len(word.word) for word in words[first:end]) / full))
 
 
 def _halve(word: Timed, limit: int) -> Iterator[Piece]:
