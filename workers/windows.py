@@ -11,15 +11,20 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from milo.errors import EngineError, NotFound
 from milo.jobs import Progress
+from milo.kinds.stt import SttPayload
 from milo.protocols import DecodeOptions, Transcriber, WindowText, WordTiming
 from milo.settings import Settings
+from milo.transcription.channels import Channel, Channels, load_channels
 from milo.transcription.coverage import transcribe
 from milo.transcription.decoded_speech import DecodedSpeech, Window, plan_windows
 from milo.transcription.segments import compose
+from milo.transcription.speakers import merge
+from milo.transcription.transcript import Transcript
 from milo.transcription.word_times import speech_runs
 from workers.group import Group
 from workers.work import Finished, RunningJob
@@ -39,8 +44,8 @@ class Recording:
     """A job on the table: its windows, and what has been heard in them."""
 
     running: RunningJob
-    speech: DecodedSpeech
-    windows: list[Window]
+    channels: Channels
+    windows: list[tuple[Channel, Window]]
     heard: dict[int, WindowText] = field(default_factory=dict)
 
     @property
@@ -64,13 +69,14 @@ class Table:
         """Put jobs on the table. One that can't be read fails alone; one without speech is done at once."""
         for running in joined:
             try:
-                speech = DecodedSpeech.load(running.work_folder)
+                channels = recording_in(running.work_folder, running.payload)
             except NotFound:
                 self._group.back_to(running, "decode")
                 continue
             engine = self._engine
-            windows = plan_windows(speech, pack_window_s=engine.pack_window_s, max_window_s=engine.max_window_s)
-            recording = Recording(running, speech, windows, _saved(running, windows))
+            sizes = {"pack_window_s": engine.pack_window_s, "max_window_s": engine.max_window_s}
+            windows = [(one, window) for one in channels.speakers for window in plan_windows(one.speech, **sizes)]
+            recording = Recording(running, channels, windows, _saved(running, windows))
             self.open[running.id] = recording
             self._queue += [(running.id, index) for index in recording.waiting]
             if not recording.waiting:
@@ -88,27 +94,24 @@ class Table:
     def step(self) -> None:
         """One call of the engine: the oldest window, and those nearest to it in length."""
         chosen = self._choose()
-        windows = [self.open[job_id].windows[index] for job_id, index in chosen]
-        audio = [
-            self.open[job_id].speech.samples(window.start_s, window.end_s)
-            for (job_id, _), window in zip(chosen, windows, strict=True)
-        ]
+        pairs = [self.open[job_id].windows[index] for job_id, index in chosen]
+        windows = [window for _, window in pairs]
+        audio = [channel.speech.samples(window.start_s, window.end_s) for channel, window in pairs]
         started = time.monotonic()
         runs = [
-            speech_runs(window.start_s, window.end_s, self.open[job_id].speech.frame_probabilities)
-            for (job_id, _), window in zip(chosen, windows, strict=True)
+            speech_runs(window.start_s, window.end_s, channel.speech.frame_probabilities) for channel, window in pairs
         ]
         texts = transcribe(self._engine, windows, audio, runs, self._options)
         took_s = time.monotonic() - started
         self._steer(len(chosen), took_s)
-        total_s = sum(window.end_s - window.start_s for window in windows)
+        total_s = sum(window.duration_s for window in windows)
         touched: dict[str, list[int]] = {}
         for (job_id, index), window, text in zip(chosen, windows, texts, strict=True):
             if not math.isfinite(text.avg_logprob):
                 raise EngineError(f"the model {self._engine.name} returned {text.avg_logprob}: its weights are broken")
             recording = self.open[job_id]
             recording.heard[index] = text
-            recording.running.compute_s += took_s * (window.end_s - window.start_s) / total_s
+            recording.running.compute_s += took_s * window.duration_s / total_s
             touched.setdefault(job_id, []).append(index)
         for job_id, indexes in touched.items():
             self._after(self.open[job_id], indexes)
@@ -125,8 +128,8 @@ class Table:
         return chosen
 
     def _length_s(self, item: tuple[str, int]) -> float:
-        window = self.open[item[0]].windows[item[1]]
-        return window.end_s - window.start_s
+        _, window = self.open[item[0]].windows[item[1]]
+        return window.duration_s
 
     def _steer(self, count: int, took_s: float) -> None:
         """Keep a step near `STEP_S`, so that somebody who waits does not wait long."""
@@ -137,8 +140,8 @@ class Table:
 
     def _after(self, recording: Recording, indexes: Sequence[int]) -> None:
         running = recording.running
-        done_s = sum(recording.windows[i].end_s - recording.windows[i].start_s for i in recording.heard)
-        running.progress = Progress(done=round(done_s, 3), total=round(recording.speech.speech_s, 3), unit="s")
+        done_s = sum(recording.windows[i][1].duration_s for i in recording.heard)
+        running.progress = Progress(done=round(done_s, 3), total=round(recording.channels.speech_s, 3), unit="s")
         if len(recording.heard) == len(recording.windows):
             self._finish(recording)
         else:
@@ -149,9 +152,33 @@ class Table:
         self.open.pop(running.id, None)
         if not self._group.active(running.id):
             return
-        speech = recording.speech
-        transcript = compose(
-            [(w.start_s, w.end_s, recording.heard[i]) for i, w in enumerate(recording.windows)],
+        duration_s = recording.channels.duration_s
+        content = self._transcript(recording).model_dump_json().encode()
+        large = len(content) > INLINE_BYTES
+        running.progress = Progress(done=duration_s, total=duration_s, unit="s")
+        self._group.finish(
+            running,
+            Finished(
+                result=None if large else json.loads(content),
+                file=running.files.write_result(running.id, running.claim.fence, content) if large else None,
+                audio_s=duration_s,
+                models={"stt": self._engine.name},
+            ),
+        )
+
+    def _transcript(self, recording: Recording) -> Transcript:
+        channels = recording.channels
+        transcripts = [(channel, self._of_channel(recording, channel)) for channel in channels.speakers]
+        return merge(transcripts, channels.warnings) if channels.separate else transcripts[0][1]
+
+    def _of_channel(self, recording: Recording, channel: Channel) -> Transcript:
+        speech = channel.speech
+        return compose(
+            [
+                (w.start_s, w.end_s, recording.heard[i])
+                for i, (one, w) in enumerate(recording.windows)
+                if one is channel
+            ],
             duration_s=speech.duration_s,
             speech_s=speech.speech_s,
             frame_probabilities=speech.frame_probabilities,
@@ -159,18 +186,6 @@ class Table:
             engine=self._settings.stt_engine,
             task=self._options.task,
             warnings=speech.warnings,
-        )
-        content = transcript.model_dump_json().encode()
-        large = len(content) > INLINE_BYTES
-        running.progress = Progress(done=speech.duration_s, total=speech.duration_s, unit="s")
-        self._group.finish(
-            running,
-            Finished(
-                result=None if large else json.loads(content),
-                file=running.files.write_result(running.id, running.claim.fence, content) if large else None,
-                audio_s=speech.duration_s,
-                models={"stt": self._engine.name},
-            ),
         )
 
     def drop_gone(self) -> None:
@@ -182,8 +197,16 @@ class Table:
             self._queue = [item for item in self._queue if item[0] in self.open]
 
 
-def _key(window: Window) -> str:
-    return f"{window.start_s:.3f}-{window.end_s:.3f}"
+def recording_in(folder: Path, payload: SttPayload) -> Channels:
+    """What the first stage left. Raises `NotFound` (code not_decoded) where that is not complete."""
+    if payload.channels == "separate":
+        return load_channels(folder)
+    return Channels([Channel(0, DecodedSpeech.load(folder))], [], separate=False)
+
+
+def _key(pair: tuple[Channel, Window]) -> str:
+    channel, window = pair
+    return f"{channel.number}:{window.start_s:.3f}-{window.end_s:.3f}"
 
 
 def _save(running: RunningJob, recording: Recording, indexes: Sequence[int]) -> None:
@@ -193,9 +216,9 @@ def _save(running: RunningJob, recording: Recording, indexes: Sequence[int]) -> 
         file.write("".join(f"{line}\n" for line in lines))
 
 
-def _saved(running: RunningJob, windows: Sequence[Window]) -> dict[int, WindowText]:
+def _saved(running: RunningJob, windows: Sequence[tuple[Channel, Window]]) -> dict[int, WindowText]:
     """What earlier slices and attempts have finished. A line that a dying worker left torn is passed over."""
-    places = {_key(window): index for index, window in enumerate(windows)}
+    places = {_key(pair): index for index, pair in enumerate(windows)}
     heard: dict[int, WindowText] = {}
     for path in sorted(running.work_folder.glob("heard-*.jsonl")):
         for line in path.read_text().splitlines():

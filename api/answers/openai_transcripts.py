@@ -12,7 +12,7 @@ from milo.language.names import language_name
 from milo.transcription.transcript import Transcript, Word, render
 
 SPEAKER = "A"
-"""OpenAI names speakers A, B, C in order; until speakers are told apart, all is said by one."""
+"""OpenAI names speakers A, B, C in order; where they are not told apart, all is said by one."""
 LEAST_PROBABILITY = 1e-6
 Granularities = Sequence[str]
 
@@ -55,7 +55,7 @@ def _diarized(transcript: Transcript) -> Iterator[Document]:
             "start": segment.start,
             "end": segment.end,
             "text": segment.text,
-            "speaker": SPEAKER,
+            "speaker": segment.speaker or SPEAKER,
         }
 
 

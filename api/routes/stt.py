@@ -55,9 +55,10 @@ async def transcribe(
     prompt: str | None = None,
     name: str | None = None,
     word_timestamps: str | None = None,
+    channels: str | None = None,
 ) -> Response:
     """The recording in a form, in JSON, or as the body itself (`Content-Type: audio/…`), with `language`, `model`,
-    `task`, `prompt`, `name` and `word_timestamps` in the query then.
+    `task`, `prompt`, `name`, `word_timestamps` and `channels` in the query then.
 
     Waits for the transcript as long as `Prefer: wait=N` says (30 s without it), then answers 202.
     `Prefer: respond-async` or a `callback_url` answers 202 at once. If the client goes away, the job goes on."""
@@ -65,7 +66,8 @@ async def transcribe(
         renderings.check_format(format, "stt")
     parse_rules(cues)
     said = {"language": language, "model": model, "task": task, "prompt": prompt, "name": name}
-    beside = {key: value for key, value in (said | {"word_timestamps": word_timestamps}).items() if value}
+    said |= {"word_timestamps": word_timestamps, "channels": channels}
+    beside = {key: value for key, value in said.items() if value}
     asked, source = await _read(incoming, beside)
     return await accept_and_wait(
         incoming,

@@ -18,7 +18,8 @@ _RATE_HZ = 16_000
 _HOP = _RATE_HZ // 100
 """10 ms: the step at which the level is measured."""
 _NODE = 25
-"""Hops between two points at which a gain is chosen; between them it runs straight in dB."""
+GAIN_STEP = _NODE * _HOP
+"""Hops, and samples, between two points at which a gain is chosen; between them it runs straight in dB."""
 _REACH = 250
 """Hops that are looked at on one side of a point. The louder side of a change must not hide the quieter one."""
 _NEAR = 50
@@ -50,6 +51,8 @@ class Leveler:
         """Seconds that were made louder."""
         self.weak_s = 0.0
         """Seconds that go up and down like speech, and are still too quiet to be understood."""
+        self.gains_db = bytearray()
+        """By how much each quarter of a second was raised, about."""
         self._held = np.zeros(0, np.int16)
         """What was not given yet: from the sample of the first level behind `_past`."""
         self._levels = np.full(_EXTENT, _FLOOR_DB, np.float32)
@@ -95,6 +98,7 @@ class Leveler:
         """The first `hops` that are held, raised. Levels reach `_EXTENT` beyond them."""
         nodes = hops // _NODE + 1
         gains = self._gains(nodes)
+        self.gains_db.extend(np.rint(gains[:-1]).astype(np.uint8).tobytes())
         samples = self._held[: hops * _HOP]
         self._held = self._held[hops * _HOP :].copy()
         self._levels, self._peaks = self._levels[hops:].copy(), self._peaks[hops:].copy()
@@ -109,7 +113,7 @@ class Leveler:
         wanted = np.array([gain_db for gain_db, _ in chosen], np.float32)
         near, peak = (_highest_near(values, nodes) for values in (self._levels, self._peaks))
         gains: Levels = np.minimum(wanted, np.maximum(0.0, np.minimum(_LOUDEST_DB - near, _PEAK_DB - peak)))
-        step_s = _NODE * _HOP / _RATE_HZ
+        step_s = GAIN_STEP / _RATE_HZ
         self.raised_s += step_s * int(np.count_nonzero((gains > 0)[:-1]))
         self.weak_s += step_s * sum(weak for _, weak in chosen[:-1])
         return gains
@@ -170,7 +174,7 @@ def _is_like_speech(levels: Levels, loud: float) -> bool:
 
 def _raised(samples: Pcm, gains: Levels) -> Pcm:
     """`gains` in dB stand at every `_NODE` hops; the last one behind the last sample."""
-    step = _NODE * _HOP
+    step = GAIN_STEP
     ramp = np.arange(step) / step
     gain_db = (gains[:-1, None] + np.diff(gains)[:, None] * ramp).reshape(-1)[: len(samples)]
     raised: Pcm = np.rint(samples * np.power(10.0, gain_db / 20)).clip(-32768, 32767).astype(np.int16)

@@ -42,6 +42,8 @@ class AudioStream:
         self.faults = Faults()
         self.truncated = False
         """More was recorded than the file holds: it is shorter than its header says, or ends within a frame."""
+        self.channels = 0
+        """The most that any part of the recording has; known after the last block."""
         self._source, self._max_s, self._track, self._channel = source, max_s, track, channel
         self._samples = 0
         self._block = max(1, round(block_s * SAMPLE_RATE_HZ))
@@ -102,6 +104,7 @@ class AudioStream:
             for pcm in timeline.pcm():
                 self._samples += len(pcm)
                 yield pcm
+            self.channels = max(self.channels, timeline.channels)
             reached_s = max(0.0, timeline.start_s) + (self._samples - before) / SAMPLE_RATE_HZ
             self.truncated |= _is_cut(media, self.faults, reached_s) or (last and media.lacks_end())
             self.truncated |= part is not None and part.missing_s > _MISSING_S

@@ -193,6 +193,7 @@ class _Apart(AudioStream):
             self.info = AudioInfo(**document)
         elif letter == b"E":
             self.faults, self.truncated = Faults(**document["faults"]), bool(document["truncated"])
+            self.channels = int(document["channels"])
         else:
             raise MiloError.from_problem(document)
 

@@ -5,7 +5,7 @@ A child reads the one descriptor that it was sent, writes blocks to a pipe, and 
 time; it holds no key, no database and no other file. `milo/audio/sandbox.py` is the other side.
 
 A message on the pipe is a letter, a length (little endian, 4 bytes) and as many bytes: `I` the header's information
-(JSON), `B` a block (int16, little endian), `E` the end (JSON: faults, truncated), `X` a problem document.
+(JSON), `B` a block (int16, little endian), `E` the end (JSON: faults, truncated, channels), `X` a problem document.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _decode(file: BinaryIO, out: BinaryIO, request: dict[str, Any]) -> None:
                 told = True
             _send(out, b"B", block.astype("<i2", copy=False).tobytes())
             limit.wind_up()
-        end = {"faults": asdict(audio.faults), "truncated": audio.truncated}
+        end = {"faults": asdict(audio.faults), "truncated": audio.truncated, "channels": audio.channels}
         _send(out, b"E", json.dumps(end).encode())
     except MemoryError:
         megabytes = request["memory_bytes"] // 10**6

@@ -71,6 +71,8 @@ class Timeline:
         own = media.name in _OWN_CLOCK and 0 < start_s <= _LATE_START_S and not goes_on
         self.start_s = 0.0 if own else start_s
         """Where the clock of the file stands at sample 0."""
+        self.channels = 0
+        """The most that a frame had so far."""
         self._origin_s = self.start_s
         self._min_gap_s = _MAX_SLIP_S if media.info.codec in _UNSTEADY else _MIN_GAP_S
         self._last_s = -np.inf
@@ -203,6 +205,7 @@ class Timeline:
         check_shape(frame.sample_rate, frame.layout.nb_channels)
         yield from self._flush()
         self._shape = shape
+        self.channels = max(self.channels, frame.layout.nb_channels)
         self._weights = weights_of(frame.layout) if self._channel is None else only(self._channel, frame.layout)
         self._resampler = Resampler(frame.sample_rate)
         self._base = self._given

@@ -43,6 +43,11 @@ PATIENCE_S = 120
 @click.option("--beam-size", type=click.IntRange(1, 10), help="Beams of the search. Default: 1.")
 @click.option("--temperature", type=click.FloatRange(0, 1), help="Default: 0, higher while a guard rejects the text.")
 @click.option("--word-timestamps/--no-word-timestamps", default=None, help="Times of words. Default: with them.")
+@click.option(
+    "--channels",
+    type=click.Choice(["mix", "separate"]),
+    help="separate: each channel is a speaker, as in recordings of calls. Default: mix.",
+)
 @click.option("--cues", help="How subtitles are cut: broadcast, social, plain, and numbers (social,max_s=2).")
 @click.option("--name", help="Name of the batches.")
 @click.option("--force", is_flag=True, help="Do all again, what is done too.")

@@ -94,7 +94,8 @@ class Milo:
     # --- one recording ---
 
     def transcribe(self, source: Source | ServerPath, **options: Any) -> Transcript:
-        """Transcribe and wait. Options: language, task, prompt, word_timestamps, beam_size, temperature, model.
+        """Transcribe and wait. Options: language, task, prompt, word_timestamps, beam_size, temperature, model,
+        channels.
 
         Goes before everything that is not waited for. Raises what the server says is wrong with the recording.
         """

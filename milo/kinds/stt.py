@@ -35,6 +35,8 @@ class SttOptions(Closed):
     beam_size: int = Field(1, ge=1, le=10)
     temperature: float | None = Field(None, ge=0, le=1)
     """None: 0 with fallback to higher ones while a guard rejects the text."""
+    channels: Literal["mix", "separate"] = "mix"
+    """`separate`: each channel is a speaker, as in recordings of calls."""
     model: OptionalName = None
     cues: Annotated[CueText | None, AfterValidator(_empty_is_none)] = None
     """How subtitles of the result are cut: a profile (`broadcast`, `social`, `plain`), numbers such as `max_s=5`, or
@@ -70,7 +72,7 @@ STT = Kind(
     SttPayload,
     (Stage("decode", pool="cpu", sliced=False), Stage("transcribe", grouped=True)),
     request=SttInput,
-    inputs=("source", "cues"),
+    inputs=("source", "cues", "channels"),
     model=ModelUse("stt", "stt_model", re.compile(r"whisper-1|gpt-[\w.-]*transcribe[\w.-]*"), "whisper-1"),
     results=Results(transcript.FORMATS, "json", _render, subtitles=_subtitles, zipped=("srt", "txt")),
     batches=Batches(SttOptions, items="recordings"),

@@ -55,6 +55,8 @@ class Cue:
     start_s: float
     end_s: float
     lines: tuple[str, ...]
+    speaker: str = ""
+    """Empty where speakers are not told apart."""
 
 
 def spread(text: str, start_s: float, end_s: float) -> list[Piece]:
@@ -218,8 +220,11 @@ def _line_end(texts: Sequence[str], needed: int, limit: int) -> int:
     return best
 
 
-def timed(cues: Sequence[Sequence[Timed]], rules: CueRules, duration_s: float) -> list[Cue]:
-    """Cues with the times they are shown: as long as reading takes, where neither the next cue nor the end forbids it.
+def timed(
+    cues: Sequence[Sequence[Timed]], rules: CueRules, duration_s: float, speakers: Sequence[str] = ()
+) -> list[Cue]:
+    """Cues, in order of time, with the times they are shown: as long as reading takes, where neither the next cue nor
+    the end forbids it.
 
     A cue never begins before its first word. Cues that overlap because two people spoke at once stay so.
     """
@@ -230,9 +235,8 @@ def timed(cues: Sequence[Sequence[Timed]], rules: CueRules, duration_s: float) -
         reading_s = sum(width(line) for line in lines) / rules.chars_per_s if rules.chars_per_s else 0.0
         wanted_s = min(rules.max_s, max(rules.min_s, reading_s))
         shown_s = min(max(end_s, start_s + wanted_s), start_s + rules.max_s, max(duration_s, end_s))
-        next_s = cues[index + 1][0].start_s if index + 1 < len(cues) else math.inf
-        if next_s > end_s - OVERLAP_S:
-            room_s = next_s - start_s
-            shown_s = min(shown_s, next_s - min(rules.gap_s, room_s / 4))
-        made.append(Cue(start_s, shown_s, lines))
+        starts = (cues[later][0].start_s for later in range(index + 1, len(cues)))
+        next_s = next((start for start in starts if start > end_s - OVERLAP_S), math.inf)
+        shown_s = min(shown_s, next_s - min(rules.gap_s, (next_s - start_s) / 4))
+        made.append(Cue(start_s, shown_s, lines, speakers[index] if speakers else ""))
     return made

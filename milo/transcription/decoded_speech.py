@@ -2,6 +2,7 @@
 
     speech.pcm    int16 mono 16 kHz, the stretches around speech one after the other (long silences are left out)
     speech.prob   uint8, speech probability x 255 of every 512-sample frame of the recording
+    speech.gain   uint8, by how many dB each quarter of a second was raised
     speech.json   where each stretch belongs, the speech spans, what was odd about the file; written last
 
 Positions in the files are samples at 16 kHz on the time line of the original; the interface speaks seconds.
@@ -16,8 +17,8 @@ import json
 import os
 import uuid
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -33,10 +34,12 @@ from milo.transcription.windows import Window, plan_windows
 
 __all__ = ["DecodedSpeech", "Window", "decode_speech", "plan_windows", "speech_in"]
 
-_VERSION = 1
+_VERSION = 2
 _MARGIN_S = 1.0
 """Kept on both sides of speech: a pause of up to twice this stays whole."""
-_PCM, _PROB, _MAP = "speech.pcm", "speech.prob", "speech.json"
+_CRUMB_S = 0.2
+"""Less of a span is no speech."""
+_PCM, _PROB, _GAIN, _MAP = "speech.pcm", "speech.prob", "speech.gain", "speech.json"
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class DecodedSpeech:
     pcm: npt.NDArray[np.int16]
     frame_probabilities: npt.NDArray[np.uint8]
     """Speech probability x 255 of each 512-sample frame."""
+    gains_db: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    """By how much each `GAIN_STEP` of samples was raised."""
     warnings: list[str] = field(default_factory=list)
     source: dict[str, Any] = field(default_factory=dict)
     """container, codec, sample_rate_hz, channels, duration_s (as its header says), sha256, faults."""
@@ -85,6 +90,15 @@ class DecodedSpeech:
                 np.multiply(piece, np.float32(1 / 32768), out=out[low - start : high - start])
         return out
 
+    def without(self, spans: Sequence[Span]) -> DecodedSpeech:
+        """The same recording, with nothing said in these of its spans, or in parts of them. In memory only."""
+        marks = np.zeros(len(self.frame_probabilities), bool)
+        for start, end in spans:
+            marks[start // FRAME : -(-end // FRAME)] = True
+        left = [piece for span in self.span_samples for piece in _minus(span, spans)]
+        probabilities = np.where(marks, np.uint8(0), self.frame_probabilities)
+        return replace(self, span_samples=left, frame_probabilities=probabilities)
+
     @classmethod
     def load(cls, folder: Path) -> DecodedSpeech:
         """Opens what `decode_speech` wrote. Raises `NotFound` (code not_decoded) where that is not complete."""
@@ -107,9 +121,22 @@ class DecodedSpeech:
             regions=[(start, end, offset) for start, end, offset in written["regions"]],
             pcm=pcm,
             frame_probabilities=np.fromfile(folder / _PROB, np.uint8),
+            gains_db=np.fromfile(folder / _GAIN, np.uint8),
             warnings=written["warnings"],
             source=written["source"],
         )
+
+
+def _minus(span: Span, others: Sequence[Span]) -> list[Span]:
+    """What is left of a span without others, which are sorted; crumbs are not."""
+    start, behind = span
+    left = []
+    for first, end in others:
+        if end > start and first < behind:
+            left.append((start, first))
+            start = max(start, end)
+    left.append((start, behind))
+    return [(low, high) for low, high in left if high - low >= _CRUMB_S * SAMPLE_RATE_HZ]
 
 
 def _memory_map(path: Path) -> npt.NDArray[np.int16]:
@@ -178,6 +205,10 @@ class _Listener:
         self._keeper = _Keeper(file, options.release, margin_s)
 
     @property
+    def gains_db(self) -> bytes:
+        return bytes(self._leveler.gains_db)
+
+    @property
     def warnings(self) -> list[str]:
         return [self._leveler.warning] if self._leveler.warning else []
 
@@ -238,7 +269,7 @@ def decode_speech(
 
     It yields about every `step_s` of audio, so that the caller can renew a lease, and stop by closing the generator:
     then, as after an error, nothing is left in the folder that was not there. Memory does not grow with the length,
-    but for 31 bytes a second. `channel`, from 0: this one alone, as if there were no other. Raises what `audio.stream`
+    but for 35 bytes a second. `channel`, from 0: this one alone, as if there were no other. Raises what `audio.stream`
     raises, or `open_stream`, which may decode elsewhere.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -255,8 +286,9 @@ def decode_speech(
             _sync(file)
         (folder / _MAP).unlink(missing_ok=True)
         draft.replace(folder / _PCM)
-        _write_whole(folder / _PROB, bytes(listener.compact))
-        _write_whole(folder / _MAP, json.dumps(written).encode())
+        write_whole(folder / _PROB, bytes(listener.compact))
+        write_whole(folder / _GAIN, listener.gains_db)
+        write_whole(folder / _MAP, json.dumps(written).encode())
     finally:
         audio.close()
         draft.unlink(missing_ok=True)
@@ -264,6 +296,7 @@ def decode_speech(
 
 def _describe(audio: AudioStream, source: Path | BinaryIO) -> dict[str, Any]:
     about: dict[str, Any] = asdict(audio.info) if audio.info else {}
+    about["channels"] = audio.channels
     return about | {"faults": asdict(audio.faults), "sha256": _sha256(source) if isinstance(source, Path) else None}
 
 
@@ -280,7 +313,7 @@ def _sync(file: Any) -> None:
     os.fsync(file.fileno())
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Writes a file under a temporary name, then gives it its own."""
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from milo.cue_rules import PROFILES, CueRules
 from milo.errors import Invalid
@@ -54,6 +55,10 @@ class Segment(BaseModel):
     language: str = ""
     tokens: list[int] = []
     words: list[Word] = []
+    channel: int | None = Field(None, exclude_if=lambda value: value is None)
+    """Where each channel is a speaker, the one that this was said on, from 0."""
+    speaker: str | None = Field(None, exclude_if=lambda value: value is None)
+    """`A`, `B`, … where speakers are told apart; not there otherwise."""
 
 
 class Transcript(BaseModel):
@@ -92,6 +97,10 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def _name(segment: Segment) -> str:
+    return f"{segment.speaker}: " if segment.speaker else ""
+
+
 def _vtt_text(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
@@ -110,6 +119,7 @@ def _verbose(transcript: Transcript) -> dict[str, Any]:
             "compression_ratio": s.compression_ratio,
             "no_speech_prob": s.no_speech_prob,
         }
+        | ({"channel": s.channel, "speaker": s.speaker} if s.speaker else {})
         for s in transcript.segments
     ]
     words = [{"word": w.word.strip(), "start": w.start, "end": w.end} for s in transcript.segments for w in s.words]
@@ -124,12 +134,21 @@ def _verbose(transcript: Transcript) -> dict[str, Any]:
     }
 
 
-def cues_of(transcript: Transcript, rules: CueRules = DEFAULT_RULES) -> list[Cue]:
-    """The transcript as subtitles: its words, cut anew by `rules`. A segment without words is spread over its time."""
-    cues: list[list[Piece]] = []
-    for _, segments in itertools.groupby(transcript.segments, lambda segment: segment.language):
-        cues += cut(fit([word for segment in segments for word in _words(segment)], rules), rules)
-    return timed(cues, rules, transcript.duration)
+def cues_of(transcript: Transcript, rules: CueRules = DEFAULT_RULES, *, named: bool = False) -> list[Cue]:
+    """The transcript as subtitles: its words, cut anew by `rules`. A segment without words is spread over its time.
+
+    No cue holds words of two speakers. `named`: a turn begins with the name of its speaker, `A: `.
+    """
+    cues: list[tuple[str, list[Piece]]] = []
+    before = None
+    for (speaker, _), segments in itertools.groupby(transcript.segments, lambda one: (one.speaker, one.language)):
+        words = [word for segment in segments for word in _words(segment)]
+        if named and speaker and speaker != before and words:
+            words[0] = replace(words[0], word=f" {speaker}: {words[0].word.lstrip()}")
+        before = speaker
+        cues += [(speaker or "", cue) for cue in cut(fit(words, rules), rules)]
+    cues.sort(key=lambda item: item[1][0].start_s)
+    return timed([words for _, words in cues], rules, transcript.duration, [speaker for speaker, _ in cues])
 
 
 def _words(segment: Segment) -> Iterator[Piece]:
@@ -150,13 +169,20 @@ def _srt(cues: list[Cue]) -> str:
 
 
 def _vtt(cues: list[Cue]) -> str:
-    blocks = ("\n".join((_times(cue, "."), *map(_vtt_text, cue.lines), "")) for cue in cues)
+    blocks = ("\n".join((_times(cue, "."), _voice(cue) + "\n".join(map(_vtt_text, cue.lines)), "")) for cue in cues)
     return "WEBVTT\n\n" + "\n".join(blocks)
 
 
+def _voice(cue: Cue) -> str:
+    return f"<v {cue.speaker}>" if cue.speaker else ""
+
+
 def _tsv(cues: list[Cue]) -> str:
-    rows = (f"{round(cue.start_s * 1000)}\t{round(cue.end_s * 1000)}\t{' '.join(cue.lines)}\n" for cue in cues)
-    return "start\tend\ttext\n" + "".join(rows)
+    """The column of speakers comes last, and only where they are told apart."""
+    speakers = any(cue.speaker for cue in cues)
+    rows = [("start", "end", "text", "speaker")]
+    rows += [(f"{cue.start_s * 1000:.0f}", f"{cue.end_s * 1000:.0f}", " ".join(cue.lines), cue.speaker) for cue in cues]
+    return "".join("\t".join(row if speakers else row[:3]) + "\n" for row in rows)
 
 
 SUBTITLES = {"srt": _srt, "vtt": _vtt, "tsv": _tsv}
@@ -166,9 +192,9 @@ SUBTITLES = {"srt": _srt, "vtt": _vtt, "tsv": _tsv}
 def render(transcript: Transcript, format: str, rules: CueRules = DEFAULT_RULES) -> str:
     """The transcript as a document, subtitles by `rules`. Raises `Invalid` for a format that is not in `FORMATS`."""
     if format in SUBTITLES:
-        return SUBTITLES[format](cues_of(transcript, rules))
+        return SUBTITLES[format](cues_of(transcript, rules, named=format == "srt"))
     if format == "txt":
-        return "".join(f"{_one_line(segment.text)}\n" for segment in transcript.segments)
+        return "".join(f"{_name(segment)}{_one_line(segment.text)}\n" for segment in transcript.segments)
     if format == "json":
         return transcript.model_dump_json()
     if format == "verbose_json":

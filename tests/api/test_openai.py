@@ -21,6 +21,7 @@ import pytest
 from openai.types.audio import Transcription, TranscriptionVerbose
 
 from tests.api.house import KEY, House
+from tests.milo.transcription.test_channels import TWO_AT_ONCE
 from tests.support.servers import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
@@ -140,6 +141,20 @@ def test_a_diarized_transcript_has_one_speaker(client: openai.OpenAI) -> None:
     events: Any = list(client.audio.transcriptions.create(**wanted, stream=True))
     assert [event.text for event in events[:-1]] == [one.text for one in answer.segments]
     assert {event.type for event in events[:-1]} == {"transcript.text.segment"}
+
+
+def test_a_diarized_call_has_a_speaker_a_channel(client: openai.OpenAI) -> None:
+    answer: Any = client.audio.transcriptions.create(
+        model="gpt-4o-transcribe-diarize",
+        file=TWO_AT_ONCE,
+        response_format="diarized_json",
+        language="mg",
+        extra_body={"channels": "separate"},
+    )
+    assert {(one.speaker, one.text) for one in answer.segments} == {
+        ("A", "Mitady lavanila ny vahiny."),
+        ("B", "Isaky ny alarobia no misy tsena any Toamasina."),
+    }
 
 
 @pytest.mark.parametrize("format", ["srt", "vtt"])

@@ -158,6 +158,17 @@ def test_base64_a_form_a_blob_and_raw_bytes_are_the_same_audio(client: httpx.Cli
     assert client.get(f"/blobs/{digest}").json() == {"id": digest, "size_bytes": len(AUDIO)}
 
 
+def test_channels_are_a_field_everywhere(client: httpx.Client) -> None:
+    raw = client.post("/stt?channels=separate", content=AUDIO, headers={**LATER, "Content-Type": "audio/wav"})
+    form = client.post("/stt", files={"file": ("a.wav", AUDIO)}, data={"channels": "separate"}, headers=LATER)
+    assert [payload_of(answer)["channels"] for answer in (raw, form)] == ["separate"] * 2
+    items = [{"blob": hashlib.sha256(AUDIO).hexdigest()}]
+    batch = client.post("/batches", json={"kind": "stt", "items": items, "options": {"channels": "separate"}})
+    assert batch.status_code == 202, batch.text
+    wrong = client.post("/stt", json={"audio": B64, "channels": "left"}, headers=LATER)
+    assert wrong.status_code == 422 and "channels" in wrong.text and "separate" in wrong.text
+
+
 def _source(digest: str) -> Any:
     from milo.jobs import AudioSource
 

@@ -12,10 +12,11 @@ from milo.audio.sandbox import decoder_of
 from milo.jobs import Progress
 from milo.kinds.stt import SttPayload
 from milo.protocols import DecodeOptions
-from milo.transcription.decoded_speech import DecodedSpeech, decode_speech
+from milo.transcription.channels import decode_channels
+from milo.transcription.decoded_speech import decode_speech
 from workers import engines
 from workers.group import Group
-from workers.windows import Table
+from workers.windows import Table, recording_in
 from workers.work import NextStage, RunningJob
 
 LOOK_AGAIN_S = 0.2
@@ -30,9 +31,10 @@ def decode(running: RunningJob) -> Generator[Progress, None, NextStage]:
         yield Progress(unit="s")
     folder = running.work_folder
     with running.files.open_audio(payload.source) as file:
-        for done_s in decode_speech(file, folder, max_s=settings.max_audio_s, open_stream=decoder_of(settings).stream):
+        start = decode_channels if payload.channels == "separate" else decode_speech
+        for done_s in start(file, folder, max_s=settings.max_audio_s, open_stream=decoder_of(settings).stream):
             yield Progress(done=done_s, unit="s")
-    return NextStage("transcribe", audio_s=DecodedSpeech.load(folder).duration_s)
+    return NextStage("transcribe", audio_s=recording_in(folder, payload).duration_s)
 
 
 def transcribe(group: Group) -> Iterator[None]:

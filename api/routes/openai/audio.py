@@ -41,6 +41,8 @@ class TranslationFields(Closed):
     temperature: float | None = Field(None, ge=0, le=1)
     cues: CueText | None = None
     """Milo's own: how `srt` and `vtt` are cut."""
+    channels: Literal["mix", "separate"] = "mix"
+    """Milo's own: `separate` makes each channel a speaker, whom `diarized_json`, `srt` and `vtt` name."""
 
 
 class TranscriptionFields(TranslationFields):
@@ -161,6 +163,7 @@ def _options(context: Context, asked: TranslationFields) -> SttOptions:
         "temperature": asked.temperature or None,
         "word_timestamps": timed,
         "cues": asked.cues,
+        "channels": asked.channels,
     }
     try:
         return check_options(context, bodies.validate(options, SttOptions))

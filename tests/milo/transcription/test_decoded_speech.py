@@ -139,7 +139,12 @@ def test_bad_audio_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_decoding_again_replaces_what_was_there(tmp_path: Path) -> None:
     decoded(recording(), tmp_path)
     assert decoded(silence(5), tmp_path).spans == []
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["speech.json", "speech.pcm", "speech.prob"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "speech.gain",
+        "speech.json",
+        "speech.pcm",
+        "speech.prob",
+    ]
 
 
 def test_a_folder_that_is_not_complete_is_not_loaded(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from milo.settings import Settings
 from milo.storage.files import Files
 from milo.transcription.transcript import Transcript
 from tests.milo.audio.test_sandbox import broken
+from tests.milo.transcription.test_channels import TWO_AT_ONCE
 from tests.support.speech_factory import spoken
 from workers import engines
 from workers.runner import Runner
@@ -223,3 +224,43 @@ def test_a_long_result_stands_in_a_file(
     assert done.result is None and done.result_file == f"results/{job.id}/{done.fence}.json"
     assert transcript_of(ledger, files, job).segments
     assert not (Path(files.root) / "incoming").exists() or not any((Path(files.root) / "incoming").iterdir())
+
+
+def submit_call(ledger: Ledger, files: Files, model: str) -> Job:
+    """Two people who talk at once, one on each channel."""
+    with TWO_AT_ONCE.open("rb") as file:
+        blob = files.put_blob(file)
+    source = {"blob": blob.id, "name": "call.ogg"}
+    payload = {"source": source, "model": model, "channels": "separate", "language": "mg"}
+    return ledger.create(NewJob(kind="stt", payload=payload, owner="ana", priority="interactive"))
+
+
+def test_both_sides_of_a_call_are_understood_though_they_talk_at_once(
+    runner: Runner, ledger: Ledger, files: Files
+) -> None:
+    job = submit_call(ledger, files, "milo-tiny-mg")
+    runner.run(job.id)
+    assert ledger.get(job.id).audio_s == pytest.approx(3.0, abs=0.01)
+    runner.run(job.id)
+    result = transcript_of(ledger, files, job)
+    said = {(segment.channel, segment.speaker, segment.text) for segment in result.segments}
+    assert said == {
+        (0, "A", "Mitady lavanila ny vahiny."),
+        (1, "B", "Isaky ny alarobia no misy tsena any Toamasina."),
+    }
+    assert all(segment.text in result.text for segment in result.segments)
+    assert (result.language, result.warnings) == ("mg", []) and result.duration == pytest.approx(3.0, abs=0.01)
+    assert result.speech_s > 3.0, "both speak most of the time"
+
+
+def test_a_call_that_gives_way_goes_on_where_it_was_on_either_channel(
+    settings: Settings, ledger: Ledger, files: Files, engine: FakeTranscriber
+) -> None:
+    job = submit_call(ledger, files, "m")
+    runner = Runner(settings.model_copy(update={"slice_s": 0, "batch_windows": 1}), ledger, files, "w/0")
+    runner.run(job.id)
+    while not ledger.get(job.id).final:
+        runner.run(job.id)
+    result = transcript_of(ledger, files, job)
+    assert [segment.id for segment in result.segments] == list(range(sum(engine.calls)))
+    assert {segment.speaker for segment in result.segments} == {"A", "B"}
