@@ -132,12 +132,11 @@ def _beat(settings: Settings) -> Service:
 
 def _flower(settings: Settings) -> Service:
     command = (
-        *("celery", "-A", "milo.queue", "flower"),
+        *("python", "-m", "milo.queue.flower"),
         *(f"--address={settings.flower_host}", f"--port={settings.flower_port}"),
     )
-    login = {"FLOWER_BASIC_AUTH": f"milo:{settings.flower_password}"} if settings.flower_password else {}
     return Service(
-        *("flower", command, _port_answers, {**ONE_THREAD, **login}, settings.flower_host, settings.flower_port),
+        *("flower", command, _port_answers, ONE_THREAD, settings.flower_host, settings.flower_port),
         port_setting="MILO_FLOWER_PORT",
         stop_s=3,
     )

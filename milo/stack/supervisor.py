@@ -222,4 +222,4 @@ def program(name: str) -> tuple[str, ...]:
     """How to start a program of a service on this machine. Raises `Unavailable` when there is no Redis."""
     if name == "redis-server":
         return (find_redis_server(),)
-    return (sys.executable, "-m", name)
+    return (sys.executable,) if name == "python" else (sys.executable, "-m", name)
