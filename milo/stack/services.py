@@ -132,7 +132,7 @@ def _beat(settings: Settings) -> Service:
 
 def _flower(settings: Settings) -> Service:
     command = (
-        *("celery", "-A", "milo.queue", "flower"),
+        *("python", "-m", "milo.stack.flower", "-A", "milo.queue", "flower"),
         *(f"--address={settings.flower_host}", f"--port={settings.flower_port}"),
     )
     login = {"FLOWER_BASIC_AUTH": f"milo:{settings.flower_password}"} if settings.flower_password else {}

@@ -222,4 +222,6 @@ def program(name: str) -> tuple[str, ...]:
     """How to start a program of a service on this machine. Raises `Unavailable` when there is no Redis."""
     if name == "redis-server":
         return (find_redis_server(),)
+    if name == "python":
+        return (sys.executable,)
     return (sys.executable, "-m", name)
