@@ -22,6 +22,7 @@ import api.routes.openai
 from api import docs
 from api.http import problems
 from api.http.auth import Authentication, refuse_insecure
+from api.http.browsers import Browsers
 from api.http.deps import Context, in_thread
 from api.http.headers import SecurityHeaders
 from api.http.keys_in_urls import keep_keys_out_of_logs
@@ -100,6 +101,7 @@ def create_app(settings: Settings) -> FastAPI:
             allow_headers=["*"],
             expose_headers=EXPOSED,
         )
+    app.add_middleware(Browsers, settings=settings, bound=settings.host)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Observe)
     return app

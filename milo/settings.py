@@ -19,7 +19,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from milo.addresses import check_networks
 from milo.cue_rules import check_rules
 
-DEFAULT_API_KEY = "change-me-in-production"
+DEVELOPMENT_KEY = "change-me-in-production"
+"""A key that everybody knows. It counts only where MILO_API_KEY names it, and for this machine alone."""
 REDIS_SECRET = "redis"
 """Name of the file under `secrets_folder` that holds the password of the embedded Redis."""
 
@@ -66,7 +67,7 @@ class Settings(BaseSettings):
 
     # --- where things are ---
     env: Literal["development", "production"] = "development"
-    """`production` refuses the default API key."""
+    """`production` refuses `change-me-in-production` as the API key."""
     home: Home = Path(DEFAULT_HOME).expanduser()
     """Everything at rest: ledger, blobs, results, models, logs."""
     database_url: str | None = None
@@ -88,14 +89,19 @@ class Settings(BaseSettings):
     flower_port: int = 5556
     redis_port: int = 6390
     """Port of the Redis that `milo up` starts, when MILO_REDIS_URL is not set."""
-    api_key: str = Field(DEFAULT_API_KEY, validation_alias=_also("API_KEY", "API_KEY"))
-    """The operator's key (all scopes). More keys: `milo keys create`."""
+    api_key: str = Field("", validation_alias=_also("API_KEY", "API_KEY"))
+    """The operator's key (all scopes). Empty: one is made when Milo first starts, and kept in `home`/secrets/api_key
+    (`milo keys show`). Name one where several machines share a ledger. More keys: `milo keys create`."""
+    allowed_hosts: Words = []
+    """Names by which the API, the status API and Flower may be asked, beside localhost, this machine's name and the
+    address they listen on; `*.example.org`: all names below, `*`: any name. Whoever listens on all addresses (0.0.0.0)
+    may be asked by any address."""
     url: str = "http://127.0.0.1:8000"
     """Where the client and the CLI find the API."""
     cors_origins: Annotated[Words, AfterValidator(_origins)] = Field(
         [], validation_alias=_also("CORS_ORIGINS", "CORS_ORIGINS")
     )
-    """Web pages of other origins that may use the API, such as `http://localhost:5173`; `*`: all."""
+    """Web pages of other origins that may use the API and its socket, such as `http://localhost:5173`; `*`: all."""
     metrics_allow: Annotated[Words, AfterValidator(check_networks)] = ["127.0.0.1", "::1"]
     """Addresses or CIDR blocks that may read /metrics without a key, for a Prometheus: counts, times and names of
     models, nothing of what was said. Empty: a key is always asked for. A proxy on this machine has to send

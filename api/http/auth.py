@@ -16,12 +16,13 @@ from api.http.rates import WrongKeys
 from milo.addresses import is_among, is_loopback
 from milo.errors import Forbidden, MiloError, Unauthorized
 from milo.ledger.keys import Key, Keys
-from milo.settings import DEFAULT_API_KEY, Settings
+from milo.settings import DEVELOPMENT_KEY, Settings
 
-OPEN = ("/api/v1/health", "/docs", "/openapi.json", "/redoc", "")
+OPEN = ("/api/v1/health", "/api/v1/web/keys", "/docs", "/openapi.json", "/redoc", "")
 OPEN_BELOW = ("/docs/assets/",)
 """All else is closed, paths that nobody has named too. The documentation is open: it says what the public source says,
-nothing of this installation, and a browser that loads a page sends no key. `/` and `/redoc` lead to it."""
+nothing of this installation, and a browser that loads a page sends no key. `/` and `/redoc` lead to it. `/web/keys`
+takes a link that counts once instead of a key."""
 METRICS = ("/metrics", "/api/v1/metrics")
 """Open to the addresses of MILO_METRICS_ALLOW."""
 PROMETHEUS = Key("", "prometheus", frozenset({"read"}), 0.0)
@@ -33,17 +34,18 @@ class InsecureSettings(MiloError):
 
 
 def refuse_insecure(settings: Settings) -> None:
-    """Raises `InsecureSettings` when the well-known default key would work for somebody else than the developer."""
-    if not settings.api_key.strip():
-        raise InsecureSettings("MILO_API_KEY is empty; set it to a long random value")
-    if settings.api_key != DEFAULT_API_KEY:
+    """Raises `InsecureSettings` when the key that everybody knows would work for somebody else than the developer."""
+    if settings.api_key and not settings.api_key.strip():
+        raise InsecureSettings("MILO_API_KEY is blank; set it to a long random value, or leave it out")
+    if settings.api_key != DEVELOPMENT_KEY:
         return
-    how = "set MILO_API_KEY to a long random value (`openssl rand -hex 32` makes one)"
+    how = "set it to a long random value (`openssl rand -hex 32` makes one), or leave it out"
     if settings.env == "production":
-        raise InsecureSettings(f"MILO_ENV is production and MILO_API_KEY is still the default one: {how}")
+        raise InsecureSettings(f"MILO_ENV is production and MILO_API_KEY is the one that everybody knows: {how}")
     if not is_loopback(settings.host):
         raise InsecureSettings(
-            f"MILO_HOST is {settings.host}, which others can reach, and MILO_API_KEY is still the default one: {how}"
+            f"MILO_HOST is {settings.host}, which others can reach, "
+            f"and MILO_API_KEY is the one that everybody knows: {how}"
         )
 
 
@@ -92,8 +94,10 @@ class Authentication:
         if key is None:
             raise Unauthorized("this API key is wrong, expired or revoked", code="wrong_key")
         client = scope.get("client")
-        if secret == DEFAULT_API_KEY and not is_loopback(client[0] if client else None):
-            raise Forbidden("the default key works from this machine only; the operator has to set MILO_API_KEY")
+        if secret == DEVELOPMENT_KEY and not is_loopback(client[0] if client else None):
+            raise Forbidden(
+                "everybody knows this key, so it works from this machine only; the operator must set MILO_API_KEY"
+            )
         return key
 
 

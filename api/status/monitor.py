@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from api.http import bodies, problems
 from api.http.auth import Authentication
+from api.http.browsers import Browsers
 from api.http.deps import in_thread, require_scope
 from api.http.headers import SecurityHeaders
 from api.status import pages
@@ -56,6 +57,7 @@ def create_monitor(settings: Settings) -> Starlette:
     ]
     middleware = [
         Middleware(SecurityHeaders),
+        Middleware(Browsers, settings=settings, bound=settings.status_host),
         Middleware(Authentication, settings=settings, is_open=partial(_needs_no_key, is_open(settings))),
     ]
     app = Starlette(routes=routes, lifespan=_lifespan, middleware=middleware)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "up": ("milo.cli.up:up", "Start everything on this machine and keep it running."),
+    "web": ("milo.cli.web:web", "Print a link that opens the web page on this machine, with a key."),
     "status": ("milo.cli.status:status", "Show training, GPU, queues and alerts."),
     "transcribe": ("milo.cli.transcribe:transcribe", "Transcribe files and folders into subtitles and text."),
     "jobs": ("milo.cli.jobs:jobs", "Look at jobs, fetch results, cancel, retry."),

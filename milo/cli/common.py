@@ -34,7 +34,7 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--url` and `--api-key`, and hands the command a `client` instead."""
 
     @click.option("--url", metavar="URL", help="The server. Default: MILO_URL, or the stack that runs here.")
-    @click.option("--api-key", metavar="KEY", help="Default: MILO_API_KEY.")
+    @click.option("--api-key", metavar="KEY", help="Default: MILO_API_KEY, or that of MILO_HOME.")
     @functools.wraps(command)
     def with_client(*args: Any, url: str | None, api_key: str | None, **kwargs: Any) -> Any:
         with make_client(load_settings(), url, api_key) as client:
@@ -45,8 +45,10 @@ def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def make_client(settings: Settings, url: str | None = None, api_key: str | None = None, patience_s: float = 3) -> Milo:
     from milo.client import Milo
+    from milo.client.client import key_for
 
-    return Milo(url or find_url(settings), api_key or settings.api_key, patience_s=patience_s)
+    url = url or find_url(settings)
+    return Milo(url, api_key or key_for(settings, url), patience_s=patience_s)
 
 
 def find_url(settings: Settings) -> str:

@@ -46,6 +46,14 @@ def create(name: str, scopes: tuple[str, ...], days: float | None, as_json: bool
     )
 
 
+@keys.command()
+def show() -> None:
+    """Print the operator's key: the one in MILO_API_KEY, or that of MILO_HOME, made if there is none yet."""
+    from milo.storage.secrets import operator_key
+
+    click.echo(operator_key(load_settings()))
+
+
 @keys.command("list")
 @json_option
 def list_keys(as_json: bool) -> None:

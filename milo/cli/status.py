@@ -21,7 +21,7 @@ EVERY_S = 2.0
 @click.command()
 @click.option("--watch", is_flag=True, help="Show it again every two seconds, until Ctrl-C.")
 @click.option("--url", metavar="URL", help="The server. Default: MILO_URL, or the stack that runs here.")
-@click.option("--api-key", metavar="KEY", help="Default: MILO_API_KEY.")
+@click.option("--api-key", metavar="KEY", help="Default: MILO_API_KEY, or that of MILO_HOME.")
 @json_option
 def status(watch: bool, url: str | None, api_key: str | None, as_json: bool) -> int:
     """Show training, GPU, queues and alerts. Exit code 1 while a critical alert is on, or nothing is known."""

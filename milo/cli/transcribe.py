@@ -52,7 +52,7 @@ PATIENCE_S = 120
 @click.option("--name", help="Name of the batches.")
 @click.option("--force", is_flag=True, help="Do all again, what is done too.")
 @click.option("--url", metavar="URL", help="The server. Default: MILO_URL, or the stack that runs here, or a new one.")
-@click.option("--api-key", metavar="KEY", help="Default: MILO_API_KEY.")
+@click.option("--api-key", metavar="KEY", help="Default: MILO_API_KEY, or that of MILO_HOME.")
 @json_option
 def transcribe(
     paths: tuple[str, ...], out: str, formats: str, name: str | None, force: bool, as_json: bool, **rest: Any

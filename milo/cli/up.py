@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from milo.cli.common import colours, load_settings
+from milo.errors import MiloError
 
 OF_SERVICE = {
     "redis": "red",
@@ -53,8 +54,10 @@ def up(without: str, quiet: bool, as_json: bool) -> None:
     """
     from milo.stack.services import all_services
     from milo.stack.up import up as run
+    from milo.storage.secrets import known_operator_key
 
     settings = load_settings()
+    is_first = not known_operator_key(settings)
     left_out = [name.strip() for name in without.split(",") if name.strip()]
     known = [service.name for service in all_services(settings)]
     unknown = [name for name in left_out if name not in known]
@@ -63,7 +66,7 @@ def up(without: str, quiet: bool, as_json: bool) -> None:
 
     def ready(note: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
-            click.echo(json.dumps(note) if as_json else _banner(note, settings), nl=True)
+            click.echo(json.dumps(note) if as_json else _banner(note, settings, is_first), nl=True)
 
     run(settings, (lambda name, line: None) if quiet else Printer(), without=left_out, on_ready=ready)
 
@@ -74,21 +77,35 @@ def _flower(note: dict[str, Any], settings: Any) -> str | None:
     return f"{url}{api}" if url else None
 
 
-def _banner(note: dict[str, Any], settings: Any) -> str:
-    from milo.settings import DEFAULT_API_KEY
+def _key(settings: Any, is_first: bool) -> str:
+    """Where the operator's key is; the key itself only when it has just been made."""
+    from milo.storage.secrets import known_operator_key
 
-    own = settings.api_key != DEFAULT_API_KEY
-    key = (
-        "the one in MILO_API_KEY"
-        if own
-        else f"{DEFAULT_API_KEY} (development only; `milo keys create` makes real ones)"
-    )
+    if settings.api_key:
+        return "the one in MILO_API_KEY"
+    kept = "kept in MILO_HOME; `milo keys show` prints it"
+    return f"{known_operator_key(settings)} (made now, and {kept} again)" if is_first else kept
+
+
+def _web(note: dict[str, Any], settings: Any) -> str | None:
+    """A link to the web page that counts once; None when that can't be had now, for nothing else depends on it."""
+    from milo.cli.web import page_url
+    from milo.queue.once import make_ticket
+
+    with contextlib.suppress(MiloError):
+        ticket = make_ticket(settings.model_copy(update={"redis_url": note["redis_url"]}))
+        return f"{page_url(note['url'], ticket)} (once; `milo web` makes another)"
+    return None
+
+
+def _banner(note: dict[str, Any], settings: Any, is_first: bool) -> str:
     rows = {
+        "Web": _web(note, settings),
         "API": f"{note['url']}/api/v1/health",
         "Docs": f"{note['url']}/docs",
         "Status": note.get("status_url"),
         "Flower": _flower(note, settings),
-        "Key": key,
+        "Key": _key(settings, is_first),
         "Try": "milo transcribe samples --out out",
         "Stop": "Ctrl-C",
     }

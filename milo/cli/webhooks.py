@@ -16,7 +16,7 @@ def webhooks() -> None:
 @click.argument("owner", default="operator")
 @json_option
 def secret(owner: str, as_json: bool) -> None:
-    """The secrets of OWNER, the name of a key, newest first. Default: the operator, whose key is MILO_API_KEY.
+    """The secrets of OWNER, the name of a key, newest first. Default: the operator.
 
     Whoever receives a webhook checks its signature with one of them (https://www.standardwebhooks.com).
     """

@@ -15,13 +15,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
+from milo.addresses import is_loopback
 from milo.client.http import Http
 from milo.client.sources import ServerPath, Source, prepare
 from milo.client.views import Batch, Job
 from milo.errors import BadRequest, Conflict, NotFound, Unavailable
 from milo.transcription.transcript import Transcript
+
+if TYPE_CHECKING:
+    from milo.settings import Settings
 
 POLL_S = 20
 PAGE = 100
@@ -30,6 +35,8 @@ View = TypeVar("View", Job, Batch)
 
 class Milo:
     """A Milo server. Thread-safe; close it, or use it in a `with`.
+
+    Without `api_key` it is that of MILO_API_KEY, or, for a server on this machine, the one that is kept in MILO_HOME.
 
     `timeout` is seconds per request. What may be repeated (everything but a lost upload of an unnamed stream) is
     repeated for `patience_s` seconds while the server is away or busy.
@@ -41,7 +48,8 @@ class Milo:
         if url is None or api_key is None:
             from milo.settings import get_settings  # here: who names the server needs no settings
 
-            url, api_key = url or get_settings().url, api_key or get_settings().api_key
+            url = url or get_settings().url
+            api_key = api_key or key_for(get_settings(), url)
         self.http = Http(url, api_key, timeout, patience_s)
 
     def __enter__(self) -> Milo:
@@ -249,6 +257,15 @@ class BatchHandle:
     def cancel(self) -> Batch:
         self.latest = Batch.model_validate(self._milo.http.ask("DELETE", f"/batches/{self.id}"))
         return self.latest
+
+
+def key_for(settings: Settings, url: str) -> str:
+    """The key for a server: MILO_API_KEY; else the one of this home, which goes to no other machine; else none."""
+    from milo.storage.secrets import known_operator_key
+
+    host = urlsplit(url).hostname
+    ours = host is not None and (is_loopback(host) or host == settings.host)
+    return known_operator_key(settings) if ours else settings.api_key
 
 
 def verify_webhook(headers: Mapping[str, str], body: bytes | str, secret: str) -> dict[str, Any]:

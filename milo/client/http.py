@@ -18,6 +18,10 @@ import httpx
 from milo.errors import MiloError, Unauthorized, Unavailable
 
 MAX_PAUSE_S = 10.0
+NO_KEY = (
+    "the server at {url} asks for a key: set MILO_API_KEY, or give --api-key. On the machine where Milo runs it is "
+    "read from MILO_HOME, by the user who started it"
+)
 Content = Callable[[], Iterator[bytes]]
 """Opens the body anew for each try."""
 
@@ -33,10 +37,11 @@ class Http:
             raise Unavailable(f"{url!r} is not the URL of a server; write http://host:port", code="bad_url")
         if not (api_key.isascii() and api_key.isprintable()):
             raise Unauthorized("the API key holds characters that no key has; look at MILO_API_KEY", code="wrong_key")
+        self._has_key = bool(api_key)
         self.is_local = parts.hostname in ("127.0.0.1", "localhost", "::1")
         self._client = httpx.Client(
             base_url=self.url,
-            headers={"Authorization": f"Bearer {api_key}", "User-Agent": "milo-client"},
+            headers={"User-Agent": "milo-client"} | ({"Authorization": f"Bearer {api_key}"} if api_key else {}),
             timeout=httpx.Timeout(timeout_s, connect=min(timeout_s, 5)),
             trust_env=not self.is_local,  # a proxy can't reach this machine's own server
         )
@@ -92,6 +97,8 @@ class Http:
                 if response.is_success or response.status_code in accept:
                     return response
                 error = error_of(response)
+                if error.code == "no_key" and not self._has_key:
+                    raise Unauthorized(NO_KEY.format(url=self.url), code="no_key")
             except httpx.TransportError as problem:
                 error = Unavailable(
                     f"no answer from {self.url}: {problem or type(problem).__name__}. Is Milo up there?",

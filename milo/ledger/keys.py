@@ -1,7 +1,7 @@
 """API keys: named, scoped, stored as digests, revoked at will. The secret is shown once, when the key is made.
 
 A key's name owns its jobs, so a key is rotated by making a second one of the same name and revoking the first when
-nobody uses it any more. The operator's key is a setting (`MILO_API_KEY`) and has no row.
+nobody uses it any more. The operator's key is a setting (`MILO_API_KEY`) or a secret of the home, and has no row.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from milo.jobs import OPERATOR, iso, new_id
 from milo.ledger.database import reading, writing
 from milo.ledger.schema import api_keys
 from milo.settings import Settings
+from milo.storage.secrets import operator_key
 
 Scope = Literal["read", "write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -86,7 +87,7 @@ class Keys:
     def __init__(self, engine: Engine, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self._engine = engine
         self._operator = Key("key_operator", OPERATOR, frozenset(SCOPES), 0.0)
-        self._operator_digest = digest(settings.api_key)
+        self._operator_digest = digest(operator_key(settings))
         self._clock = clock
         self._cache: OrderedDict[str, tuple[float, Key]] = OrderedDict()
         self._lock = threading.Lock()
@@ -97,7 +98,7 @@ class Keys:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", name):
             raise Invalid(f"{name!r} can't name a key: letters, digits and . _ @ - only, at most 64, no space")
         if name == OPERATOR:
-            raise Invalid(f"the name {OPERATOR!r} belongs to the key in MILO_API_KEY; choose another")
+            raise Invalid(f"the name {OPERATOR!r} belongs to the operator's own key; choose another")
         if not wanted or not wanted <= set(SCOPES):
             raise Invalid(f"scopes {sorted(wanted)}: give one or more of {', '.join(SCOPES)}")
         now = self._clock()

@@ -132,7 +132,7 @@ def _beat(settings: Settings) -> Service:
 
 def _flower(settings: Settings) -> Service:
     command = (
-        *("python", "-m", "milo.queue.flower"),
+        *("python", "-m", "milo.stack.flower"),
         *(f"--address={settings.flower_host}", f"--port={settings.flower_port}"),
     )
     return Service(

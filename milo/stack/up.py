@@ -22,12 +22,12 @@ from filelock import FileLock, Timeout
 from milo.addresses import is_loopback
 from milo.configured import unusable
 from milo.errors import Conflict, Invalid, Unavailable
-from milo.settings import DEFAULT_API_KEY, Settings, embedded_redis_url
+from milo.settings import DEVELOPMENT_KEY, Settings, embedded_redis_url
 from milo.stack.ports import check_ports
 from milo.stack.redis_server import prepare, warnings_about
 from milo.stack.services import Service, all_services, reachable
 from milo.stack.supervisor import Say, Supervisor
-from milo.storage.secrets import exposure, private_home
+from milo.storage.secrets import exposure, operator_key, private_home
 from milo.variables import BY_UP, notices
 
 
@@ -45,9 +45,10 @@ def up(
     """
     stop, hurry = threading.Event(), threading.Event()
     settings, own_redis = _settled(settings)
-    refuse_default_key(settings)
+    refuse_known_key(settings)
     refuse_open_flower(settings, without)
     with _one_per_home(settings), _signals(stop, hurry):
+        operator_key(settings)
         if own_redis:
             settings = settings.model_copy(update={"redis_url": prepare(settings)})
         services = [s for s in all_services(settings) if s.name not in without and (own_redis or s.name != "redis")]
@@ -85,10 +86,13 @@ def _settled(settings: Settings) -> tuple[Settings, bool]:
     return settings.model_copy(update=update), own_redis
 
 
-def refuse_default_key(settings: Settings) -> None:
+def refuse_known_key(settings: Settings) -> None:
     """Raises `Invalid` when production would start with the key that everybody knows."""
-    if settings.env == "production" and settings.api_key in (DEFAULT_API_KEY, ""):
-        raise Invalid("MILO_ENV is production and MILO_API_KEY is not set: set it to a long random text")
+    if settings.env == "production" and settings.api_key == DEVELOPMENT_KEY:
+        raise Invalid(
+            "MILO_ENV is production and MILO_API_KEY is the one that everybody knows: set it to a long random text, "
+            "or leave it out"
+        )
 
 
 def refuse_open_flower(settings: Settings, without: Sequence[str] = ()) -> None:

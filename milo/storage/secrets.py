@@ -6,10 +6,24 @@ And the home itself, which holds recordings, results and keys' digests: made for
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
 from milo.settings import Settings
+
+API_KEY = "api_key"
+"""Name of the file of the operator's key."""
+
+
+def operator_key(settings: Settings) -> str:
+    """The operator's key: the one in MILO_API_KEY, or that of this home, made now if there is none yet."""
+    return settings.api_key or kept(settings, API_KEY, lambda: "milo_" + secrets.token_urlsafe(32))
+
+
+def known_operator_key(settings: Settings) -> str:
+    """The same, without making one; empty when there is none."""
+    return settings.api_key or known(settings, API_KEY) or ""
 
 
 def private_home(settings: Settings) -> Path:

@@ -14,7 +14,7 @@ from api.app import create_app
 from api.http.auth import InsecureSettings, is_loopback, refuse_insecure
 from milo.errors import Invalid
 from milo.ledger import Ledger
-from milo.settings import DEFAULT_API_KEY, Settings
+from milo.settings import DEVELOPMENT_KEY, Settings
 from tests.api.conftest import KEY, People, finish, problem, raw
 from tests.support.servers import ROOT, api_in_thread, environment
 
@@ -50,7 +50,8 @@ def test_a_wrong_key_is_a_401_that_tells_nothing(url: str, header: str) -> None:
 
 
 def test_a_wrong_key_is_told_before_the_body_is_sent(url: str) -> None:
-    head = "POST /api/v1/stt HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer wrong\r\nContent-Length: 40000000\r\n\r\n"
+    head = "POST /api/v1/stt HTTP/1.1\r\nHost: localhost\r\n"
+    head += "Authorization: Bearer wrong\r\nContent-Length: 40000000\r\n\r\n"
     assert b" 401 " in raw(url, head.encode()).split(b"\r\n")[0]
 
 
@@ -122,9 +123,9 @@ def test_keys_are_never_logged(people: People, client: httpx.Client, caplog: pyt
     assert secret not in written and KEY not in written
 
 
-def test_the_default_key_works_for_the_developer_alone(settings: Settings) -> None:
-    with api_in_thread(settings.model_copy(update={"api_key": DEFAULT_API_KEY})) as base:
-        headers = {"Authorization": f"Bearer {DEFAULT_API_KEY}"}
+def test_the_known_key_works_for_the_developer_alone(settings: Settings) -> None:
+    with api_in_thread(settings.model_copy(update={"api_key": DEVELOPMENT_KEY})) as base:
+        headers = {"Authorization": f"Bearer {DEVELOPMENT_KEY}"}
         assert httpx.get(f"{base}/api/v1/jobs", headers=headers, trust_env=False).status_code == 200
         # uvicorn believes a proxy on this machine about where a request comes from
         from_elsewhere = headers | {"X-Forwarded-For": "203.0.113.7"}
@@ -134,26 +135,26 @@ def test_the_default_key_works_for_the_developer_alone(settings: Settings) -> No
 @pytest.mark.parametrize(
     "changed", [{"env": "production"}, {"host": "0.0.0.0"}, {"host": "::"}, {"host": "milo.example.org"}]
 )
-def test_the_default_key_is_refused_where_others_could_use_it(settings: Settings, changed: dict[str, str]) -> None:
-    unsafe = settings.model_copy(update={"api_key": DEFAULT_API_KEY, **changed})
+def test_the_known_key_is_refused_where_others_could_use_it(settings: Settings, changed: dict[str, str]) -> None:
+    unsafe = settings.model_copy(update={"api_key": DEVELOPMENT_KEY, **changed})
     with pytest.raises(InsecureSettings, match="MILO_API_KEY"):
         create_app(unsafe)
     refuse_insecure(unsafe.model_copy(update={"api_key": KEY}))
 
 
-def test_an_empty_key_and_a_senseless_rate_are_refused(settings: Settings) -> None:
-    with pytest.raises(InsecureSettings, match="empty"):
+def test_a_blank_key_and_a_senseless_rate_are_refused(settings: Settings) -> None:
+    with pytest.raises(InsecureSettings, match="blank"):
         create_app(settings.model_copy(update={"api_key": " "}))
     with pytest.raises(Invalid, match="600/minute"):
         create_app(settings.model_copy(update={"rate_limit": "often"}))
 
 
 def test_an_unsafe_server_says_why_in_one_sentence_and_ends(settings: Settings) -> None:
-    unsafe = settings.model_copy(update={"api_key": DEFAULT_API_KEY, "env": "production"})
+    unsafe = settings.model_copy(update={"api_key": DEVELOPMENT_KEY, "env": "production"})
     command = [sys.executable, "-m", "uvicorn", "api.app:app", "--port", "0"]
     ended = subprocess.run(command, cwd=ROOT, env=environment(unsafe), capture_output=True, text=True, timeout=60)
     assert ended.returncode != 0
-    assert "MILO_API_KEY is still the default one" in ended.stderr and "Traceback" not in ended.stderr
+    assert "MILO_API_KEY is the one that everybody knows" in ended.stderr and "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,11 @@ OPEN = {*(f"{method} {path}" for method in ("GET", "HEAD") for path in ("/", "/r
     "GET /openapi.json",
     "HEAD /openapi.json",
     "MOUNT /docs/assets",
+    "POST /api/v1/web/keys",
 }
-"""All that a stranger may have: signs of life, and documentation that is public with the source."""
-ADMIN = {"GET /api/v1/keys", "POST /api/v1/keys", "DELETE /api/v1/keys/{which}"}
+"""All that a stranger may have: signs of life, documentation that is public with the source, and a key for a link that
+counts once (`test_web_link.py`)."""
+ADMIN = {"POST /api/v1/web/links", "GET /api/v1/keys", "POST /api/v1/keys", "DELETE /api/v1/keys/{which}"}
 ADMIN |= {"POST /api/v1/models/{name}/deploy", "POST /api/v1/models/{name}/rollback"}
 ADMIN |= {
     "GET /api/v1/fix/history",
@@ -137,7 +139,7 @@ def refused(url: str, **how: Any) -> int:
 )
 def test_a_path_that_nobody_named_is_closed(path: str, shared_url: str) -> None:
     """A route that is added without a thought about keys is closed, and so are odd spellings of a known one."""
-    answer = raw(shared_url, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    answer = raw(shared_url, f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.1 401 "), answer
 
 

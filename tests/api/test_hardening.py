@@ -39,7 +39,7 @@ def all_of(connection: socket.socket) -> bytes:
 @pytest.mark.parametrize("endless", [b"X: " + b"a" * 400_000, b"X-%d: a\r\n" * 40_000, b"a" * 400_000])
 def test_a_head_without_end_is_cut_off(endless: bytes, connection: socket.socket) -> None:
     try:
-        connection.sendall(b"GET /api/v1/health HTTP/1.1\r\nHost: x\r\n" + endless)
+        connection.sendall(b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n" + endless)
     except OSError:
         pass  # closed while we were still sending
     answer = all_of(connection)  # a server that goes on reading would let this time out
@@ -66,7 +66,7 @@ def test_a_head_that_does_not_come_loses_its_connection(settings: Settings, monk
     monkeypatch.setattr(BoundedHttp, "head_s", 0.2)
     with api_in_thread(settings) as base:
         host, port = base.removeprefix("http://").split(":")
-        for begun in (b"", b"GET /api/v1/health HTTP/1.1\r\nHost: x\r\n"):
+        for begun in (b"", b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\n"):
             with socket.create_connection((host, int(port)), timeout=20) as connection:
                 connection.sendall(begun)
                 assert all_of(connection) == b""
@@ -145,7 +145,8 @@ def test_no_name_makes_a_header_or_a_path_of_its_own() -> None:
 
 
 def test_two_lengths_or_a_smuggled_request_are_refused(url: str) -> None:
-    two = b"POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n12345"
-    both = b"POST /api/v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    two = b"POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n12345"
+    both = b"POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n"
+    both += b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     for sent in (two, both):
         assert raw(url, sent).split(b"\r\n")[0].split()[1] in (b"400", b"401")

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from milo.settings import Settings
+from milo.storage.secrets import known_operator_key
 
 GONE = "[redacted]"
 SHORTEST = 6
@@ -26,7 +27,7 @@ _PATTERNS = (
 
 def secrets_of(settings: Settings) -> list[str]:
     """Every secret of this installation that the settings know, the longest first."""
-    secrets = [settings.api_key, settings.hf_token, settings.anthropic_api_key, settings.webhook_secret]
+    secrets = [known_operator_key(settings), settings.hf_token, settings.anthropic_api_key, settings.webhook_secret]
     for url in (settings.redis_url, settings.database_url, settings.files_url):
         password = urlsplit(url).password if url else None
         secrets += [password, unquote(password)] if password else []

@@ -24,7 +24,7 @@ from milo.jobs import NewJob
 from milo.ledger import Ledger
 from milo.ledger.database import reading, writing
 from milo.ledger.schema import jobs
-from milo.settings import Settings
+from milo.settings import DEVELOPMENT_KEY, Settings
 from milo.stack.ports import check_ports, free_port
 from milo.stack.redis_server import find_redis_server, warnings_about
 from milo.stack.services import Running, Service, all_services, wait_until, worker_pids
@@ -95,9 +95,9 @@ def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
     assert str(home) in refusal(settings_on_free_ports(home))
 
 
-def test_production_with_the_default_key_is_refused(tmp_path: Path) -> None:
+def test_production_with_the_key_that_everybody_knows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="MILO_API_KEY"):
-        up(settings_on_free_ports(tmp_path, env="production"), lambda name, line: None)
+        up(settings_on_free_ports(tmp_path, env="production", api_key=DEVELOPMENT_KEY), lambda name, line: None)
 
 
 def test_a_redis_that_does_not_answer_is_refused(tmp_path: Path) -> None:
