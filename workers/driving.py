@@ -121,6 +121,6 @@ def single_steps(group: Group, work: Work, parked: ParkedGenerators, endings: En
         endings.next_stage(running, outcome)
     elif isinstance(outcome, RetryLater):
         group.leave(running)
-        endings.release(running, outcome.in_s)
+        endings.release(running, outcome.in_s, outcome.why)
     else:
         group.finish(running, outcome)

@@ -15,7 +15,6 @@ from typing import ParamSpec, TypeVar
 from milo import metrics
 from milo.chat.sessions import give_back
 from milo.errors import Cancelled, LeaseLost, MiloError, Unavailable
-from milo.jobs import State
 from milo.ledger import Ledger
 from milo.queue import wakeups
 from milo.settings import Settings
@@ -84,7 +83,7 @@ class Endings:
                 models=outcome.models,
                 progress=running.progress,
             )
-            self._settle(running, "succeeded")
+            self._settle(running)
             if outcome.audio_s:
                 metrics.AUDIO_S.labels(running.job.kind).inc(outcome.audio_s)
 
@@ -92,7 +91,7 @@ class Endings:
         """Somebody cancelled the job, and its work has stopped."""
         with ignoring_lost_lease():
             write_when_possible(self._ledger.cancelled, running.claim)
-            self._settle(running, "cancelled")
+            self._settle(running)
 
     def fail(self, running: RunningJob, error: MiloError) -> None:
         """The work raised: another attempt later if the fault may pass and attempts are left, else the job failed."""
@@ -111,7 +110,7 @@ class Endings:
             else:
                 log.error("job %s failed: %s", job.id, error)
                 write_when_possible(self._ledger.fail, running.claim, error)
-                self._settle(running, "failed")
+                self._settle(running)
 
     def next_stage(self, running: RunningJob, following: NextStage) -> None:
         """The stage is done: the job goes to the queue of the next one."""
@@ -129,8 +128,10 @@ class Endings:
         with ignoring_lost_lease():
             wakeups.submit(write_when_possible(self._ledger.release, running.claim, stage=stage, retry=True))
 
-    def release(self, running: RunningJob, due_in_s: float | None = None) -> None:
-        """Unfinished: back to its queue, with what it has done so far. `due_in_s`: not before; None: at once."""
+    def release(self, running: RunningJob, due_in_s: float | None = None, why: MiloError | None = None) -> None:
+        """Unfinished: back to its queue, with what it has done so far. `due_in_s`: not before; None: at once.
+
+        `why`: what it waits for; the job carries it."""
         with ignoring_lost_lease():
             released = write_when_possible(
                 self._ledger.release,
@@ -138,13 +139,13 @@ class Endings:
                 compute_s=running.spent_s(),
                 progress=running.progress,
                 due_in_s=due_in_s,
+                error=why,
             )
             if due_in_s is None:
                 wakeups.submit(released)
 
-    def _settle(self, running: RunningJob, state: State) -> None:
+    def _settle(self, running: RunningJob) -> None:
         job = running.job
-        metrics.JOBS.labels(job.kind, state).inc()
         metrics.JOB_DURATION_S.labels(job.kind, job.priority).observe(time.monotonic() - running.started)
         self._files.drop_work(job.id)
         give_back(self._settings, job)

@@ -23,6 +23,8 @@ def to_milo_error(error: Exception) -> MiloError:
     log.exception("a job's work raised %s", type(error).__name__, exc_info=error)
     if isinstance(error, MemoryError):
         return OutOfMemory("this machine has too little memory for the job")
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which need not be there
+        return OutOfMemory(f"the card has too little memory free for the job: {error}")
     if isinstance(error, ModuleNotFoundError):  # the environment of `make demo`, or a plain `pip install`
         detail = f"the package {error.name} is not installed on the worker's machine: run `make env`"
         return MiloError(detail, code="not_installed")

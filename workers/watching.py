@@ -38,6 +38,7 @@ _KEY_PREFIX = "evaluate:"
 
 def watch(settings: Settings, ledger: Ledger) -> int:
     """Let the watchdog check, then write the status document and a row of its history. Returns the number of fixes."""
+    end_runs(settings, ledger)
     fixes = watchdog.check(settings, ledger)
     for fix in fixes:
         log.warning("watchdog: %s, %s: %s; %s", fix.rule, fix.about, fix.seen, fix.done)
@@ -45,6 +46,20 @@ def watch(settings: Settings, ledger: Ledger) -> int:
     store.write(settings, "status", document)
     store.append(settings, "history", _history_row(document))
     return len(fixes)
+
+
+def end_runs(settings: Settings, ledger: Ledger) -> None:
+    """Write into runs that seem to go on how their job has ended: cancelled while it was queued, or lost with its
+    worker, a training can't say so itself."""
+    for run in runs.all_runs(settings):
+        if run.job_id is None or run.summary().get("state") not in runs.UNFINISHED:
+            continue
+        try:
+            job = ledger.get(run.job_id)
+            if job.final:
+                run.end_with(job.state, (job.error or {}).get("detail"))
+        except (MiloError, OSError) as error:
+            log.debug("run %s: %s", run.id, error)
 
 
 def _history_row(document: Status) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from milo.errors import MiloError
 from milo.jobs import Job, Progress
 from milo.kinds import KINDS
 from milo.ledger import Claim, Ledger
@@ -49,6 +50,8 @@ class RetryLater:
     """Not now: what the job needs is taken. It goes back to its queue and is due again after so many seconds."""
 
     in_s: float
+    why: MiloError | None = None
+    """What it waits for, where that is nothing usual: the job carries it meanwhile."""
 
 
 Outcome = Finished | NextStage | RetryLater

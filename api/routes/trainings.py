@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
@@ -21,7 +22,8 @@ from api.requests.schemas import recipe_body
 from api.requests.training import TrainingRequest
 from api.routes.jobs import cancelled, find
 from milo.errors import NotFound
-from milo.jobs import Job, State
+from milo.jobs import Job, State, iso
+from milo.monitoring.liveness import liveness
 from milo.training import runs
 from milo.training.run_events import Mark, rows_after
 from milo.training.runs import Run
@@ -47,8 +49,19 @@ def document_of(context: Context, job: Job, queue: bool = False) -> dict[str, An
     """The job, and `run`: its id, summary and the latest alerts."""
     document = job_with_queue(context, job) if queue else job_document(job)
     run = run_of(context, job)
-    about = {"id": run.id, "summary": run.summary(), "alerts": run.alerts()[-20:]} if run else None
+    about = _about(context, job, run) if run else None
     return {**document, "run": about, "url": training_url(job.id)}
+
+
+def _about(context: Context, job: Job, run: Run) -> dict[str, Any]:
+    summary = runs.as_job_ended(run.summary(), job.state)
+    document: dict[str, Any] = {"id": run.id, "summary": summary, "alerts": run.alerts()[-20:]}
+    if job.final or job.started_at is None:
+        return document
+    life = liveness(context.settings, job, summary, (), time.time())
+    if life.silent or life.waits_for:
+        document["summary"] = {**summary, "eta_s": None}
+    return {**document, "silent_since": iso(life.last_sign_at) if life.silent else None, "waits_for": life.waits_for}
 
 
 @router.post(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -39,7 +41,16 @@ def _row(run: Run) -> list[object]:
     about = run.summary()
     best = about.get("best") or {}
     step = f"{about.get('step', 0)}/{about.get('total_steps') or '?'}"
-    return [run.id, about.get("state", "?"), step, _number(about.get("last_loss")), _best(best), best.get("step")]
+    return [run.id, _state(about), step, _number(about.get("last_loss")), _best(best), best.get("step")]
+
+
+def _state(about: dict[str, Any]) -> str:
+    """The state; of one that seems to train and wrote nothing lately, since when."""
+    from milo.training.runs import silent_since
+
+    at = silent_since(about, time.time())
+    state = str(about.get("state") or "not begun")
+    return f"{state}; nothing written since {datetime.fromtimestamp(at):%Y-%m-%d %H:%M:%S}" if at else state
 
 
 def _number(value: Any) -> str | None:
@@ -51,6 +62,13 @@ def _best(best: dict[str, Any]) -> str | None:
         return None
     name = best["metric"].removeprefix("eval/")
     return f"{name} {100 * best['value']:.1f} %" if name in ("wer", "cer") else f"{name} {best['value']:.4f}"
+
+
+def _left(about: dict[str, Any]) -> str | None:
+    from milo.training.runs import silent_since
+
+    goes_on = about.get("state") == "training" and silent_since(about, time.time()) is None
+    return seconds(about.get("eta_s")) if goes_on and about.get("eta_s") is not None else None
 
 
 def _find(name: str) -> Run:
@@ -75,9 +93,9 @@ def show(name: str, as_json: bool) -> None:
         print_json({"id": run.id, "path": str(run.path), **run.summary(), "alerts": run.alerts()})
         return
     about = run.summary()
-    fields = [("run", run.id), ("path", run.path), ("state", about.get("state")), ("model", about.get("model"))]
+    fields = [("run", run.id), ("path", run.path), ("state", _state(about)), ("model", about.get("model"))]
     fields += [("step", f"{about.get('step', 0)} of {about.get('total_steps') or '?'}"), ("epoch", about.get("epoch"))]
-    fields += [("loss", _number(about.get("last_loss"))), ("left", seconds(about.get("eta_s")))]
+    fields += [("loss", _number(about.get("last_loss"))), ("left", _left(about))]
     fields += [
         ("best", _best(about.get("best") or {})),
         ("checkpoints", ", ".join(map(str, run.checkpoints())) or None),
@@ -90,7 +108,8 @@ def show(name: str, as_json: bool) -> None:
         wanted = ("eval/loss", "eval/wer", "eval/cer")
         print_table(["step", "loss", "wer %", "cer %"], [[row["step"], *_shown(row, wanted)] for row in rows])
     for alert in run.alerts():
-        click.echo(f"{alert['kind']} at step {alert.get('step')}: {alert['seen']}; {alert['done']}", err=True)
+        at = f" at step {alert['step']}" if alert.get("step") is not None else ""
+        click.echo(f"{alert['kind']}{at}: {alert['seen']}; {alert['done']}", err=True)
 
 
 def _shown(row: dict[str, Any], names: tuple[str, ...]) -> Iterator[str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from milo.settings import Settings
 
 EVERY_S = 2.0
+OLD_S = 60.0
+"""A document older than this was made by a beat that lives no more: it makes one every few seconds."""
 
 
 @click.command()
@@ -93,23 +96,42 @@ def render(document: dict[str, Any], source: str) -> Table:
 def _lines(document: dict[str, Any]) -> list[tuple[str, str]]:
     training, gpu, found = document["training"], document["gpu"], document["eval"]["results"]
     waiting = [text for name, queue in document["queues"].items() if (text := _waiting(name, queue))]
-    lines = [("phase", document["phase"])]
+    old = _too_old(document)
+    lines = [
+        ("phase", f"{document['phase']} when last heard of; no sign of life since {old}" if old else document["phase"])
+    ]
     if training["run"]:
-        lines.append(("run", f"{training['run']} ({training['state']})"))
-        lines.append(("training", _training(training)))
+        lines.append(("run", f"{training['run']} ({training['state'] or 'not begun'})"))
+        lines.append(("training", _training(training, document["phase"], old)))
         lines.append(("checkpoints", ", ".join(document["checkpoints"]) or "none yet"))
     lines.append(("eval", _evaluation(document["eval"]) if found else "none yet"))
-    card = f"{gpu['gpu_util_pct']} %, {gpu['vram_used_mb']}/{gpu['vram_total_mb']} MB, {gpu['temp_c']} C"
-    lines.append(("gpu", f"none: {gpu['reason']}" if gpu["reason"] else f"{gpu['name']}: {card}"))
+    lines.append(("gpu", f"none: {gpu['reason']}" if gpu["reason"] else f"{gpu['name']}: {_card(gpu)}"))
     running = "runs" if document["orchestrator"] else "DOES NOT RUN"
     lines.append(("orchestrator", f"{running}: {document['orchestrator_reason']}"))
     lines.append(("fixes", str(document["auto_fixes"])))
     lines += [("paused", f"since {one['since']}: {one['seen']}") for one in document["paused"]]
     lines.append(("queues", ", ".join(waiting) or "empty"))
     lines.append(("workers", ", ".join(worker["node"] for worker in document["workers"]) or "none"))
-    free = document["disk"]["free_bytes"]
-    lines.append(("disk", "not known" if free is None else f"{free / 1e9:.1f} GB free"))
+    free, where = document["disk"]["free_bytes"], document["disk"].get("where") or "MILO_HOME"
+    lines.append(("disk", "not known" if free is None else f"{free / 1e9:.1f} GB free at {where}"))
     return lines
+
+
+def _too_old(document: dict[str, Any]) -> str | None:
+    """When the document was made, if beat writes newer ones while it lives."""
+    try:
+        age_s = time.time() - datetime.fromisoformat(document["updated_at"]).timestamp()
+    except (TypeError, ValueError):
+        return None
+    return document["updated_at"] if age_s > OLD_S else None
+
+
+def _card(gpu: dict[str, Any]) -> str:
+    """What the card tells; a card in a virtual machine, or a part of one, leaves out some of it."""
+    parts = [f"{gpu['gpu_util_pct']} %" if gpu["gpu_util_pct"] is not None else None]
+    parts.append(f"{gpu['vram_used_mb']}/{gpu['vram_total_mb']} MB" if gpu["vram_total_mb"] is not None else None)
+    parts.append(f"{gpu['temp_c']} C" if gpu["temp_c"] is not None else None)
+    return ", ".join(part for part in parts if part) or "tells nothing of itself"
 
 
 def _evaluation(evaluation: dict[str, Any]) -> str:
@@ -130,12 +152,21 @@ def _waiting(name: str, queue: dict[str, Any]) -> str:
     return f"{name} none ready, the first waits for its time since {seconds(since)}" if since else ""
 
 
-def _training(training: dict[str, Any]) -> str:
-    parts = [f"step {training['step']}/{training['total_steps']} ({training['pct']} %)"]
+def _training(training: dict[str, Any], phase: str, old: str | None) -> str:
+    parts = ["no step yet"]
+    if training["step"] is not None:
+        total, pct = training["total_steps"], training["pct"]
+        parts = [
+            f"step {training['step']}" + (f"/{total}" if total else "") + (f" ({pct} %)" if pct is not None else "")
+        ]
     if training["speed"] is not None:
         parts.append(f"{training['speed']:.2f} s/it")
-    if training["eta"]:
+    if training["eta"] and not old:
         parts.append(f"{training['eta']} to go")
     if training["last_loss"] is not None:
         parts.append(f"loss {training['last_loss']:.4f}")
+    if why := training.get("waits_for"):
+        parts.append(f"waits: {why}")
+    elif phase == "stalled":
+        parts.append(f"no sign of life since {training['last_sign_at']}")
     return ", ".join(parts)

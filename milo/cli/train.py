@@ -156,17 +156,22 @@ def _follow(client: Milo, job_id: str) -> dict[str, Any]:
 
 def line(document: dict[str, Any]) -> str:
     """One line on how far a training is."""
-    summary = (document["run"] or {}).get("summary") or {}
+    run = document["run"] or {}
+    summary = run.get("summary") or {}
     parts = [document["id"], document["state"]]
     if summary.get("total_steps"):
         parts.append(f"step {summary.get('step', 0)} of {summary['total_steps']}")
     if summary.get("last_loss") is not None:
         parts.append(f"loss {summary['last_loss']:.4f}")
     best = summary.get("best")
-    if best:
+    if best and best.get("value") is not None:
         value = f"{100 * best['value']:.1f} %" if best["metric"] in ("eval/wer", "eval/cer") else f"{best['value']:.4f}"
         parts.append(f"best {best['metric'].removeprefix('eval/')} {value} at step {best['step']}")
     if summary.get("eta_s"):
         parts.append(f"{seconds(summary['eta_s'])} left")
-    problem = document.get("error")
+    if run.get("waits_for"):
+        return f"{' '.join(parts)}, waits: {run['waits_for']}"
+    if run.get("silent_since"):
+        return f"{' '.join(parts)}, no sign of life since {run['silent_since']}"
+    problem = None if document["state"] == "running" else document.get("error")
     return " ".join(parts) + (f": {problem['detail']}" if problem else "")

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import and_, or_, select, update
 
+from milo import metrics
 from milo.errors import Conflict, MiloError
 from milo.jobs import Batch, Job
 from milo.kinds import KINDS, queue_for
@@ -36,6 +37,7 @@ class Recovering(Reading):
 
     def cancel_batch(self, batch_id: str) -> Batch:
         """Cancel every job of the batch that has not ended."""
+        kind = self.batch(batch_id).kind
         queued = and_(jobs.c.batch_id == batch_id, jobs.c.state == "queued")
         some = select(jobs.c.id).where(queued).limit(AT_ONCE)  # jobs of a batch have no callback of their own
         changes: Changes = {"cancel_requested": True, "version": jobs.c.version + 1}
@@ -52,6 +54,7 @@ class Recovering(Reading):
                     tx.execute(update(jobs).where(running).values(changes))
                     break
                 self.settle_batch(tx, batch_id, len(names))
+            metrics.JOBS.labels(kind, "cancelled").inc(len(names))
             self.notify(names)
         self.notify([batch_id])
         return self.batch(batch_id)

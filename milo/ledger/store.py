@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, case, false, func, or_, select, update
 
+from milo import metrics
 from milo.errors import Conflict, NotFound
 from milo.jobs import FINAL, Batch, Job, Progress, iso
 from milo.kinds import KINDS
@@ -129,6 +130,10 @@ class Store:
         return or_(jobs.c.lease_expires_at < now, never_ends)
 
     def changed(self, changed: Iterable[Job]) -> None:
+        changed = list(changed)
+        for job in changed:
+            if job.final:
+                metrics.JOBS.labels(job.kind, job.state).inc()
         ids = {name for job in changed for name in (job.id, job.batch_id) if name}
         if ids:
             self.notify(sorted(ids))

@@ -51,10 +51,11 @@ def build(settings: Settings, ledger: Ledger, before: Status | None = None) -> S
     state = redis_state.read(settings)
     try:
         active = training.active_jobs(ledger)
+        current = training.shown(settings, active, ledger, state.pauses, state.at)
         oldest, ledger_error = _oldest(ledger), None
     except MiloError as error:
         active, oldest, ledger_error = [], {}, error.detail
-    current = training.shown(settings, active)
+        current = training.shown(settings, [])
     evaluation, evaluated_at = _evaluation(settings)
     orchestrator, why = _orchestrator(state)
     document: MeasuredStatus = {
@@ -73,7 +74,7 @@ def build(settings: Settings, ledger: Ledger, before: Status | None = None) -> S
         "jobs": [_job(job) for job in active[:FIXES]],
         "workers": [{"node": one["node"], "queues": one["queues"]} for one in state.workers],
         "models": [_model(one) for one in configured(settings)],
-        "disk": space.disk(settings, current.run),
+        "disk": space.disk(settings, current.run, goes_on=current.job is not None),
         "redis": {"ok": state.redis_error is None, "detail": state.redis_error or "answers"},
         "ledger": {"ok": ledger_error is None, "detail": ledger_error or "answers"},
         "beat_age_s": _rounded(state.beat_age_s()),

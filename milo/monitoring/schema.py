@@ -11,7 +11,18 @@ from typing import Any, Literal, TypedDict
 
 from milo.storage.json_lines import Row
 
-Phase = Literal["idle", "preprocessing", "training", "training_done", "evaluating", "evaluation_done"]
+Phase = Literal[
+    "idle",
+    "preprocessing",
+    "training",
+    "training_done",
+    "evaluating",
+    "evaluation_done",
+    "waiting_for_room",
+    "waiting",
+    "stalled",
+    "cancelled",
+]
 Level = Literal["warning", "critical"]
 
 
@@ -38,6 +49,8 @@ class TrainingStatus(TypedDict):
     started_at: str | None
     updated_at: str | None
     loss_ratio: float | None
+    last_sign_at: str | None
+    waits_for: str | None
 
 
 class CardStatus(TypedDict):
@@ -136,8 +149,9 @@ class WorkerStatus(TypedDict):
 
 
 class DiskStatus(TypedDict):
-    """Room where MILO_HOME is."""
+    """Room where the training that goes on has its run, which may be another disk; else where MILO_HOME is."""
 
+    where: str
     free_bytes: int | None
     total_bytes: int | None
     needed_bytes: int

@@ -38,19 +38,45 @@ def needed_bytes(run: Run | None) -> int:
     return max(2 * checkpoint_bytes(run), LOW_DISK_BYTES)
 
 
-def free_bytes(settings: Settings) -> int:
-    """Free room where `MILO_HOME` is. The seam for tests of a full disk."""
-    return shutil.disk_usage(settings.home).free
+def free_bytes(folder: Path) -> int:
+    """Free room on the disk of a folder. The seam for tests of a full disk."""
+    return shutil.disk_usage(folder).free
 
 
-def disk(settings: Settings, run: Run | None) -> DiskStatus:
-    """`disk` of the status document; null where the disk can't be asked."""
+def disk(settings: Settings, run: Run | None, goes_on: bool = False) -> DiskStatus:
+    """`disk` of the status document: the disk of the run, if that training goes on. Null where it can't be asked."""
+    folder = run.path if run and goes_on else settings.home
     try:
-        free: int | None = free_bytes(settings)
-        total: int | None = shutil.disk_usage(settings.home).total
+        free: int | None = free_bytes(folder)
+        total: int | None = shutil.disk_usage(folder).total
     except OSError:
         free = total = None
-    return {"free_bytes": free, "total_bytes": total, "needed_bytes": needed_bytes(run)}
+    return {
+        "where": named(settings, folder),
+        "free_bytes": free,
+        "total_bytes": total,
+        "needed_bytes": needed_bytes(run),
+    }
+
+
+def disks(settings: Settings, run: Run | None) -> dict[Path, int]:
+    """Folders to watch, one a disk, and how much must be free there: that of the run that goes on, and MILO_HOME."""
+    needed = {settings.home: needed_bytes(run)}
+    if run is None or _same_disk(run.path, settings.home):
+        return needed
+    return {run.path: needed_bytes(run), settings.home: LOW_DISK_BYTES}
+
+
+def named(settings: Settings, folder: Path) -> str:
+    """A folder below MILO_HOME by that name: strangers may read this, and paths have names of users in them."""
+    return str(Path("MILO_HOME") / folder.relative_to(settings.home))
+
+
+def _same_disk(one: Path, other: Path) -> bool:
+    try:
+        return one.stat().st_dev == other.stat().st_dev
+    except OSError:
+        return True
 
 
 def prune(settings: Settings, active: Sequence[Run], bytes_wanted: int) -> list[tuple[str, int]]:

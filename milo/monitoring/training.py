@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 from sqlalchemy import and_, select
 
-from milo.jobs import Job
+from milo.errors import MiloError
+from milo.jobs import Job, iso
 from milo.ledger import Ledger
 from milo.ledger.database import reading
 from milo.ledger.schema import jobs
 from milo.ledger.store import job_from
+from milo.monitoring.liveness import Liveness, liveness
 from milo.monitoring.redis_state import StepRecord
 from milo.monitoring.rules import BY_NAME
 from milo.monitoring.schema import Phase, TrainingStatus
+from milo.queue.pause import Pause
 from milo.settings import Settings
-from milo.storage.json_lines import tail
+from milo.storage.json_lines import Row, tail
 from milo.training import runs
 from milo.training.runs import Run
 
@@ -35,6 +39,15 @@ class ShownTraining:
     run: Run | None = None
     job: Job | None = None
     """The job of the run, while it is queued or running."""
+    ended: Job | None = None
+    """The job of the run, when it has ended."""
+    life: Liveness | None = None
+    """Of `job`."""
+
+    def summary(self) -> Row:
+        """Of the run, as the state of its job has it read; empty for none."""
+        found = self.run.summary() if self.run else {}
+        return runs.as_job_ended(found, self.ended.state) if self.ended else found
 
 
 def active_jobs(ledger: Ledger) -> list[Job]:
@@ -50,13 +63,34 @@ def active_jobs(ledger: Ledger) -> list[Job]:
     return active
 
 
-def shown(settings: Settings, active: list[Job]) -> ShownTraining:
-    """The training that runs or has begun; else the run that was written to last."""
+def shown(
+    settings: Settings,
+    active: Sequence[Job],
+    ledger: Ledger | None = None,
+    pauses: Sequence[Pause] = (),
+    now: float = 0,
+) -> ShownTraining:
+    """The training that runs or has begun; else the run that was written to last, and how its job ended (if there is a
+    `ledger` to ask)."""
     begun = [job for job in active if job.kind != "evaluation" and job.started_at is not None]
     every = runs.all_runs(settings)
     if begun:
-        return ShownTraining(next((run for run in every if run.id.endswith(f"_{begun[0].id}")), None), begun[0])
-    return ShownTraining(max(every, key=_written_at, default=None))
+        run = next((run for run in every if run.id.endswith(f"_{begun[0].id}")), None)
+        life = liveness(settings, begun[0], run.summary() if run else {}, pauses, now)
+        return ShownTraining(run, begun[0], life=life)
+    last = max(every, key=_written_at, default=None)
+    return ShownTraining(last, ended=_ended_job(ledger, last))
+
+
+def _ended_job(ledger: Ledger | None, run: Run | None) -> Job | None:
+    """The job of a run, if it is still remembered and has ended."""
+    if ledger is None or run is None or run.job_id is None:
+        return None
+    try:
+        job = ledger.get(run.job_id)
+    except MiloError:
+        return None
+    return job if job.final else None
 
 
 def _written_at(run: Run) -> float:
@@ -71,31 +105,43 @@ def _written_at(run: Run) -> float:
 def phase_of(active: list[Job], current: ShownTraining, evaluated_at: float | None) -> Phase:
     """One word for all. `evaluated_at`: when the last evaluation ended, in unix seconds."""
     if current.job is not None:
-        if current.job.stage in EVALUATES:
-            return "evaluating"
-        summary = current.run.summary() if current.run else {}
-        trained = summary.get("step") or summary.get("state") not in (None, "preprocessing")
-        return "training" if trained else "preprocessing"
+        return _phase_of_job(current, current.job)
     if any(job.kind == "evaluation" and job.started_at is not None for job in active):
         return "evaluating"
-    done = current.run is not None and current.run.summary().get("state") == "done"
+    state = current.summary().get("state")
     trained_at = _written_at(current.run) if current.run else 0.0
     if evaluated_at is not None and evaluated_at >= trained_at:
         return "evaluation_done"
-    return "training_done" if done else "idle"
+    return "training_done" if state == "done" else "cancelled" if state == "cancelled" else "idle"
+
+
+def _phase_of_job(current: ShownTraining, job: Job) -> Phase:
+    life, summary = current.life, current.summary()
+    if life and life.for_room:
+        return "waiting_for_room"
+    if life and job.state == "queued" and life.waits_for:
+        return "waiting"
+    if life and life.silent:
+        return "stalled"
+    if job.stage in EVALUATES:
+        return "evaluating"
+    trained = summary.get("step") or summary.get("state") not in (None, "preprocessing")
+    return "training" if trained else "preprocessing"
 
 
 def section(current: ShownTraining, watched: StepRecord | None, now: float) -> TrainingStatus:
     """`training` of the status document. Every field is there, null where nothing is known."""
-    summary = current.run.summary() if current.run else {}
-    step, total, eta_s = summary.get("step"), summary.get("total_steps"), summary.get("eta_s")
+    summary, life = current.summary(), current.life
+    step, total = summary.get("step"), summary.get("total_steps")
     running = current.job is not None and current.job.state == "running"
+    goes_on = current.job is not None and life is not None and not life.silent and not life.waits_for
+    eta_s = summary.get("eta_s") if goes_on else None
     return {
         "step": step,
         "total_steps": total,
         "pct": round(100 * step / total, 2) if step is not None and total else None,
-        "eta": _clock(eta_s) if current.job else None,
-        "eta_s": eta_s if current.job else None,
+        "eta": _clock(eta_s),
+        "eta_s": eta_s,
         "speed": summary.get("speed_s_per_step"),
         "last_loss": summary.get("last_loss"),
         "epoch": summary.get("epoch"),
@@ -111,6 +157,8 @@ def section(current: ShownTraining, watched: StepRecord | None, now: float) -> T
         "started_at": summary.get("started_at"),
         "updated_at": summary.get("updated_at"),
         "loss_ratio": loss_ratio(current.run),
+        "last_sign_at": iso(life.last_sign_at) if life else None,
+        "waits_for": life.waits_for if life else None,
     }
 
 

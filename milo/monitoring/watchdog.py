@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from milo.gpu import Gpu
 from milo.jobs import Job
@@ -55,7 +56,8 @@ def _stuck(settings: Settings, running: list[Job], state: RedisState) -> Iterato
     for step in progress.measure(settings, running, state.steps, state.at):
         if step.still_s(state.at) <= step.limit_s:
             continue
-        still = f"step {step.step} for {step.still_s(state.at):.0f} s, {step.limit_s:.0f} s is the most"
+        at = "no step yet" if step.step is None else f"step {step.step}"
+        still = f"{at} for {step.still_s(state.at):.0f} s, {step.limit_s:.0f} s is the most"
         if may_act(settings, "step_not_moving", step.job.id, still, state.at):
             end_child(settings, step.job)
             done = f"ended the child of {step.job.worker}; attempt {step.job.attempt} of {step.job.max_attempts}"
@@ -107,27 +109,33 @@ def _celsius(card: Gpu) -> float:
 def _room(settings: Settings, active: list[Job], state: RedisState) -> Iterator[Fix]:
     going_on = [run for job in active if (run := runs.find(settings, job.id))]
     run = training.shown(settings, active).run if going_on else None
-    need, free, home = space.needed_bytes(run), space.free_bytes(settings), str(settings.home)
     paused = any(one.rule == "disk_full" for one in state.pauses)
-    if free < need and may_act(settings, "disk_low", home, _gigabytes(free, need), state.at):
-        removed = space.prune(settings, going_on, need - free)
-        wakeups.run_beat_task("clean")
-        names = ", ".join(name for name, _ in removed) or "no checkpoint, for none is to spare"
-        yield note(settings, "disk_low", home, _gigabytes(free, need), f"removed {names}; cleaning up", now=state.at)
-        free = space.free_bytes(settings)
-    if free < need:
-        pause.put(settings, "disk_full", _gigabytes(free, need), PAUSE_S)
+    rooms = space.disks(settings, run)
+    for folder, need in rooms.items():
+        free = space.free_bytes(folder)
+        seen = _gigabytes(settings, folder, free, need)
+        if free < need and may_act(settings, "disk_low", str(folder), seen, state.at):
+            removed = space.prune(settings, going_on, need - free)
+            wakeups.run_beat_task("clean")
+            names = ", ".join(name for name, _ in removed) or "no checkpoint, for none is to spare"
+            yield note(settings, "disk_low", str(folder), seen, f"removed {names}; cleaning up", now=state.at)
+    left = {folder: space.free_bytes(folder) for folder in rooms}
+    tight = next((folder for folder, need in rooms.items() if left[folder] < need), None)
+    folder = tight or next(iter(rooms))
+    seen = _gigabytes(settings, folder, left[folder], rooms[folder])
+    if tight is not None:
+        pause.put(settings, "disk_full", seen, PAUSE_S)
         if not paused:
             done = "training and evaluation rest until there is room"
-            yield note(settings, "disk_full", home, _gigabytes(free, need), done, now=state.at)
+            yield note(settings, "disk_full", str(folder), seen, done, now=state.at)
     elif paused:
         pause.lift(settings, "disk_full")
-        done = "training and evaluation go on"
-        yield note(settings, "disk_full", home, _gigabytes(free, need), done, "alert", state.at)
+        yield note(settings, "disk_full", str(folder), seen, "training and evaluation go on", "alert", state.at)
 
 
-def _gigabytes(free: int, need: int) -> str:
-    return f"{free / 1e9:.2f} GB free, {need / 1e9:.2f} GB are needed"
+def _gigabytes(settings: Settings, folder: Path, free: int, need: int) -> str:
+    where = space.named(settings, folder)
+    return f"{free / 1e9:.2f} GB free on the disk of {where}, {need / 1e9:.2f} GB are needed"
 
 
 def lost(settings: Settings, jobs: list[Job]) -> None:

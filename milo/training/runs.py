@@ -24,6 +24,12 @@ from milo.storage.json_lines import Row
 
 FOLDER = re.compile(r"^[^_]+_(.+?)_(?:job_)?[^_]+$")
 CHECKPOINT = re.compile(r"^checkpoint-(\d+)$")
+JOB = re.compile(r"_(job_[^_]+)$")
+WAITS_FOR_ROOM = "waiting_for_room"
+UNFINISHED = (None, "preprocessing", "training", "paused", WAITS_FOR_ROOM)
+"""`state` of a summary whose training may go on. The others: done, failed, cancelled."""
+SILENT_S = 60.0
+"""A training that goes on writes its summary far more often than that."""
 
 
 def root(settings: Settings) -> Path:
@@ -46,6 +52,12 @@ class Run:
         match = FOLDER.match(self.id)
         return match[1] if match else ""
 
+    @property
+    def job_id(self) -> str | None:
+        """The job whose training it is."""
+        match = JOB.search(self.id)
+        return match[1] if match else None
+
     # --- written ---
 
     def log(self, step: int, **metrics: float) -> None:
@@ -59,6 +71,12 @@ class Run:
     def summarise(self, **fields: Any) -> None:
         """Update summary.json, atomically."""
         write_durably(self.path / "summary.json", json.dumps({**self.summary(), **fields}, indent=1))
+
+    def end_with(self, job_state: str, error: str | None = None) -> None:
+        """Its job has ended so, maybe while nobody held the training: an unfinished one has ended with it."""
+        before = self.summary()
+        if (after := as_job_ended(before, job_state)) != before:
+            self.summarise(**{**after, "error": error, "updated_at": time.time()})
 
     def forget_after(self, step: int) -> None:
         """Drop the metrics of steps after `step`: they will be made again."""
@@ -99,9 +117,23 @@ class Run:
         return dict(sorted(by_step.items()))
 
 
+def as_job_ended(summary: Row, job_state: str) -> Row:
+    """A summary as it has to be read once its job is in this state: nothing unfinished outlives its job."""
+    if job_state in ("cancelled", "failed") and summary.get("state") in UNFINISHED:
+        return {**summary, "state": job_state, "eta_s": None}
+    return summary
+
+
+def silent_since(summary: Row, now: float) -> float | None:
+    """When an unfinished training wrote last, in unix seconds, if that is longer ago than one that goes on needs."""
+    at = summary.get("updated_at")
+    unfinished = summary.get("state") in ("preprocessing", "training")
+    return at if unfinished and isinstance(at, (int, float)) and now - at > SILENT_S else None
+
+
 def _fits(name: str, value: Any) -> bool:
     """Whether a field of summary.json is what it is read as: one odd file must not hide all other runs."""
-    if name in ("step", "total_steps", "last_loss", "eta_s"):
+    if name in ("step", "total_steps", "last_loss", "eta_s", "updated_at", "speed_s_per_step"):
         return value is None or isinstance(value, (int, float))
     if name == "best" and isinstance(value, dict):
         score = value.get("value")

@@ -16,6 +16,7 @@ from milo.errors import Invalid
 from milo.jobs import Progress
 from milo.language.malagasy import SCORING_VERSION
 from milo.models import registry
+from milo.models.registry import ResolvedModel
 from milo.recipes import TASKS, Data, Evaluation, Task
 from milo.settings import Settings
 from milo.training import evaluations
@@ -38,13 +39,16 @@ def evaluate(
     *,
     task: Task = "whisper",
     engines: Engines | None = None,
+    of: str | None = None,
 ) -> Steps:
     """Judge `model` (any name of `milo.models.registry`) on a split of `data`. Returns the report.
 
     `status` of the report is `ok`, or `insufficient_data` when there was nothing to score (then there is no WER). WER
     and CER are fractions; `interval` is the 95 % one, over speakers where they are known, else over utterances, and
-    None below six of them. Raises `ModelUnavailable`, `Invalid` (task, language), and `EngineError` with code
-    `broken_weights` for a model whose numbers are not finite.
+    None below six of them. `of`: the checkpoint that the folder `model` was made of, for the report.
+
+    Raises `ModelUnavailable`, `Invalid` (task, language), and `EngineError` with code `broken_weights` for a model
+    whose numbers are not finite.
     """
     method = method_of(task)
     wanted = evaluation or Evaluation()
@@ -60,7 +64,7 @@ def evaluate(
         yield from method.decode(plan, stored, opened)
         if add_losses is not None:
             yield from add_losses(plan, stored, opened)
-    return _settle(plan, stored, method)
+    return _settle(plan, stored, method, of)
 
 
 def method_of(task: Task) -> Method:
@@ -95,7 +99,12 @@ def make_plan(
     return Plan(settings, resolved, data, evaluation, task, items, sha256, key, decode, split.why_empty)
 
 
-def _settle(plan: Plan, stored: Stored, method: Method) -> Document:
+def _label(model: ResolvedModel) -> str:
+    """A folder by its content: a copy of it elsewhere, or made again, has the same label."""
+    return f"{model.name}@{registry.content_sha256(model)[:12]}" if model.kind == "folder" else model.label
+
+
+def _settle(plan: Plan, stored: Stored, method: Method, of: str | None) -> Document:
     decoded = stored.rows()
     rows = [decoded[str(item.id)] for item in plan.items if str(item.id) in decoded]
     compute_s = sum(row.get("latency_s") or 0 for row in rows)
@@ -108,9 +117,9 @@ def _settle(plan: Plan, stored: Stored, method: Method) -> Document:
         **sums,
         "model": {
             "name": plan.model.name,
-            "label": plan.model.label,
+            "label": _label(plan.model),
             "sha256": registry.content_sha256(plan.model),
-            "path": str(plan.model.path),
+            "path": of or str(plan.model.path),
         },
         "data": {"source": plan.data.source, "split": plan.evaluation.split, "sha256": plan.data_sha256},
         "decode": plan.decode,

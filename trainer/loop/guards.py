@@ -123,13 +123,15 @@ class LossGuard:
             self._back("spike", seen, step, self._high)
 
     def check_end(self) -> None:
-        """Raises `MiloError` when the last losses are above the one before training."""
+        """Raises `MiloError` when the last losses are well above the one before training: every trainer asks at its
+        end, also when it is started again after it."""
         recent = [loss for loss in list(self.losses)[-IN_A_ROW:] if math.isfinite(loss)]
         first = self.fixes.first_loss
         if first is None or not recent or statistics.fmean(recent) <= WORSE * max(abs(first), LEAST_FIRST):
             return
         seen = f"the training ended worse than it began: loss {statistics.fmean(recent):.3g}, {first:.3g} before it"
-        self.fixes.run.alert("ended_worse", seen, "its checkpoints can't be deployed")
+        if not self.fixes.run.ended_worse():
+            self.fixes.run.alert("ended_worse", seen, "its checkpoints can't be deployed")
         self.fixes.run.summarise(ended_worse=seen)
         raise MiloError(f"{seen}; lower the learning rate, or mend the data", code="training_diverged")
 

@@ -5,6 +5,7 @@ Knows no model and no optimizer: the loops hand it numbers.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -17,6 +18,8 @@ from trainer.loop import checkpoints, run_record
 from trainer.loop.step import Step
 
 SUMMARY_EVERY_S = 1.0
+ALIVE_EVERY_S = 10.0
+"""How often a training says that it goes on while no step ends: it prepares, or evaluates."""
 Summary = dict[str, Any]
 """summary.json"""
 
@@ -33,11 +36,30 @@ def reported(recipe: Recipe, run: Run, steps: Generator[Step, None, Summary]) ->
         error=None,
     )
     try:
-        return (yield from steps)
+        return (yield from _alive(run, steps))
     except Exception as error:
         detail = error.detail if isinstance(error, MiloError) else f"{type(error).__name__}: {error}"
         run.summarise(state="failed", error=detail, updated_at=time.time())
         raise
+
+
+def _alive(run: Run, steps: Generator[Step, None, Summary]) -> Generator[Step, None, Summary]:
+    """The steps; summary.json is never older than `ALIVE_EVERY_S` while somebody takes them."""
+    at = time.monotonic()
+    try:
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                summary: Summary = end.value
+                return summary
+            if time.monotonic() - at > ALIVE_EVERY_S:
+                at = time.monotonic()
+                with contextlib.suppress(OSError):
+                    run.summarise(updated_at=time.time())
+            yield step
+    finally:
+        steps.close()
 
 
 class Reporter:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from milo.errors import Invalid, MiloError
+from milo.errors import Invalid
 from milo.recipes import Recipe
 from milo.settings import Settings
 from milo.training.runs import Run
@@ -117,8 +117,7 @@ class Training:
         self.last = Step(step, self.total)
         if step >= self.total:
             if resume is not None and resume.parent == self.run.path:
-                if why := self.run.ended_worse():
-                    raise MiloError(why, code="training_diverged")
+                self._guard(resume, step).check_end()
                 return
             raise Invalid(
                 f"resume: {resume} is at step {step} already; training.max_steps is {self.total}", code="bad_checkpoint"
@@ -138,11 +137,14 @@ class Training:
         finally:
             self.trainer = None
 
+    def _guard(self, resume: Path | None, step: int) -> LossGuard:
+        kept = whisper_checkpoints.extras(resume) if resume else {}
+        return LossGuard(self.fixes, kept.get("losses", []), step, self.schedule.log_steps)
+
     def _trainer(self, resume: Path | None, step: int) -> WhisperTrainer:
         from transformers import PrinterCallback
 
-        kept = whisper_checkpoints.extras(resume) if resume else {}
-        guard = LossGuard(self.fixes, kept.get("losses", []), step, self.schedule.log_steps)
+        guard = self._guard(resume, step)
         foreign = resume is not None and resume.parent != self.run.path
         callback = StepCallback(self.schedule.early_stop, foreign, self._report, self._saved)
         prepared, schedule = self.prepared, self.schedule

@@ -19,7 +19,7 @@ from workers.work import Finished, RunningJob
 def deploy(running: RunningJob) -> Generator[Progress, None, Finished]:
     """Deploy the folder of the payload. A gate that is closed fails the job with the reason."""
     payload: DeployPayload = running.payload
-    if why := Run(Path(payload.path).resolve().parent).ended_worse():
+    if why := next((why for folder in Path(payload.path).resolve().parents if (why := Run(folder).ended_worse())), ""):
         raise Refused(f"{payload.path} is of a run that can't be deployed: {why}")
     place = running.settings.home / "candidates" / running.id
     try:

@@ -105,9 +105,9 @@ def _baseline(pipe: Pipe) -> Found:
     return found
 
 
-def _evaluate(pipe: Pipe, model: str) -> Found:
+def _evaluate(pipe: Pipe, model: str, of: str | None = None) -> Found:
     recipe, engines = pipe.recipe, worker_engines(pipe.settings)
-    steps = evaluate(pipe.settings, model, recipe.data, recipe.evaluation, task=recipe.task, engines=engines)
+    steps = evaluate(pipe.settings, model, recipe.data, recipe.evaluation, task=recipe.task, engines=engines, of=of)
     return (yield from keeping(pipe.running, steps))
 
 
@@ -173,7 +173,7 @@ def _judge_one(pipe: Pipe, checkpoint: Path) -> Found:
         folder = yield from _candidate(pipe, checkpoint)
         if TASKS[pipe.recipe.task].no_error_rate:
             return {}
-        report = yield from _evaluate(pipe, str(folder))
+        report = yield from _evaluate(pipe, str(folder), str(checkpoint))
     except (EngineError, ModelUnavailable) as error:
         if isinstance(error, EngineError) and error.retryable:
             raise

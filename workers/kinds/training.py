@@ -11,6 +11,7 @@ from collections.abc import Generator
 from contextlib import suppress
 from typing import Any
 
+from milo.errors import MiloError, Unavailable
 from milo.jobs import Progress
 from milo.recipes import Recipe
 from milo.training import runs
@@ -50,7 +51,7 @@ def train_by(job: RunningJob, recipe: Recipe) -> Generator[Progress, None, dict[
         return RetryLater(LATER_S)
     folder = runs.folder_for(job.settings, recipe.name, job.id, job.job.created_at)
     if job.id in _had and _free(folder) < _had[job.id] + MORE_ROOM:
-        return RetryLater(NO_ROOM_S)
+        return RetryLater(NO_ROOM_S, _no_room(folder))
     try:
         return (yield from _train(job, recipe, folder))
     except Exception as error:
@@ -68,16 +69,22 @@ def _wait_for_room(job: RunningJob, folder: Run, error: Exception) -> RetryLater
     from trainer.loop import checkpoints
 
     checkpoints.clear_leftovers(folder)
-    seen = f"there is no room left on the disk of {folder.path} ({_free(folder) >> 20} MiB are free)"
+    why = _no_room(folder)
+    seen = why.detail
     log.warning("job %s: %s: %s", job.id, seen, error)
     if job.id not in _had:
         with suppress(OSError):
             last = max(folder.checkpoints(), default=0)
             folder.alert("no_room", seen, f"goes on from step {last} when more is free", step=last)
     with suppress(OSError):
-        folder.summarise(state="paused", error=seen)
+        folder.summarise(state=runs.WAITS_FOR_ROOM, error=seen, eta_s=None)
     _had[job.id] = _free(folder)
-    return RetryLater(NO_ROOM_S)
+    return RetryLater(NO_ROOM_S, why)
+
+
+def _no_room(folder: Run) -> MiloError:
+    seen = f"there is no room left on the disk of {folder.path} ({_free(folder) >> 20} MiB are free)"
+    return Unavailable(seen, code="no_room")
 
 
 def _train(job: RunningJob, recipe: Recipe, folder: Run) -> Generator[Progress, None, dict[str, Any]]:
@@ -98,8 +105,7 @@ def _train(job: RunningJob, recipe: Recipe, folder: Run) -> Generator[Progress, 
             yield Progress(done=step.step, total=step.total or None, unit="steps")
     except GeneratorExit:
         steps.close()
-        if job.ledger.get(job.id).state == "cancelled":
-            folder.summarise(state="paused")
+        folder.end_with(job.ledger.get(job.id).state)
         raise
     finally:
         _training.discard(job.id)

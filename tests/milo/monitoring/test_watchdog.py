@@ -291,7 +291,7 @@ def room(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sets how many bytes are free."""
 
     def set_to(free: int) -> None:
-        monkeypatch.setattr(space, "free_bytes", lambda settings: free)
+        monkeypatch.setattr(space, "free_bytes", lambda folder: free)
 
     return set_to
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from milo.engines.nllb import hf
-from milo.errors import Invalid
+from milo.errors import Invalid, MiloError
 from milo.models.registry import resolve
 from milo.recipes import Data, Recipe, check
 from milo.settings import Settings
@@ -125,3 +125,11 @@ def test_columns_may_have_any_name_in_csv_tsv_and_jsonl(tmp_path: Path) -> None:
     assert load_pairs(Data(source=str(tmp_path / "by-language.csv"))) == expected[1:]
     with pytest.raises(Invalid, match="no column 'source'"):
         load_pairs(Data(source=str(tmp_path / "a.csv")))
+
+
+def test_a_translation_trained_at_an_absurd_rate_does_not_end_as_if_it_had_succeeded(place: Path) -> None:
+    run = Run(place / "absurd")
+    with pytest.raises(MiloError) as caught:
+        list(steps_of(place, run, learning_rate=0.99, warmup_steps=0, max_steps=4))
+    assert caught.value.code in ("training_diverged", "training_spike", "training_nan")
+    assert run.summary()["state"] == "failed"

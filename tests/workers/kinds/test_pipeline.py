@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from milo import recipes
 from milo.jobs import Job, NewJob
+from milo.kinds.training import EvaluationPayload
 from milo.ledger import Ledger
 from milo.models import registry
 from milo.settings import Settings
@@ -92,6 +93,27 @@ def test_each_stage_may_run_on_another_worker_and_the_end_is_a_summary(settings:
     assert not (folder / "candidates").exists(), "the copies that were judged are swept up"
     served = evaluations.find(settings, result["checkpoints"][0]["report"]["key"]).report()
     assert served and served["model"]["sha256"] == registry.resolve(settings, "ours").sha256, "judged is what serves"
+
+
+def test_a_checkpoint_has_one_label_and_is_evaluated_once_before_and_after_it_is_made_whole(
+    settings: Settings, ledger: Ledger
+) -> None:
+    job = submit(ledger, deploy=None)
+    stage_by_stage(settings, ledger, job, until="judge")
+    (checkpoint,) = run_of(settings, job).checkpoints().values()
+    given = recipes.check(recipe(deploy=None))
+    payload = EvaluationPayload(model=str(checkpoint), data=given.data, evaluation=given.evaluation)
+    new = NewJob(kind="evaluation", payload=payload.model_dump(mode="json"), owner="ana", priority="background")
+    alone = ledger.create(new)
+    Runner(settings, ledger, Files(settings), "w/0").run(alone.id)
+    found = ledger.get(alone.id).result
+    assert found and found["model"]["path"] == str(checkpoint) and not list((settings.home / "candidates").iterdir())
+    before = [one.key for one in evaluations.all_finished(settings)]
+    stage_by_stage(settings, ledger, job)
+    result = ledger.get(job.id).result
+    assert result and result["checkpoints"][0]["report"]["key"] == found["key"]
+    assert result["checkpoints"][0]["report"]["model"] == found["model"]["label"]
+    assert [one.key for one in evaluations.all_finished(settings)] == before, "it was evaluated twice"
 
 
 def test_a_pipeline_that_gives_way_at_every_yield_does_nothing_twice(settings: Settings, ledger: Ledger) -> None:

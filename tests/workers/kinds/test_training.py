@@ -119,7 +119,7 @@ def test_a_training_cancelled_while_it_gives_way_is_let_go_and_may_go_on_later(
     steps_of(runner, first, 3)
     assert ledger.cancel(first.id).state == "cancelled"
     runner.run(second.id)
-    assert run_of(local, first).summary()["state"] == "paused"
+    assert run_of(local, first).summary()["state"] == "cancelled" and run_of(local, first).summary()["eta_s"] is None
     assert ledger.get(second.id).state == "succeeded", "it still waited for the one that was cancelled"
     ledger.retry(first.id)
     assert until_done(runner, first) == ["done"]
@@ -214,7 +214,8 @@ def test_a_training_whose_disk_is_full_waits_for_room_and_loses_no_attempt(
         after, run = ledger.get(job.id), run_of(local, job)
         assert (after.state, after.attempt) == ("queued", 1) and after.due_at is not None
         assert list(run.checkpoints()) == [2] and not list(run.path.glob(".saving*"))
-        assert run.summary()["state"] == "paused" and [one["kind"] for one in run.alerts()] == ["no_room"]
+        assert after.error is not None and after.error["code"] == "no_room" and str(run.path) in after.error["detail"]
+        assert run.summary()["state"] == "waiting_for_room" and [one["kind"] for one in run.alerts()] == ["no_room"]
         now += 60
     assert begun == ["checkpoint-2", "checkpoint-4"], "it was tried again without more room"
     monkeypatch.setattr(training, "_free", lambda folder: 1 << 30)
