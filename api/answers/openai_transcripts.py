@@ -55,7 +55,7 @@ def _diarized(transcript: Transcript) -> Iterator[Document]:
             "start": segment.start,
             "end": segment.end,
             "text": segment.text,
-            "speaker": SPEAKER,
+            "speaker": segment.speaker or SPEAKER,
         }
 
 

@@ -55,6 +55,7 @@ class Cue:
     start_s: float
     end_s: float
     lines: tuple[str, ...]
+    speaker: str | None = None
 
 
 def spread(text: str, start_s: float, end_s: float) -> list[Piece]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import operator
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from milo.cue_rules import PROFILES, CueRules
 from milo.errors import Invalid
@@ -34,6 +36,8 @@ class Word(BaseModel):
     start: float
     end: float
     probability: float
+    interpolated: bool = Field(False, exclude_if=operator.not_)
+    """Somebody wrote the word later: its times are guessed from those around it. Left out where it is false."""
 
 
 class Segment(BaseModel):
@@ -54,6 +58,8 @@ class Segment(BaseModel):
     language: str = ""
     tokens: list[int] = []
     words: list[Word] = []
+    speaker: str | None = Field(None, exclude_if=operator.not_)
+    """Who says it, where somebody has told. Left out where nobody has."""
 
 
 class Transcript(BaseModel):
@@ -77,6 +83,8 @@ class Transcript(BaseModel):
     task: str = "transcribe"
     warnings: list[str] = []
     """What was wrong with the file although it could be read: cut off, broken frames."""
+    revision: int = Field(0, exclude_if=operator.not_)
+    """How often people have edited it; left out of the machine's own text."""
 
 
 def timestamp(seconds: float, separator: str = ",") -> str:
@@ -99,7 +107,7 @@ def _vtt_text(text: str) -> str:
 def _verbose(transcript: Transcript) -> dict[str, Any]:
     segments = [
         {
-            "id": s.id,
+            "id": number,
             "seek": round(s.start * 100),
             "start": s.start,
             "end": s.end,
@@ -110,7 +118,7 @@ def _verbose(transcript: Transcript) -> dict[str, Any]:
             "compression_ratio": s.compression_ratio,
             "no_speech_prob": s.no_speech_prob,
         }
-        for s in transcript.segments
+        for number, s in enumerate(transcript.segments)
     ]
     words = [{"word": w.word.strip(), "start": w.start, "end": w.end} for s in transcript.segments for w in s.words]
     return {
@@ -125,11 +133,16 @@ def _verbose(transcript: Transcript) -> dict[str, Any]:
 
 
 def cues_of(transcript: Transcript, rules: CueRules = DEFAULT_RULES) -> list[Cue]:
-    """The transcript as subtitles: its words, cut anew by `rules`. A segment without words is spread over its time."""
+    """The transcript as subtitles: its words, cut anew by `rules`, none with words of two speakers. A segment without
+    words is spread over its time."""
     cues: list[list[Piece]] = []
-    for _, segments in itertools.groupby(transcript.segments, lambda segment: segment.language):
+    speakers: list[str | None] = []
+    groups = itertools.groupby(transcript.segments, lambda segment: (segment.language, segment.speaker))
+    for (_, speaker), segments in groups:
         cues += cut(fit([word for segment in segments for word in _words(segment)], rules), rules)
-    return timed(cues, rules, transcript.duration)
+        speakers += [speaker] * (len(cues) - len(speakers))
+    shown = timed(cues, rules, transcript.duration)
+    return [replace(cue, speaker=speaker) for cue, speaker in zip(shown, speakers, strict=True)]
 
 
 def _words(segment: Segment) -> Iterator[Piece]:
@@ -150,8 +163,23 @@ def _srt(cues: list[Cue]) -> str:
 
 
 def _vtt(cues: list[Cue]) -> str:
-    blocks = ("\n".join((_times(cue, "."), *map(_vtt_text, cue.lines), "")) for cue in cues)
+    blocks = ("\n".join((_times(cue, "."), *_vtt_lines(cue), "")) for cue in cues)
     return "WEBVTT\n\n" + "\n".join(blocks)
+
+
+def _vtt_lines(cue: Cue) -> list[str]:
+    lines = [_vtt_text(line) for line in cue.lines]
+    return [f"<v {_vtt_text(cue.speaker)}>{lines[0]}", *lines[1:]] if cue.speaker and lines else lines
+
+
+def _txt(transcript: Transcript) -> str:
+    """A segment a line; the name of a speaker stands before the first of theirs."""
+    lines, before = [], None
+    for segment in transcript.segments:
+        said = f"{segment.speaker}: " if segment.speaker and segment.speaker != before else ""
+        lines.append(f"{said}{_one_line(segment.text)}\n")
+        before = segment.speaker
+    return "".join(lines)
 
 
 def _tsv(cues: list[Cue]) -> str:
@@ -168,7 +196,7 @@ def render(transcript: Transcript, format: str, rules: CueRules = DEFAULT_RULES)
     if format in SUBTITLES:
         return SUBTITLES[format](cues_of(transcript, rules))
     if format == "txt":
-        return "".join(f"{_one_line(segment.text)}\n" for segment in transcript.segments)
+        return _txt(transcript)
     if format == "json":
         return transcript.model_dump_json()
     if format == "verbose_json":
