@@ -6,9 +6,11 @@
       Forbidden         403
       NotFound          404
       Conflict          409
+      Outdated          412  made for another state of the thing; look at it and ask again
       TooLarge          413  one of the limits; the detail says which
       BadMedia          415  not audio, or audio that can't be decoded
       Invalid           422  understood, and wrong
+      ConditionMissing  428  a change that needs an `If-Match`
       TooMany           429
       EngineError       500  a model failed at its work
         OutOfMemory     500  retryable with a smaller batch
@@ -102,6 +104,10 @@ class Conflict(MiloError):
     code, status, title = "conflict", 409, "That conflicts with the present state"
 
 
+class Outdated(MiloError):
+    code, status, title = "outdated", 412, "Somebody changed it meanwhile"
+
+
 class TooLarge(MiloError):
     code, status, title = "too_large", 413, "Over a limit"
 
@@ -112,6 +118,10 @@ class BadMedia(MiloError):
 
 class Invalid(MiloError):
     code, status, title = "invalid", 422, "A value is wrong"
+
+
+class ConditionMissing(MiloError):
+    code, status, title = "condition_missing", 428, "The change must say what it was made for"
 
 
 class TooMany(MiloError):

@@ -99,6 +99,8 @@ class Job(Frozen):
     idempotency_key: str | None = None
     models: dict[str, str] = {}
     schema_version: int = 1
+    revision: int = 0
+    """How often people have edited its transcript."""
 
     @property
     def final(self) -> bool:

@@ -45,6 +45,8 @@ class JobDocument(BaseModel):
     """1: the next one. Only of a job that is asked for by itself and has not ended; 0 when it runs."""
     eta_s: float | None
     version: int
+    revision: int
+    """How often people have edited its transcript. From 1 on `result` is null here: `result_url` has the newest."""
     url: str
 
 
@@ -100,7 +102,7 @@ def job_document(job: Job, queue_position: int | None = None, eta_s: float | Non
         "batch_index": job.batch_index,
         "payload": job.payload,
         "progress": {"done": job.progress.done, "total": job.progress.total, "unit": job.progress.unit},
-        "result": job.result,
+        "result": None if job.revision else job.result,
         "result_url": f"{link}/result" if job.state == "succeeded" else None,
         "error": job.error,
         "attempt": job.attempt,
@@ -117,6 +119,7 @@ def job_document(job: Job, queue_position: int | None = None, eta_s: float | Non
         "queue_position": queue_position,
         "eta_s": None if eta_s is None else round(eta_s, 1),
         "version": job.version,
+        "revision": job.revision,
         "url": link,
     }
 

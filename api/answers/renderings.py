@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
 from typing import Annotated
 
 from fastapi import Query
 from pydantic import ValidationError
 
+from api.answers import transcripts
 from api.http.deps import Context
 from milo.audio.formats import AUDIO_FORMATS
 from milo.audio.formats import MEDIA_TYPES as AUDIO_TYPES
@@ -19,6 +19,10 @@ from milo.kinds import KINDS
 from milo.kinds.kind import AUDIO, Document, Rendered
 from milo.transcription.transcript import SUBTITLES, Transcript
 
+Revision = Annotated[
+    int | None,
+    Query(ge=0, le=2**31 - 1, description="Of a transcript that was edited: which one; 0 is the machine's text"),
+]
 _CUES = "How subtitles are cut: `broadcast`, `social`, `plain`, and numbers such as `max_s=5`"
 Cues = Annotated[str | None, Query(max_length=200, description=_CUES)]
 """The query parameter of every route that renders."""
@@ -46,12 +50,15 @@ def default_format(kind: str) -> str:
     return KINDS[kind].results.default
 
 
-def load(context: Context, job: Job) -> Document:
-    """The result document of a job that succeeded. `NotFound` when it was cleaned away."""
-    if job.result is None and job.result_file:
-        loaded: Document = json.loads(context.files.read_result(job.result_file))
-        return loaded
-    return job.result or {}
+def load(context: Context, job: Job, revision: int | None = None) -> Document:
+    """The result document of a job that succeeded: of a transcript that people have edited, the newest revision or the
+    one named. `NotFound` when it was cleaned away."""
+    if revision is not None and job.kind != "stt":
+        detail = f"a {job.kind} job has no revisions"
+        raise Invalid(detail, code="no_revisions", errors=[{"detail": detail, "parameter": "revision"}])
+    if revision or (revision is None and job.revision):
+        return transcripts.journal(context).transcript(job, revision).model_dump()
+    return transcripts.as_made(context, job)
 
 
 def transcript_of(context: Context, job: Job) -> Transcript:
@@ -70,10 +77,10 @@ def cue_rules(context: Context, job: Job, asked: str | None = None) -> CueRules:
     return parse_rules(asked or job.payload.get("cues") or context.settings.cues)
 
 
-def rendered(context: Context, job: Job, format: str, cues: str | None = None) -> Rendered:
+def rendered(context: Context, job: Job, format: str, cues: str | None = None, revision: int | None = None) -> Rendered:
     """The result of a job that succeeded. `Invalid` for a format that it does not come in.
 
-    `cues`: how its subtitles are cut, if not as its job says.
+    `cues`: how its subtitles are cut, if not as its job says. `revision`: of a transcript, if not the newest.
     """
     check_format(format, job.kind)
     results = KINDS[job.kind].results
@@ -81,8 +88,8 @@ def rendered(context: Context, job: Job, format: str, cues: str | None = None) -
         return _audio(context, job, format)
     try:
         if results.subtitles and format in SUBTITLES:
-            return results.subtitles(load(context, job), format, cue_rules(context, job, cues))
-        return results.render(load(context, job), format)
+            return results.subtitles(load(context, job, revision), format, cue_rules(context, job, cues))
+        return results.render(load(context, job, revision), format)
     except ValidationError as error:
         raise MiloError(f"the stored result of {job.id} can't be read: {error.error_count()} errors") from error
 

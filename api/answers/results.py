@@ -32,14 +32,16 @@ def source_name(job: Job) -> str:
     return str(named or numbered)
 
 
-def job_result(context: Context, job: Job, format: str | None, cues: str | None = None) -> Response:
+def job_result(
+    context: Context, job: Job, format: str | None, cues: str | None = None, revision: int | None = None
+) -> Response:
     """The answer to GET …/result: the document, or the problem that stands in its place."""
     if format is not None:
         check_format(format, job.kind)
     not_there = unfinished(job)
     if not_there is not None:
         return not_there
-    document = rendered(context, job, format or default_format(job.kind), cues)
+    document = rendered(context, job, format or default_format(job.kind), cues, revision)
     name = f"{safe_stem(source_name(job))}.{document.extension}"
     headers = {"Content-Disposition": disposition("inline" if document.is_json else "attachment", name)}
     return Response(document.content, headers=headers, media_type=document.media_type)

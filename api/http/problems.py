@@ -60,9 +60,11 @@ _MEANING = {
     404: "unknown id, or another owner's",
     408: "the body stopped arriving",
     409: "conflicts with the present state",
+    412: "made for another revision than the newest; the answer holds the newest",
     413: "over a size limit; the detail names it",
     415: "wrong content type, or audio that can't be read",
     422: "a value is wrong; `errors` points at it",
+    428: "the change needs an `If-Match`",
     429: "too many requests or queued jobs; see Retry-After",
     503: "a part of Milo is down; see Retry-After",
 }

@@ -96,11 +96,11 @@ class Incoming:
 
 
 async def _incoming(request: Request, context: Ctx, key: Writer) -> Incoming:
-    return Incoming(request, context, key, _idempotency_key(request))
+    return Incoming(request, context, key, idempotency_key(request))
 
 
 async def _of_admin(request: Request, context: Ctx, key: Admin) -> Incoming:
-    return Incoming(request, context, key, _idempotency_key(request))
+    return Incoming(request, context, key, idempotency_key(request))
 
 
 Submission = Annotated[Incoming, Depends(_incoming)]
@@ -108,7 +108,7 @@ Submission = Annotated[Incoming, Depends(_incoming)]
 AdminSubmission = Annotated[Incoming, Depends(_of_admin)]
 
 
-def _idempotency_key(request: Request) -> str | None:
+def idempotency_key(request: Request) -> str | None:
     key = request.headers.get("idempotency-key")
     if key is None:
         return None

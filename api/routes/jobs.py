@@ -122,15 +122,21 @@ async def look(
     responses={200: {"description": "the result, rendered"}, **documented(404, 409, 415, 422)},
 )
 async def result(
-    job_id: str, context: Ctx, key: Reader, format: str | None = None, cues: renderings.Cues = None
+    job_id: str,
+    context: Ctx,
+    key: Reader,
+    format: str | None = None,
+    cues: renderings.Cues = None,
+    revision: renderings.Revision = None,
 ) -> Response:
-    """A transcript, a translation or a reply as JSON, spoken text as audio, unless `format` says otherwise.
+    """A transcript, a translation or a reply as JSON, spoken text as audio, unless `format` says otherwise. An edited
+    transcript comes as it is now, unless `revision` says otherwise.
     409 while it is not there; the job's own problem when it failed."""
     if format is not None:
         renderings.check_format(format)
     parse_rules(cues)
     job = await find(context, key, job_id)
-    return await in_thread(results.job_result, context, job, format, cues)
+    return await in_thread(results.job_result, context, job, format, cues, revision)
 
 
 @router.get(

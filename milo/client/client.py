@@ -153,6 +153,35 @@ class Milo:
             return Transcript.model_validate(job.result)
         return Transcript.model_validate_json(self.result(job.id, "json"))
 
+    def edit(self, job_id: str, operations: Iterable[Mapping[str, Any]], *, revision: int) -> dict[str, Any]:
+        """Edit revision `revision` of a transcript, which must be the newest (0: nobody has edited it). Returns the
+        revision that was made. Raises `Outdated` when somebody else was faster."""
+        return self._revise(job_id, revision, {"operations": [dict(one) for one in operations]})
+
+    def undo(self, job_id: str, *, revision: int) -> dict[str, Any]:
+        """Take back the newest edit of a transcript."""
+        return self._revise(job_id, revision, {"action": "undo"})
+
+    def restore(self, job_id: str, to: int, *, revision: int) -> dict[str, Any]:
+        """The text of revision `to` again; 0 is what the machine heard."""
+        return self._revise(job_id, revision, {"action": "restore", "revision": to})
+
+    def _revise(self, job_id: str, revision: int, request: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = self.http.post(
+            f"/transcripts/{job_id}/revisions", request, **{"If-Match": f'"r{revision}"'}
+        )
+        return answer
+
+    def revisions(self, job_id: str) -> Iterator[dict[str, Any]]:
+        """Who edited a transcript and when, newest first."""
+        before: int | None = None
+        while True:
+            page = self.http.get(f"/transcripts/{job_id}/revisions", before=before)
+            yield from page["items"]
+            before = page["next"]
+            if before is None:
+                return
+
     def cancel(self, job_id: str) -> Job:
         return Job.model_validate(self.http.ask("DELETE", f"/jobs/{job_id}"))
 

@@ -43,6 +43,8 @@ class Job(BaseModel):
     queue_position: int | None = None
     eta_s: float | None = None
     version: int = 0
+    revision: int = 0
+    """How often people have edited its transcript."""
 
     @property
     def final(self) -> bool:

@@ -86,6 +86,7 @@ class Creating(Reading):
                 "compute_s": 0,
                 "models": {},
                 "schema_version": SCHEMA_VERSION,
+                "revision": 0,
             }
         )
 

@@ -114,6 +114,7 @@ jobs = Table(
     Column("idempotency_key", Limited(255)),
     Column("models", JSON, nullable=False),
     Column("schema_version", Integer, nullable=False),
+    Column("revision", Integer, nullable=False, server_default="0"),  # of its transcript: how often it was edited
     Index(None, "queue", "state", "published_at"),
     Index(
         "ix_jobs_turns",  # whose turn it is: one step, whatever waits for a later time
@@ -189,4 +190,20 @@ api_keys = Table(
     Column("expires_at", Float),
     Column("revoked_at", Float),
     Column("webhook_secret", Limited(128), nullable=False),
+)
+
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("job_id", Limited(40), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("action", Limited(16), nullable=False),
+    Column("state", Integer, nullable=False),  # the revision whose text this is: its own number, or one that came back
+    Column("author", Limited(128), nullable=False),
+    Column("created_at", Float, nullable=False),
+    Column("request_key", Limited(255)),
+    Column("next_segment_id", Integer, nullable=False),
+    Column("operations", JSON, nullable=False),
+    Column("changes", JSON, nullable=False),  # against the revision before
+    Column("snapshot", JSON(none_as_null=True)),  # all segments, now and then, so that no long journal is replayed
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import operator
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Literal, get_args
@@ -35,6 +36,8 @@ class Word(BaseModel):
     start: float
     end: float
     probability: float
+    interpolated: bool = Field(False, exclude_if=operator.not_)
+    """Somebody wrote the word later: its times are guessed from those around it. Left out where it is false."""
 
 
 class Segment(BaseModel):
@@ -57,8 +60,8 @@ class Segment(BaseModel):
     words: list[Word] = []
     channel: int | None = Field(None, exclude_if=lambda value: value is None)
     """Where each channel is a speaker, the one that this was said on, from 0."""
-    speaker: str | None = Field(None, exclude_if=lambda value: value is None)
-    """`A`, `B`, … where speakers are told apart; not there otherwise."""
+    speaker: str | None = Field(None, exclude_if=operator.not_)
+    """Who says it, where channels or a person tell: `A`, `B`, … or a name. Left out otherwise."""
 
 
 class Transcript(BaseModel):
@@ -82,6 +85,8 @@ class Transcript(BaseModel):
     task: str = "transcribe"
     warnings: list[str] = []
     """What was wrong with the file although it could be read: cut off, broken frames."""
+    revision: int = Field(0, exclude_if=operator.not_)
+    """How often people have edited it; left out of the machine's own text."""
 
 
 def timestamp(seconds: float, separator: str = ",") -> str:
@@ -108,7 +113,7 @@ def _vtt_text(text: str) -> str:
 def _verbose(transcript: Transcript) -> dict[str, Any]:
     segments = [
         {
-            "id": s.id,
+            "id": number,
             "seek": round(s.start * 100),
             "start": s.start,
             "end": s.end,
@@ -120,7 +125,7 @@ def _verbose(transcript: Transcript) -> dict[str, Any]:
             "no_speech_prob": s.no_speech_prob,
         }
         | ({"channel": s.channel, "speaker": s.speaker} if s.speaker else {})
-        for s in transcript.segments
+        for number, s in enumerate(transcript.segments)
     ]
     words = [{"word": w.word.strip(), "start": w.start, "end": w.end} for s in transcript.segments for w in s.words]
     return {
@@ -169,12 +174,13 @@ def _srt(cues: list[Cue]) -> str:
 
 
 def _vtt(cues: list[Cue]) -> str:
-    blocks = ("\n".join((_times(cue, "."), _voice(cue) + "\n".join(map(_vtt_text, cue.lines)), "")) for cue in cues)
+    blocks = ("\n".join((_times(cue, "."), *_vtt_lines(cue), "")) for cue in cues)
     return "WEBVTT\n\n" + "\n".join(blocks)
 
 
-def _voice(cue: Cue) -> str:
-    return f"<v {cue.speaker}>" if cue.speaker else ""
+def _vtt_lines(cue: Cue) -> list[str]:
+    lines = [_vtt_text(line) for line in cue.lines]
+    return [f"<v {_vtt_text(cue.speaker)}>{lines[0]}", *lines[1:]] if cue.speaker and lines else lines
 
 
 def _tsv(cues: list[Cue]) -> str:

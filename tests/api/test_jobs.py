@@ -57,7 +57,7 @@ def test_a_job_document_has_every_field_of_the_contract(client: httpx.Client) ->
     fields = (
         "id kind state priority owner batch_id batch_index payload progress result result_url error attempt "
         "max_attempts slices created_at started_at finished_at audio_s compute_s models callback_url idempotency_key "
-        "queue_position eta_s version url"
+        "queue_position eta_s version revision url"
     )
     job = client.get(f"/jobs/{ping(client)['id']}").json()
     assert set(job) == set(fields.split())

@@ -1,0 +1,103 @@
+"""Transcripts of jobs as clients see them: the text as it was made, and the journal of its edits."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from api.http.deps import PREFIX, Context
+from api.http.problems import document_response
+from milo.errors import BadRequest, ConditionMissing, Outdated
+from milo.jobs import Job, iso
+from milo.ledger.revisions import NotNewest, Revision, Revisions
+from milo.transcription.changes import Changes
+from milo.transcription.transcript import Transcript
+
+SHOWN_AFTER_CONFLICT = 50
+"""Revisions that a 412 shows: those that the client has not seen, at most so many."""
+
+
+class RevisionDocument(BaseModel):
+    """One edit of a transcript."""
+
+    transcript_id: str
+    revision: int
+    action: str
+    """edit, undo, redo or restore."""
+    state: int
+    """The revision whose text this is: its own number, or that of one that came back; 0 is the machine's text."""
+    author: str
+    """The name of the key that did it."""
+    created_at: str
+    operations: list[dict[str, Any]]
+    url: str
+    changes: Changes | None = None
+    """What differs from the revision before. Not in lists."""
+
+
+class RevisionList(BaseModel):
+    items: list[RevisionDocument]
+    next: int | None
+
+
+def as_made(context: Context, job: Job) -> dict[str, Any]:
+    """The result document that the job made."""
+    if job.result is None and job.result_file:
+        loaded: dict[str, Any] = json.loads(context.files.read_result(job.result_file))
+        return loaded
+    return job.result or {}
+
+
+def journal(context: Context) -> Revisions:
+    return Revisions(context.ledger, lambda job: Transcript.model_validate(as_made(context, job)))
+
+
+def url_of(job_id: str, revision: int | None = None) -> str:
+    return f"{PREFIX}/transcripts/{job_id}" + ("" if revision is None else f"/revisions/{revision}")
+
+
+def etag(revision: int) -> str:
+    return f'"r{revision}"'
+
+
+def expected_revision(if_match: str | None, newest: int) -> int:
+    """The revision that an `If-Match` names. Raises `ConditionMissing` without one; `*` is the newest."""
+    if if_match is None:
+        raise ConditionMissing(
+            f"send `If-Match: {etag(newest)}` with the ETag of the revision that you edited, so that no edit is lost"
+        )
+    if if_match.strip() == "*":
+        return newest
+    known = re.fullmatch(r'"r(\d{1,9})"', if_match.strip())
+    if known is None:
+        raise BadRequest(f"`If-Match` is the ETag of one revision, such as {etag(newest)}", code="bad_etag")
+    return int(known[1])
+
+
+def revision_document(revision: Revision, changes: Changes | None = None) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "transcript_id": revision.job_id,
+        "revision": revision.number,
+        "action": revision.action,
+        "state": revision.state,
+        "author": revision.author,
+        "created_at": iso(revision.created_at),
+        "operations": revision.operations,
+        "url": url_of(revision.job_id, revision.number),
+    }
+    return document if changes is None else document | {"changes": changes.model_dump(mode="json")}
+
+
+def conflict(context: Context, job: Job, expected: int, error: NotNewest) -> Response:
+    """412, with what the others did meanwhile: the newest revision, and all since the expected one, newest first."""
+    revisions = journal(context)
+    shown = revisions.journal(job.id, limit=min(SHOWN_AFTER_CONFLICT, max(1, error.newest - expected)))
+    documents = [revision_document(*revisions.get(job.id, one.number)) for one in shown]
+    detail = f"the edit was made for revision {expected}, and the newest is {error.newest}; look at it and edit again"
+    document = Outdated(detail).problem(url_of(job.id) + "/revisions")
+    document |= {"revision": error.newest, "newest": documents[0] if documents else None, "since": documents}
+    return document_response(document, {"ETag": etag(error.newest)})

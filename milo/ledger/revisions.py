@@ -1,0 +1,231 @@
+"""The edits of transcripts: a journal over the machine's text. The job's row counts them, and that count is the fence.
+
+A revision says what changed against the one before it. Undo, redo and restore are revisions too: nothing is ever
+removed from the journal, which goes when its job goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from milo.errors import Conflict, Invalid, NotFound
+from milo.jobs import Job
+from milo.ledger.database import reading, writing
+from milo.ledger.schema import jobs, revisions
+from milo.ledger.store import Store, job_from
+from milo.transcription.changes import Changes, difference, replay, with_segments
+from milo.transcription.edits import Operation, edited
+from milo.transcription.transcript import Segment, Transcript
+
+Action = Literal["edit", "undo", "redo", "restore"]
+SNAPSHOT_EVERY = 100
+MAX_REVISIONS = 100_000
+_NO_CHANGE = "the transcript is that already: nothing would change"
+
+OnChange = Callable[[Connection, Job, Transcript, Changes], None]
+"""Told of every change within its transaction."""
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One entry of the journal, without what it changed."""
+
+    job_id: str
+    number: int
+    action: Action
+    state: int
+    """The revision whose text this is: its own number, or that of one that came back; 0 is the machine's text."""
+    author: str
+    created_at: float
+    request_key: str | None
+    next_segment_id: int
+    operations: list[dict[str, Any]]
+
+
+_COLUMNS = [revisions.c[name] for name in Revision.__dataclass_fields__]
+
+
+class NotNewest(Conflict):
+    """The transcript has another newest revision than the one that the edit was made for."""
+
+    code = "not_newest"
+
+    def __init__(self, newest: int) -> None:
+        super().__init__(f"the newest revision is {newest}")
+        self.newest = newest
+
+
+class Revisions:
+    """The journals of a ledger. `machine_text(job)` reads what the job made."""
+
+    def __init__(
+        self, ledger: Store, machine_text: Callable[[Job], Transcript], on_change: Sequence[OnChange] = ()
+    ) -> None:
+        self._ledger, self._machine_text, self._on_change = ledger, machine_text, on_change
+
+    def transcript(self, job: Job, number: int | None = None) -> Transcript:
+        """The text at a revision; None: the newest. Raises `NotFound` for one that is not there."""
+        wanted = job.revision if number is None else number
+        if not 0 <= wanted <= job.revision:
+            raise NotFound(f"{job.id} has no revision {number}; the newest is {job.revision}", code="unknown_revision")
+        machine = self._machine_text(job)
+        if wanted == 0:
+            return machine
+        with reading(self._ledger.engine) as connection:
+            return _at(connection, machine, job.id, wanted)
+
+    def journal(self, job_id: str, before: int | None = None, limit: int = 50) -> list[Revision]:
+        """Newest first."""
+        query = select(*_COLUMNS).where(revisions.c.job_id == job_id).order_by(revisions.c.number.desc())
+        if before is not None:
+            query = query.where(revisions.c.number < before)
+        with reading(self._ledger.engine) as connection:
+            return [_revision(row) for row in connection.execute(query.limit(limit))]
+
+    def get(self, job_id: str, number: int) -> tuple[Revision, Changes]:
+        """One revision and what it changed. Raises `NotFound`."""
+        query = select(revisions).where(revisions.c.job_id == job_id, revisions.c.number == number)
+        with reading(self._ledger.engine) as connection:
+            row = connection.execute(query).one_or_none()
+        if row is None:
+            raise NotFound(f"{job_id} has no revision {number}", code="unknown_revision")
+        return _revision(row), Changes.model_validate(row.changes)
+
+    def by_request(self, job_id: str, request_key: str) -> Revision | None:
+        """The revision that a request with this key has made already."""
+        query = select(*_COLUMNS).where(revisions.c.job_id == job_id, revisions.c.request_key == request_key)
+        with reading(self._ledger.engine) as connection:
+            row = connection.execute(query.order_by(revisions.c.number).limit(1)).one_or_none()
+        return _revision(row) if row else None
+
+    def edit(
+        self, job: Job, expected: int, author: str, operations: Sequence[Operation], request_key: str | None = None
+    ) -> Revision:
+        """Do the operations to revision `expected`, which must be the newest. Raises `NotNewest` where it is
+        not, and `Invalid` for what can't be done."""
+        before = self._expected(job, expected)
+        next_id = self._next_id(job, before)
+        after, next_id = edited(before, operations, next_id)
+        changes = difference(before.segments, after)
+        if changes.is_empty:
+            raise Invalid(_NO_CHANGE, code="no_change")
+        said = [operation.model_dump(mode="json") for operation in operations]
+        new = self._new(job, "edit", expected + 1, author, next_id, said, request_key)
+        return self._append(job, before, new, changes, after)
+
+    def go_back(
+        self,
+        job: Job,
+        expected: int,
+        author: str,
+        action: Literal["undo", "redo", "restore"],
+        to: int | None = None,
+        request_key: str | None = None,
+    ) -> Revision:
+        """Undo the newest edit, redo what was undone last, or restore the text of revision `to`. Raises as `edit`, and
+        `Conflict` where there is nothing to undo or redo."""
+        before = self._expected(job, expected)
+        state = to if action == "restore" else self._state_after(job, action)
+        if state is None or not 0 <= state <= expected:
+            raise NotFound(f"{job.id} has no revision {to}; the newest is {expected}", code="unknown_revision")
+        after = self.transcript(job, state)
+        changes = difference(before.segments, after.segments)
+        if action == "restore" and changes.is_empty:
+            raise Invalid(_NO_CHANGE, code="no_change")
+        new = self._new(job, action, state, author, self._next_id(job, before), [], request_key)
+        return self._append(job, before, new, changes, after.segments)
+
+    def _expected(self, job: Job, expected: int) -> Transcript:
+        if job.revision != expected:
+            raise NotNewest(job.revision)
+        if expected >= MAX_REVISIONS:
+            raise Conflict(f"{job.id} has {expected} revisions, the most that are kept", code="too_many_revisions")
+        return self.transcript(job)
+
+    def _next_id(self, job: Job, newest: Transcript) -> int:
+        if job.revision:
+            return self.journal(job.id, limit=1)[0].next_segment_id
+        return max((segment.id for segment in newest.segments), default=-1) + 1
+
+    def _state_after(self, job: Job, action: str) -> int:
+        """The state that an undo or a redo leads to: what an editor's two stacks would hold after this journal."""
+        query = select(revisions.c.action, revisions.c.state).where(revisions.c.job_id == job.id)
+        with reading(self._ledger.engine) as connection:
+            journal = connection.execute(query.order_by(revisions.c.number)).all()
+        done, undone = [0], []
+        for row in journal:
+            if row.action == "undo":
+                undone.append(done.pop())
+            elif row.action == "redo":
+                done.append(undone.pop())
+            else:
+                done.append(row.state)
+                undone.clear()
+        if action == "undo" and len(done) > 1:
+            return done[-2]
+        if action == "redo" and undone:
+            return undone[-1]
+        raise Conflict(f"there is nothing to {action}", code=f"nothing_to_{action}")
+
+    def _new(
+        self,
+        job: Job,
+        action: Action,
+        state: int,
+        author: str,
+        next_id: int,
+        operations: list[dict[str, Any]],
+        request_key: str | None,
+    ) -> Revision:
+        now = self._ledger.clock()
+        return Revision(job.id, job.revision + 1, action, state, author, now, request_key, next_id, operations)
+
+    def _append(
+        self, job: Job, before: Transcript, new: Revision, changes: Changes, after: Sequence[Segment]
+    ) -> Revision:
+        row = {name: getattr(new, name) for name in Revision.__dataclass_fields__}
+        row["changes"] = changes.model_dump(mode="json")
+        due = new.number % SNAPSHOT_EVERY == 0
+        row["snapshot"] = [segment.model_dump(mode="json") for segment in after] if due else None
+        mine = (jobs.c.id == job.id, jobs.c.state == "succeeded", jobs.c.revision == new.number - 1)
+        with writing(self._ledger.engine) as tx:
+            counted = update(jobs).where(*mine).values(revision=new.number, version=jobs.c.version + 1).returning(jobs)
+            moved = tx.execute(counted).one_or_none()
+            if moved is None:
+                newest = tx.execute(select(jobs.c.revision).where(jobs.c.id == job.id)).scalar()
+                if newest is None:
+                    raise NotFound(f"there is no job {job.id!r} any more", code="unknown_job")
+                raise NotNewest(newest)
+            tx.execute(insert(revisions), row)
+            changed = job_from(moved)
+            for tell in self._on_change:
+                tell(tx, changed, with_segments(before, after, new.number), changes)
+        self._ledger.changed([changed])
+        return new
+
+
+def _revision(row: Row[Any]) -> Revision:
+    return Revision(**{name: row._mapping[name] for name in Revision.__dataclass_fields__})
+
+
+def _at(connection: Connection, machine: Transcript, job_id: str, wanted: int) -> Transcript:
+    """The machine's text, or the last snapshot before the revision, and what was changed since."""
+    mine = (revisions.c.job_id == job_id, revisions.c.number <= wanted)
+    newest_first = revisions.c.number.desc()
+    kept = select(revisions.c.number, revisions.c.snapshot).where(*mine, revisions.c.number % SNAPSHOT_EVERY == 0)
+    snapshot = connection.execute(kept.order_by(newest_first).limit(1)).one_or_none()
+    segments: Sequence[Segment] = machine.segments
+    after = 0
+    if snapshot is not None:
+        after, segments = snapshot.number, [Segment.model_validate(one) for one in snapshot.snapshot]
+    later = select(revisions.c.changes, revisions.c.state).where(*mine, revisions.c.number > after)
+    state: int | None = None
+    for row in connection.execute(later.order_by(revisions.c.number)):
+        segments, state = replay(segments, Changes.model_validate(row.changes)), row.state
+    if state == 0:
+        return machine.model_copy(update={"revision": wanted})
+    return with_segments(machine, segments, wanted)
