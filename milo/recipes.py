@@ -26,9 +26,9 @@ from pydantic import (
 from pydantic_core import from_json, to_json
 
 from milo.errors import Invalid
+from milo.terminal import hidden_in
 
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 class Part(BaseModel):
@@ -40,8 +40,8 @@ class Part(BaseModel):
         for leaf in _leaves(value):
             if isinstance(leaf, float) and not math.isfinite(leaf):
                 raise ValueError(f"{leaf} is no number to work with")
-            if isinstance(leaf, str) and _CONTROL.search(leaf):
-                raise ValueError("there are control characters in it")
+            if isinstance(leaf, str) and (hidden := hidden_in(leaf, one_line=False)):
+                raise ValueError(f"there is a control or invisible character in it ({hidden})")
         return value
 
 
@@ -245,7 +245,7 @@ class Recipe(Part):
     @field_validator("name")
     @classmethod
     def _name(cls, value: str) -> str:
-        if not NAME.match(value):
+        if not NAME.fullmatch(value):
             raise ValueError("letters, digits, `.`, `_` and `-`, at most 64 of them, the first a letter or a digit")
         return value
 

@@ -18,7 +18,7 @@ from typing import Any
 import redis
 from billiard import current_process
 from celery import Task
-from celery.signals import celeryd_init, worker_process_init, worker_ready
+from celery.signals import celeryd_init, setup_logging, worker_process_init, worker_ready
 from filelock import FileLock, Timeout
 
 from milo import gpu, metrics
@@ -99,6 +99,12 @@ def _lock_or_exit(name: str, sentence: str) -> None:
     except Timeout:
         raise SystemExit(f"milo: {sentence}") from None
     _locks.append(lock)
+
+
+@setup_logging.connect
+def _set_up_logging(**_: Any) -> None:
+    """In place of Celery's own."""
+    configure_logging(get_settings())
 
 
 @worker_process_init.connect

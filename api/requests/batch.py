@@ -15,7 +15,7 @@ from api.http.bodies import validate
 from api.http.deps import Context
 from api.requests.checks import check
 from api.requests.errors import pointed, pointers_below
-from api.requests.sources import check_path
+from api.requests.sources import check_name, check_path
 from milo.audio.folder import walk_recordings
 from milo.audio.formats import RECORDING_SUFFIXES
 from milo.errors import Forbidden, Invalid, MiloError, TooLarge
@@ -240,6 +240,7 @@ def _spread(context: Context, path: str, listing: Listing) -> Iterator[AudioSour
             context.files.allowed_path(str(file))  # first: what a link leads to outside is nobody's business
             if left_out:
                 raise Invalid(left_out)
+            check_name(name)
             yield AudioSource(path=check_path(context, str(file)), name=name)
         except MiloError as error:
             if len(listing.skipped) < MAX_SKIPPED:

@@ -8,13 +8,16 @@ import stat
 from api.http.deps import Context
 from milo.errors import Forbidden, Invalid, NotFound
 from milo.jobs import AudioSource
-from milo.kinds.fields import MAX_NAME, UNPRINTABLE
+from milo.kinds.fields import MAX_NAME
+from milo.terminal import hidden_in, visible
 
 
 def check_source(context: Context, source: AudioSource) -> AudioSource:
     """The blob is stored, or the path is a file under an allowed root. Paths come back resolved."""
-    if UNPRINTABLE.search(source.name + (source.path or "")) or len(source.name) > MAX_NAME:
-        raise Invalid(f"a name has at most {MAX_NAME} characters, and no control characters")
+    if len(source.name) > MAX_NAME:
+        raise Invalid(f"a name has at most {MAX_NAME} characters")
+    for name in (source.name, source.path or ""):
+        check_name(name)
     if source.blob:
         if not context.files.has_blob(source.blob):
             raise Invalid(
@@ -45,6 +48,16 @@ def check_path(context: Context, path: str) -> str:
 
 
 def file_name(given: str | None, fallback: str = "audio") -> str:
-    """What an uploaded file is called: its last component, without what no file name has."""
-    name = UNPRINTABLE.sub("", (given or "").replace("\\", "/").rsplit("/", 1)[-1]).strip()
-    return name.encode("utf-8", "replace").decode()[:MAX_NAME] or fallback
+    """What an uploaded file is called: its last component. `Invalid` for one that would drive a terminal."""
+    name = (given or "").replace("\\", "/").rsplit("/", 1)[-1].strip().encode("utf-8", "replace").decode()
+    check_name(name)
+    return name[:MAX_NAME] or fallback
+
+
+def check_name(name: str) -> None:
+    """`Invalid` for a name that would drive a terminal, or shows another name than it is."""
+    if hidden := hidden_in(name):
+        detail = (
+            f"there is a control or invisible character ({hidden}) in the name {visible(name[:100], one_line=True)!r}"
+        )
+        raise Invalid(detail, code="bad_name")

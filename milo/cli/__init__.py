@@ -10,11 +10,12 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from milo import __version__
+from milo.cli.screen import escaping
 from milo.errors import MiloError
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ PLUGINS = "milo.commands"
 
 class LazyGroup(click.Group):
     """A group that loads a command's module only when the command is asked for."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        with escaping():
+            return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*COMMANDS, *plugins()]
@@ -112,6 +117,12 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line. Every error is one sentence on stderr, never a traceback."""
+    with escaping():
+        code = _run()
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _run() -> object:
     try:
         code = cli.main(prog_name="milo", standalone_mode=False)
     except click.ClickException as error:
@@ -129,4 +140,4 @@ def main() -> None:
     except OSError as error:
         click.echo(f"milo: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", err=True)
         code = 1
-    sys.exit(code if isinstance(code, int) else 0)
+    return code

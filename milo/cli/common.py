@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from milo.cli.screen import raw_of
+from milo.terminal import visible
+
 if TYPE_CHECKING:
     from milo.client import Milo
     from milo.settings import Settings
@@ -73,7 +76,7 @@ def print_json(document: Any) -> None:
 
 def print_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Columns as wide as their cells, readable by people and by `awk`."""
-    lines = [[str(cell) if cell is not None else "-" for cell in row] for row in rows]
+    lines = [[visible(str(cell), one_line=True) if cell is not None else "-" for cell in row] for row in rows]
     widths = [max(len(line[i]) for line in [list(head), *lines]) for i in range(len(head))]
     for line in [[name.upper() for name in head], *lines]:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
@@ -102,6 +105,7 @@ def write_text(text: str, out: str | None) -> None:
     from milo.client.folder.manifest import write_whole
 
     if out is None:
-        click.echo(text, nl=not text.endswith("\n"))
+        stream = sys.stdout if sys.stdout.isatty() else raw_of(sys.stdout)  # a file or a program gets what it is
+        stream.write(text if text.endswith("\n") else f"{text}\n")
     else:
         write_whole(Path(out), text)

@@ -12,10 +12,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from milo.cli.common import seconds
+from milo.cli.screen import make_console
 from milo.cli.transcribe import View
 from milo.client import Milo
 from milo.client.folder import FileResult, Manifest, Run, find_inputs
@@ -33,7 +33,7 @@ TEXT_CHARS = 60
 
 def main() -> int:
     """Exit code 0 when every sample was transcribed."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console = make_console(err=False, width=None if sys.stdout.isatty() else 160)
     references = read_references(SAMPLES / "references.tsv")
     inputs = find_inputs([SAMPLES])
     shutil.rmtree(OUT, ignore_errors=True)
@@ -113,7 +113,7 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except MiloError as error:
-        Console(stderr=True).print(f"milo: {error.detail}", markup=False)
+        make_console().print(f"milo: {error.detail}")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

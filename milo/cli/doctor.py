@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from milo.cli.common import colours, find_url, json_option, load_settings, make_client, print_json
+from milo.cli.screen import say
 from milo.errors import MiloError, Unavailable
 
 if TYPE_CHECKING:
@@ -58,8 +59,7 @@ def _safely(check: Callable[[Settings], Iterator[Finding]], settings: Settings) 
 def _show(finding: Finding) -> None:
     mark = {"ok": "ok", "warning": "warning", "problem": "PROBLEM"}[finding.state]
     colour = {"ok": "green", "warning": "yellow", "problem": "red"}[finding.state]
-    shown = click.style(f"{mark:<8}", fg=colour) if colours(sys.stdout) else f"{mark:<8}"
-    click.echo(f"{shown} {finding.check:<8} {finding.detail}")
+    say(f"{mark:<8}", colour if colours(sys.stdout) else None, f"{finding.check:<8} {finding.detail}")
 
 
 # --- this machine ---------------------------------------------------------------------------------------------------

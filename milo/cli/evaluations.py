@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from milo.cli.common import json_option, print_json, server_options
+from milo.cli.screen import make_console
 from milo.cli.train import absolute, load, put
 from milo.errors import Conflict
 
@@ -189,13 +190,12 @@ def _submit(client: Milo, path: str, request: dict[str, Any]) -> Job:
 
 def _wait(client: Milo, job: Job) -> Job:
     """Until it has ended; its progress on stderr when that is a terminal. Raises what it failed with."""
-    from rich.console import Console
+    from rich.text import Text
 
-    console = Console(stderr=True, highlight=False)
-    with console.status("queued") as status:
+    with make_console().status("queued") as status:
 
         def told(job: Job) -> None:
             total = f" of {job.progress.total:g}" if job.progress.total else ""
-            status.update(f"{job.state}: {job.progress.done:g}{total} {job.progress.unit}")
+            status.update(Text(f"{job.state}: {job.progress.done:g}{total} {job.progress.unit}"))
 
         return client.wait(job.id, on_progress=told).check()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from milo.cli.common import json_option, print_json, print_table, seconds, server_options, write_text
+from milo.cli.screen import make_console
 
 if TYPE_CHECKING:
     from milo.client import Milo
@@ -88,12 +89,10 @@ def retry(client: Milo, job_ids: tuple[str, ...]) -> None:
 @server_options
 def watch(client: Milo, job_id: str, as_json: bool) -> int:
     """Follow a job to its end. Exit code 1 when it did not succeed."""
-    from rich.console import Console
+    from rich.text import Text
 
-    console = Console(stderr=True, highlight=False)
-
-    with console.status("") as status:
-        job = client.wait(job_id, on_progress=lambda job: status.update(f"{job.state} {_progress(job)}"))
+    with make_console().status("") as status:
+        job = client.wait(job_id, on_progress=lambda job: status.update(Text(f"{job.state} {_progress(job)}")))
     if as_json:
         print_json(job.model_dump())
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from milo.cli.common import json_option, load_settings, print_json, print_table, server_options
+from milo.cli.screen import make_console
 from milo.errors import MiloError
 
 if TYPE_CHECKING:
@@ -49,13 +50,12 @@ def _document(entry: Any) -> dict[str, Any]:
 @json_option
 def pull(name: str, revision: str | None, weights: str | None, as_json: bool) -> None:
     """Fetch a model from the hub (openai/whisper-medium) and let it serve. Goes on where it was cut."""
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     from milo.models import registry
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    console = make_console()
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(name, total=None)
 

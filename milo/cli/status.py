@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from milo.cli.common import colours, json_option, load_settings, make_client, print_json, seconds
+from milo.cli.screen import make_console
 from milo.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -63,11 +65,7 @@ def fetch(settings: Settings, url: str | None, api_key: str | None) -> tuple[dic
 
 
 def _console() -> Any:
-    import sys
-
-    from rich.console import Console
-
-    return Console(no_color=not colours(sys.stdout), highlight=False)
+    return make_console(err=False, no_color=not colours(sys.stdout))
 
 
 def _is_critical(document: dict[str, Any]) -> bool:
@@ -76,20 +74,20 @@ def _is_critical(document: dict[str, Any]) -> bool:
 
 def render(document: dict[str, Any], source: str) -> Table:
     """The document as a table of names and sentences."""
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     from milo.monitoring.alerts import sentence
 
     table = Table("", "", show_header=False, box=None, pad_edge=False)
     table.columns[1].overflow = "fold"
     for name, text in _lines(document):
-        table.add_row(name, escape(text))
+        table.add_row(name, text)
     for alert in document["alerts"]:
         if alert["active"]:
             colour = "red" if alert["level"] == "critical" else "yellow"
-            table.add_row(f"[{colour}]{alert['level']}[/]", escape(f"{sentence(alert)}: {alert['means']}"))
-    table.add_row("from", escape(f"{source}, {document['updated_at']}"))
+            table.add_row(Text(alert["level"], style=colour), f"{sentence(alert)}: {alert['means']}")
+    table.add_row("from", f"{source}, {document['updated_at']}")
     return table
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from milo.cli.common import json_option, load_settings, print_json, seconds, server_options
+from milo.cli.screen import make_console
 from milo.errors import Invalid
 
 if TYPE_CHECKING:
@@ -131,11 +132,11 @@ def _checkpoint(name: str, resume: str) -> str | None:
 
 def _follow(client: Milo, job_id: str) -> dict[str, Any]:
     """Show how far it is, on stderr, until it has ended. Ctrl-C leaves it running."""
-    from rich.console import Console
+    from rich.text import Text
 
-    console = Console(stderr=True, highlight=False)
+    console = make_console()
     shown = 0
-    with console.status(job_id) as status:
+    with console.status(Text(job_id)) as status:
         try:
             while True:
                 document = client.training(job_id)
@@ -143,7 +144,7 @@ def _follow(client: Milo, job_id: str) -> dict[str, Any]:
                 for alert in alerts[shown:]:
                     console.print(f"{alert['kind']}: {alert['seen']}; {alert['done']}")
                 shown = len(alerts)
-                status.update(line(document))
+                status.update(Text(line(document)))
                 if document["state"] in ENDS:
                     break
                 time.sleep(LOOK_S)

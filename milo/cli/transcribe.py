@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from milo.cli.common import find_url, json_option, load_settings, make_client, print_json, seconds
+from milo.cli.screen import make_console
 from milo.cue_rules import DEFAULT
 from milo.errors import Conflict, MiloError
 
@@ -181,10 +182,8 @@ class View:
     """Progress on stderr when it is a terminal; failures on stderr; the summary on stdout."""
 
     def __init__(self, out: Path, as_json: bool) -> None:
-        from rich.console import Console
-
         self._out, self._as_json = out, as_json
-        self._console = Console(stderr=True, highlight=False)
+        self._console = make_console()
         self._progress: Any = None
         self._task: Any = None
         self._files: list[dict[str, Any]] = []
@@ -199,7 +198,7 @@ class View:
             self.says(f"left out: {len(found) - SHOWN} more (--json names them all)")
 
     def says(self, text: str) -> None:
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._console.print(text, soft_wrap=True)
 
     def starts(self, files: int) -> None:
         if not self._console.is_terminal:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 import threading
 from typing import Any
 
 import click
 
 from milo.cli.common import colours, load_settings
+from milo.cli.screen import say
 from milo.errors import MiloError
 
 OF_SERVICE = {
@@ -35,12 +35,9 @@ class Printer:
     def __call__(self, name: str, line: str) -> None:
         if not line or " milo.tick." in line or "(milo.tick." in line:
             return
-        prefix = f"{name:<8}|"
-        if self._coloured:
-            prefix = click.style(prefix, fg=OF_SERVICE.get(name, "white"))
+        colour = OF_SERVICE.get(name, "white") if self._coloured else None
         with self._lock, contextlib.suppress(OSError, ValueError):  # the terminal may be gone; the logs are not
-            sys.stderr.write(f"{prefix} {line}\n")
-            sys.stderr.flush()
+            say(f"{name:<8}|", colour, line, err=True)
 
 
 @click.command()

@@ -7,19 +7,29 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from milo.terminal import hidden_in
+
 MAX_NAME = 255
-UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 
 
 def _clean(value: str) -> str:
-    if UNPRINTABLE.search(value):
-        raise ValueError("there are control characters in it")
+    return _refuse(value, hidden_in(value, one_line=False))
+
+
+def _clean_line(value: str) -> str:
+    return _refuse(value, hidden_in(value))
+
+
+def _refuse(value: str, hidden: str | None) -> str:
+    if hidden:
+        raise ValueError(f"there is a control or invisible character in it ({hidden})")
     return value
 
 
 def _printable(text: str) -> str:
     """Without control characters, which no database, voice or model has a use for, and without half characters."""
-    return UNPRINTABLE.sub("", text).encode("utf-8", "replace").decode()
+    return _CONTROL.sub("", text).encode("utf-8", "replace").decode()
 
 
 def _empty_is_none(value: str | None) -> str | None:
@@ -27,10 +37,10 @@ def _empty_is_none(value: str | None) -> str | None:
 
 
 Text = Annotated[str, AfterValidator(_clean)]
-"""Refused when there are control characters in it."""
+"""Refused with what a terminal would obey, or what nobody sees (`milo.terminal`)."""
 PrintableText = Annotated[str, AfterValidator(_printable)]
 """To be read or spoken: control characters are dropped."""
-Name = Annotated[str, Field(max_length=MAX_NAME), AfterValidator(_clean)]
+Name = Annotated[str, Field(max_length=MAX_NAME), AfterValidator(_clean_line)]
 OptionalName = Annotated[Annotated[Text, Field(max_length=MAX_NAME)] | None, AfterValidator(_empty_is_none)]
 """A model, a voice, a language; empty counts as not given."""
 BlobId = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -25,6 +25,7 @@ from milo.settings import Settings
 from milo.stack.reaper import Reaper
 from milo.stack.redis_server import find_redis_server
 from milo.stack.services import Running, Service
+from milo.terminal import visible
 
 BACKOFF_S = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 HEALTHY_AFTER_S = 15.0
@@ -85,7 +86,7 @@ class Child:
     def _copy(self, pipe: IO[bytes]) -> None:
         with pipe:
             for raw in iter(lambda: pipe.readline(LINE_BYTES), b""):
-                line = raw.decode("utf-8", "replace").rstrip()
+                line = visible(raw.decode("utf-8", "replace").rstrip(), one_line=True)
                 self.tail.append(line)
                 self._write(line)
                 self._say(self.service.name, line)

@@ -11,6 +11,7 @@ import socket
 
 import httpx
 
+from milo.addresses import Address, is_among, is_network, numeric_host, special_purpose
 from milo.errors import Invalid
 from milo.settings import Settings
 
@@ -36,29 +37,42 @@ def check_url(settings: Settings, url: str) -> None:
         raise Refused(f"{url!r} is not a URL: a port is a number from 1 to 65535")
     if parts.userinfo:
         raise Refused("a callback URL must not carry a user name or password; the signature authenticates Milo")
+    if not url.isprintable() or "%" in host:
+        raise Refused(f"{url!r}: a callback URL has no control characters, and its host no percent sign or zone")
     try:
-        literal = ipaddress.ip_address(host)
+        address = numeric_host(parts.raw_host.decode())
+    except ValueError as error:
+        raise Refused(f"{url!r} is not a URL: {error}") from None
+    if address is None:
+        return
+    if str(address) != str(_plain(host)):
+        raise Refused(f"{host} is another spelling of the address {address}; write that one")
+    _check_address(settings, host, address)
+
+
+def _plain(host: str) -> Address | None:
+    """The address that the text is in its usual spelling."""
+    try:
+        return ipaddress.ip_address(host)
     except ValueError:
-        return
-    _check_address(settings, host, literal)
+        return None
 
 
-def _check_address(settings: Settings, host: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    if address.is_global and not address.is_multicast:
+def _check_address(settings: Settings, host: str, address: Address) -> None:
+    special = special_purpose(address)
+    if special is None or _is_allowed(settings, host, address):
         return
-    for allowed in settings.webhook_allow:
-        if allowed.lower() == host.lower():
-            return
-        try:
-            if address in ipaddress.ip_network(allowed, strict=False):
-                return
-        except ValueError:
-            continue
     raise Refused(
-        f"{host} is the private or special address {address}; the operator can allow it in MILO_WEBHOOK_ALLOW"
+        f"{host} is the private or special address {address}: {special}; the operator can allow it in"
+        " MILO_WEBHOOK_ALLOW"
     )
+
+
+def _is_allowed(settings: Settings, host: str, address: Address) -> bool:
+    """Whether the operator named the host, or a network that the address lies in."""
+    names = {allowed.lower().rstrip(".") for allowed in settings.webhook_allow}
+    networks = [allowed for allowed in settings.webhook_allow if is_network(allowed)]
+    return host.lower().rstrip(".") in names or is_among(str(address), networks)
 
 
 async def resolve(settings: Settings, host: str, port: int) -> str:
@@ -69,5 +83,5 @@ async def resolve(settings: Settings, host: str, port: int) -> str:
         raise httpx.ConnectError(f"the name {host} can't be resolved: {error}") from error
     addresses = [str(entry[4][0]) for entry in infos]
     for address in addresses:
-        _check_address(settings, host, ipaddress.ip_address(address.split("%")[0]))
+        _check_address(settings, host, ipaddress.ip_address(address))
     return addresses[0]

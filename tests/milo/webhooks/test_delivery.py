@@ -271,3 +271,23 @@ def test_the_body_stays_small_however_large_the_result(ledger: Ledger, receiver:
     send(ledger)
     assert len(receiver.got[0][1]) < 20_000
     assert "result_url" in json.loads(receiver.got[0][1])["data"]
+
+
+@pytest.mark.parametrize(
+    "answer", ["64:ff9b::7f00:1", "2002:7f00:1::", "::7f00:1", "fec0::1", "192.0.0.8", "fe80::1%lo"]
+)
+def test_a_name_that_resolves_to_a_disguised_address_is_refused_when_it_is_called(
+    ledger: Ledger, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    """Even when its other address is public: any of them could be the one that is called."""
+
+    def name_server(host: Any, port: Any, *rest: Any, **named: Any) -> Any:
+        family = socket.AF_INET6 if ":" in answer else socket.AF_INET
+        found = ((socket.AF_INET, "8.8.8.8"), (family, answer))
+        return [(kind, socket.SOCK_STREAM, 6, "", (address, port)) for kind, address in found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", name_server)
+    job = finished_job(ledger, "http://rebound.example/hook")
+    send(ledger)
+    (entry,) = outbox.log_of(ledger.engine, job_id=job.id)
+    assert entry["state"] == "failed" and "MILO_WEBHOOK_ALLOW" in entry["tries"][0]["error"]
