@@ -28,10 +28,10 @@ import numpy as np
 from benchmarks.common import machine, running_stack, save
 from milo.engines.whisper.checkpoint import load_checkpoint
 from milo.engines.whisper.convert import converted
-from milo.language.malagasy import normalise_for_scoring
 from milo.models import registry
 from milo.settings import Settings
 from milo.stack.up import environment
+from milo.training.scoring import normalise_for_scoring
 
 LENGTHS_S = (0.45, 2, 8), (0.35, 8, 40), (0.2, 40, 180)
 """Share of the files, and the range of their lengths."""

@@ -22,10 +22,10 @@ import jiwer
 
 from benchmarks.archive_throughput import random_base
 from benchmarks.common import machine, save
-from milo.language.malagasy import normalise_for_scoring
 from milo.models import registry
 from milo.recipes import Data
 from milo.settings import Settings
+from milo.training.scoring import normalise_for_scoring
 from trainer.data.load import load
 from trainer.evaluation.engines import own_engines
 from trainer.evaluation.evaluate import evaluate

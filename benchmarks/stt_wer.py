@@ -4,7 +4,7 @@ the other languages, and windows without speech. Prints a table and writes it as
     python -m benchmarks.stt_wer                          # milo-tiny-mg as shipped; writes wer.json beside it
     python -m benchmarks.stt_wer --model DIR --count 100
 
-WER is a fraction, over `milo.language.malagasy.normalise_for_scoring` of both texts.
+WER is a fraction, over `milo.training.scoring` of both texts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 import jiwer
 import torch
 
-from milo.language.malagasy import SCORING_VERSION, normalise_for_scoring
+from milo.training.scoring import SCORING_VERSION, normalise_for_scoring
 from trainer.corpus import corpus
 from trainer.tiny import whisper_card
 from trainer.tiny.windows import Transcriber

@@ -10,7 +10,7 @@ import jiwer
 import numpy as np
 import pytest
 
-from milo.language.malagasy import normalise_for_scoring
+from milo.training.scoring import normalise_for_scoring
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "samples"

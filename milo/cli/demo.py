@@ -20,9 +20,9 @@ from milo.cli.transcribe import View
 from milo.client import Milo
 from milo.client.folder import FileResult, Manifest, Run, find_inputs
 from milo.errors import MiloError
-from milo.language.malagasy import normalise_for_scoring
 from milo.settings import Settings
 from milo.stack.temporary import own_stack
+from milo.training.scoring import scored_pair
 from milo.transcription.transcript import Transcript
 
 SAMPLES = Path("samples")
@@ -97,7 +97,7 @@ def word_errors(reference: str, text: str) -> tuple[int, int]:
     """Substituted, deleted and inserted words, and the words of the reference."""
     import jiwer
 
-    said, heard = normalise_for_scoring(reference), normalise_for_scoring(text)
+    said, heard = scored_pair(reference, text)
     if not said:
         return 0, 0
     found = jiwer.process_words(said, heard)

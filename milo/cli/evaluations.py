@@ -18,11 +18,22 @@ if TYPE_CHECKING:
     from milo.client.views import Job
 
 
+def _task(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """A task whose models have an error rate."""
+    from milo.recipes import TASKS
+
+    known = [name for name, rules in TASKS.items() if not rules.no_error_rate]
+    if value is not None and value not in known:
+        why = TASKS[value].no_error_rate if value in TASKS else f"there is no task {value!r}"
+        raise click.BadParameter(f"{why}; {' and '.join(known)} can be evaluated")
+    return value
+
+
 @click.command("eval")
 @click.argument("model")
 @click.option("--data", required=True, metavar="SOURCE", help="A hub id, folder, table, `synthetic`, or a recipe.yaml.")
 @click.option("--split", type=click.Choice(["validation", "test"]), help="Default: test, or what the recipe says.")
-@click.option("--task", type=click.Choice(["whisper", "nllb"]), help="Default: whisper, or what the recipe says.")
+@click.option("--task", metavar="TASK", callback=_task, help="Default: whisper, or what the recipe says.")
 @click.option("--max-items", type=click.IntRange(1), help="Judge on at most so many.")
 @click.option("--beam-size", type=click.IntRange(1, 10))
 @click.option(
@@ -87,8 +98,8 @@ def _report_line(report: dict[str, Any]) -> str:
         told.append(f"chrF {report['chrf']:.1f}, BLEU {report['bleu']:.1f}, exact {report['exact']:.1%}")
     else:
         told.append(
-            f"WER {report['wer']:.2%}, {_interval(interval)}; CER {report['cer']:.2%};"
-            f" language {decode.get('language')}, beam {decode.get('beam_size')}, one window an utterance"
+            f"WER {report['wer']:.2%}, {_interval(interval)}; raw WER {_rate(report.get('raw_wer'))};"
+            f" CER {report['cer']:.2%}; {_decoded(decode)}"
         )
         told.append(
             f"{report['substitutions']} substitutions, {report['deletions']} deletions, {report['insertions']}"
@@ -97,6 +108,18 @@ def _report_line(report: dict[str, Any]) -> str:
         if report.get("loss") is not None:
             told.append(f"loss {report['loss']:.4f} nats a token")
     return "\n".join([*told, f"rows: milo compare takes {report['key']}"])
+
+
+def _decoded(decode: dict[str, Any]) -> str:
+    """How: what two rates must have in common to be compared."""
+    told = [
+        f"{label} {decode[name]}" for label, name in (("language", "language"), ("beam", "beam_size")) if name in decode
+    ]
+    return ", ".join([*told, "one window an utterance"])
+
+
+def _rate(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.2%}"
 
 
 def _interval(interval: dict[str, Any] | None) -> str:
@@ -144,12 +167,21 @@ def _verdict_lines(found: dict[str, Any]) -> str:
         return f"{names}: {found['verdict']}: {found['reason']}"
     interval = found["interval"]
     return (
-        f"{names}: {found['verdict']}\n"
+        f"{names}: {found['verdict']}\n{_rates(found)}"
         f"difference {found['difference']:+.2%}, 95 % interval {interval['low']:+.2%} to {interval['high']:+.2%}"
         f" ({found['items']} items, {interval['units']} {interval['over']});"
         f" probability of improvement {found['probability_of_improvement']:.1%}\n"
         f"smallest difference that this set finds with 90 % power: {found['detectable']:.2%}"
     )
+
+
+def _rates(found: dict[str, Any]) -> str:
+    """Both word error rates, and the raw ones beside them; empty for another metric."""
+    sides = [found["before"], found["after"]]
+    if any(side.get("wer") is None for side in sides):
+        return ""
+    (one, raw_one), (two, raw_two) = ((_rate(side["wer"]), _rate(side.get("raw_wer"))) for side in sides)
+    return f"WER {one} -> {two}, raw WER {raw_one} -> {raw_two}\n"
 
 
 @click.command("pipeline")

@@ -1,4 +1,4 @@
-"""Rules of written and spoken Malagasy: numbers in words, text for scoring, spelling to sound.
+"""Rules of written and spoken Malagasy: numbers in words, spelling to sound.
 
 Knows nothing of audio, models or eSpeak's library; it only writes the phoneme mnemonics that eSpeak NG reads
 (https://github.com/espeak-ng/espeak-ng/blob/master/docs/phonemes.md). Sources of the rules: R. B. Rasoloson and
@@ -41,14 +41,7 @@ _VALUES = (
     | {"iraika": 1, "haotra": 0}
 )
 
-SCORING_VERSION = "mg-2"
-"""Changes whenever `normalise_for_scoring` would give another text, so that old and new WER are never compared."""
-
-_APOSTROPHES = dict.fromkeys(map(ord, "’‘ʼʻ`´′"), "'")
-_LETTERS = {ord("œ"): "oe", ord("æ"): "ae", ord("ß"): "ss"} | dict.fromkeys(
-    (0xAD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF), ""
-)
-_TAGS = re.compile(r"<[^<>\s]{1,40}>|\[[^\[\]]{1,40}\]")
+APOSTROPHES = dict.fromkeys(map(ord, "’‘ʼʻ`´′"), "'")
 
 
 def _under_hundred(n: int) -> str:
@@ -142,20 +135,6 @@ def spell_digits(text: str, order: NumberOrder = "modern") -> str:
     return re.sub(r"[0-9]{1,3}(?:[ .\u00a0\u202f][0-9]{3})+(?![0-9])|[0-9]+", words, text)
 
 
-def normalise_for_scoring(text: str) -> str:
-    """`text` as it is compared for WER and CER: NFKC, lower case, one space, no punctuation.
-
-    Tags in angle or square brackets (`<unk>`, `[noise]`) and characters that show nothing (soft hyphen) are left out;
-    œ is oe, æ ae, ß ss. An apostrophe inside a word stays (ambin'ny; U+02BB is one), a hyphen becomes a space.
-    Diacritics stay: ô and o are different.
-    Digits stay digits. Version: `SCORING_VERSION`.
-    """
-    text = _TAGS.sub(" ", text)
-    text = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)).lower().translate(_APOSTROPHES | _LETTERS)
-    kept = "".join(c if c == "'" or unicodedata.category(c)[0] in "LMN" else " " for c in text)
-    return " ".join(word.strip("'") for word in kept.split() if word.strip("'"))
-
-
 VOWELS = frozenset({"a", "e", "i", "o", "u", "aI", "aU", "eI"})
 _DIPHTHONGS = frozenset({"aI", "aU", "eI"})
 
@@ -204,7 +183,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 
 def sounds(word: str) -> tuple[list[str], int]:
     """The sounds of one word as eSpeak mnemonics, and the index of the stressed one (-1: the word has no vowel)."""
-    letters = unicodedata.normalize("NFC", word.lower().translate(_APOSTROPHES))
+    letters = unicodedata.normalize("NFC", word.lower().translate(APOSTROPHES))
     found: list[str] = []
     position = 0
     while position < len(letters):
@@ -260,7 +239,7 @@ def phonemes(text: str, known: Collection[str] | None = None) -> str:
     Empty when nothing in `text` can be said.
     """
     clauses = []
-    for clause in re.split(r"(?<=[,;:.!?])", spell_digits(text.translate(_APOSTROPHES))):
+    for clause in re.split(r"(?<=[,;:.!?])", spell_digits(text.translate(APOSTROPHES))):
         words = [spoken for word in _WORD.findall(clause) if (spoken := word_phonemes(word, known))]
         if words:
             mark = clause.rstrip()[-1]

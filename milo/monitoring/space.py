@@ -44,8 +44,10 @@ def free_bytes(folder: Path) -> int:
 
 
 def disk(settings: Settings, run: Run | None, goes_on: bool = False) -> DiskStatus:
-    """`disk` of the status document: the disk of the run, if that training goes on. Null where it can't be asked."""
-    folder = run.path if run and goes_on else settings.home
+    """`disk` of the status document: the disk of the run, if that training goes on and lies on another than MILO_HOME.
+
+    Null where it can't be asked."""
+    folder = run.path if run and goes_on and not _same_disk(run.path, settings.home) else settings.home
     try:
         free: int | None = free_bytes(folder)
         total: int | None = shutil.disk_usage(folder).total

@@ -91,4 +91,5 @@ def _check(before: Report, after: Report) -> None:
 
 def _named(report: Report) -> Row:
     metric = str(report.get("metric", "wer"))
-    return {"key": report.get("key"), "model": report.get("model", {}).get("label"), metric: report.get(metric)}
+    named = {"key": report.get("key"), "model": report.get("model", {}).get("label"), metric: report.get(metric)}
+    return named | {name: report[name] for name in ("raw_wer",) if name in report}

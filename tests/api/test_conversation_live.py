@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from milo.audio.vad import find_speech
-from milo.language.malagasy import normalise_for_scoring as normalise
+from milo.training.scoring import normalise_for_scoring as normalise
 from tests.support.conversation_worker import Caller, calling, silence, speech
 from tests.support.live import KEY, Live, live_stack
 from tests.support.speech_factory import SENTENCES

@@ -12,6 +12,7 @@ import httpx
 import pytest
 import yaml
 
+from milo import metrics
 from milo.jobs import Job
 from milo.ledger import Ledger
 from milo.settings import Settings
@@ -186,7 +187,12 @@ def test_a_training_is_seen_with_its_run_by_its_owner_alone(
         assert ben.get("/trainings").json()["items"] == []
         for answer in (ben.get(f"/trainings/{job_id}"), ben.delete(f"/trainings/{job_id}")):
             problem(answer, 404)
+        counted = metrics.JOBS.labels("training", "cancelled")._value.get()
         assert ana.delete(f"/trainings/{job_id}").json()["state"] == "cancelled"
+        ended = ana.get(f"/trainings/{job_id}").json()
+        assert ended["state"] == ended["run"]["summary"]["state"] == "cancelled"
+        assert run.summary()["state"] == "training", "the file is for beat to mend: this process may be elsewhere"
+        assert metrics.JOBS.labels("training", "cancelled")._value.get() == counted + 1
     ping = client.post("/jobs", json={"kind": "ping"}).json()["id"]
     problem(client.get(f"/trainings/{ping}"), 404)
 

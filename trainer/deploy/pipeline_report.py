@@ -81,7 +81,8 @@ def _score(report: Document) -> str:
     sure = "too few speakers or utterances for an interval"
     if interval is not None:
         sure = f"{interval['low']:.1%} to {interval['high']:.1%} over {interval['units']} {interval['over']}"
-    return f"WER {report['wer']:.1%} ({sure}), CER {report['cer']:.1%}  {report['model']}"
+    raw = f", raw {report['raw_wer']:.1%}" if report.get("raw_wer") is not None else ""
+    return f"WER {report['wer']:.1%} ({sure}){raw}, CER {report['cer']:.1%}  {report['model']}"
 
 
 def _verdict(found: Document) -> str:

@@ -20,10 +20,10 @@ from milo.audio.resample import resample
 from milo.engines.runtime.loops import find_loop
 from milo.engines.whisper.guards import compression_ratio
 from milo.errors import Conflict, MiloError
-from milo.language.malagasy import normalise_for_scoring
 from milo.protocols import DecodeOptions, Samples, WindowText
 from milo.recipes import Data, Evaluation, Task
 from milo.settings import Settings
+from milo.training.scoring import scored_pair
 from trainer.evaluation.engines import Engines
 
 MAX_CER = 0.75
@@ -116,7 +116,7 @@ def smoke_speech(engines: Engines, model: str, samples: Sequence[Sample], langua
     spoilt = [text.text for text in heard if _is_spoilt(text.text)]
     if len(spoilt) > len(heard) / 2:
         raise Refused(f"the smoke decode wrote what is no text, such as {spoilt[0][:60]!r}")
-    _check_errors(samples, heard)
+    _check_errors(samples, heard, language or "")
     return [text.text for text in heard]
 
 
@@ -135,9 +135,9 @@ def _check(text: WindowText) -> None:
         raise Refused(f"{told}: it repeats itself")
 
 
-def _check_errors(samples: Sequence[Sample], heard: Sequence[WindowText]) -> None:
+def _check_errors(samples: Sequence[Sample], heard: Sequence[WindowText], language: str) -> None:
     pairs = [
-        (normalise_for_scoring(sample.reference), normalise_for_scoring(text.text))
+        scored_pair(sample.reference, text.text, language)
         for sample, text in zip(samples, heard, strict=True)
         if sample.reference is not None
     ]

@@ -14,13 +14,13 @@ from collections.abc import Generator
 
 from milo.errors import Invalid
 from milo.jobs import Progress
-from milo.language.malagasy import SCORING_VERSION
 from milo.models import registry
 from milo.models.registry import ResolvedModel
 from milo.recipes import TASKS, Data, Evaluation, Task
 from milo.settings import Settings
 from milo.training import evaluations
 from milo.training.evaluations import Stored
+from milo.training.scoring import SCORING_VERSION
 from trainer import tasks
 from trainer.evaluation.engines import Engines, own_engines
 from trainer.evaluation.plan import Document, Method, Plan

@@ -1,6 +1,6 @@
 """What one utterance scores: words and characters against the reference, and what its sound is like.
 
-Counts are jiwer's, over `normalise_for_scoring` of both texts. Knows no model and no file.
+Counts are jiwer's, of both texts as `milo.training.scoring` compares them. Knows no model and no file.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 import jiwer
 import numpy as np
 
-from milo.language.malagasy import normalise_for_scoring
 from milo.protocols import Samples
 from milo.training.evaluations import INSUFFICIENT
+from milo.training.scoring import raw_words, scored_pair
 from milo.training.statistics import ratio_interval
 
 FRAME = 400
@@ -23,12 +23,13 @@ NOISE_SHARE = 0.1
 MAX_SNR_DB = 60.0
 
 
-def word_counts(reference: str, text: str) -> dict[str, Any]:
-    """S, D, I, reference words, and the same for characters, of the normalised texts.
+def word_counts(reference: str, text: str, language: str = "mg") -> dict[str, Any]:
+    """S, D, I, reference words, and the same for characters, of the normalised texts; `raw_` of the texts as they are.
 
     A reference without a word gives `ref_words` 0; what was said there stands in `insertions`.
     """
-    wanted, given = normalise_for_scoring(reference), normalise_for_scoring(text)
+    wanted, given = scored_pair(reference, text, language)
+    raw = jiwer.process_words(raw_words(reference), raw_words(text))
     words = jiwer.process_words(wanted, given)
     letters = jiwer.process_characters(wanted, given)
     return {
@@ -41,6 +42,8 @@ def word_counts(reference: str, text: str) -> dict[str, Any]:
         "ref_words": words.hits + words.substitutions + words.deletions,
         "char_errors": letters.substitutions + letters.deletions + letters.insertions,
         "ref_chars": letters.hits + letters.substitutions + letters.deletions,
+        "raw_errors": raw.substitutions + raw.deletions + raw.insertions,
+        "raw_ref_words": raw.hits + raw.substitutions + raw.deletions,
     }
 
 
@@ -59,6 +62,13 @@ def snr_db(audio: Samples) -> float | None:
         return None
     signal = max(loud - noise, loud * 1e-3)
     return round(min(MAX_SNR_DB, 10 * float(np.log10(signal / max(noise, 1e-12)))), 2)
+
+
+COUNTS = (
+    *("substitutions", "deletions", "insertions", "errors", "ref_words"),
+    *("char_errors", "ref_chars", "raw_errors", "raw_ref_words"),
+)
+"""Of a row; their sums stand in the report."""
 
 
 def usable(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -85,13 +95,13 @@ def totals(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
     if not scored:
         return {"status": INSUFFICIENT, "metric": "wer", "reason": _why_none(found), "wer": None, "cer": None, **found}
-    columns = ("substitutions", "deletions", "insertions", "errors", "ref_words", "char_errors", "ref_chars")
-    sums = {name: sum(row[name] for row in scored) for name in columns}
+    sums = {name: sum(row[name] for row in scored) for name in COUNTS}
     return {
         "status": "ok",
         "metric": "wer",
         "wer": sums["errors"] / sums["ref_words"],
         "cer": sums["char_errors"] / sums["ref_chars"],
+        "raw_wer": sums["raw_errors"] / sums["raw_ref_words"],
         "interval": ratio_interval(scored, "errors", "ref_words"),
         **sums,
         **found,

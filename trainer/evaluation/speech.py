@@ -73,7 +73,9 @@ def decode(plan: Plan, stored: Stored, engines: Engines) -> Iterator[Progress]:
             took_s = time.monotonic() - started
         share = took_s / max(1, sum(map(len, windows)))
         rows = [
-            _failed(item, one) if isinstance(one, MiloError) else _row(item, one, next(texts), share * len(one))
+            _failed(item, one)
+            if isinstance(one, MiloError)
+            else _row(item, one, next(texts), share * len(one), plan.data.language)
             for item, one in zip(items, heard, strict=True)
         ]
         stored.append(rows)
@@ -147,10 +149,10 @@ def _failed(item: Any, error: MiloError) -> Document:
     }
 
 
-def _row(item: Any, audio: Samples, text: WindowText, latency_s: float) -> Document:
+def _row(item: Any, audio: Samples, text: WindowText, latency_s: float, language: str) -> Document:
     if not math.isfinite(text.avg_logprob):
         raise BrokenWeights(f"the model returned {text.avg_logprob} for {item.id}: its weights are broken")
-    counts = word_counts(item.text, text.text)
+    counts = word_counts(item.text, text.text, language)
     duration_s = len(audio) / RATE_HZ
     return {
         "id": str(item.id),

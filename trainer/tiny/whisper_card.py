@@ -43,7 +43,7 @@ A Whisper of 2.6 million parameters ({megabytes:.1f} MB in fp16) that writes dow
 
 ## Measured
 
-`{result["command"]}` (WER and CER after `milo.language.malagasy.normalise_for_scoring`, version {result["scoring"]}):
+`{result["command"]}` (WER and CER after `milo.training.scoring`, version {result["scoring"]}):
 
 | set | windows | minutes | WER, padded to 30 s | WER, own length | CER, own length | language found |
 | --- | --- | --- | --- | --- | --- | --- |

@@ -36,6 +36,7 @@ class Labels:
 
     def __init__(self, checkpoint: Checkpoint, language: str) -> None:
         self.checkpoint = checkpoint
+        self.language = language
         start = checkpoint.start(checkpoint.language_of(language), "transcribe")
         self.head = [*start[1:], checkpoint.no_timestamps]
         self.limit = checkpoint.max_positions - len(self.head) - 1

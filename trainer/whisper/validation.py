@@ -17,10 +17,10 @@ from torch.nn import functional as F
 
 from milo.engines.whisper.features import FRAMES_PER_S, log_mel
 from milo.engines.whisper.hf import HFBackend
-from milo.language.malagasy import normalise_for_scoring
 from milo.models.files import write_durably
 from milo.recipes import Schedule
 from milo.training.runs import Run
+from milo.training.scoring import scored_pair
 from trainer.data.load import Dataset, Item
 from trainer.whisper.features import IGNORE, Labels, stacked
 from trainer.whisper.model import bare, logits_of
@@ -61,7 +61,7 @@ class Validation:
         finally:
             model.train(was_training)
         self._write(step, rows)
-        return {"loss": total / max(1, tokens), **error_rates(rows)}
+        return {"loss": total / max(1, tokens), **error_rates(rows, self.labels.language)}
 
     def _batches(self) -> Iterator[tuple[list[Item], float]]:
         items = sorted(
@@ -113,11 +113,11 @@ class Validation:
         write_durably(folder / f"step-{step}.jsonl", text)
 
 
-def error_rates(rows: list[dict[str, Any]]) -> dict[str, float]:
+def error_rates(rows: list[dict[str, Any]], language: str = "mg") -> dict[str, float]:
     """`wer` and `cer`, fractions, over all rows with a reference."""
     import jiwer
 
-    pairs = [(normalise_for_scoring(row["ref"]), normalise_for_scoring(row["hyp"])) for row in rows]
+    pairs = [scored_pair(row["ref"], row["hyp"], language) for row in rows]
     pairs = [pair for pair in pairs if pair[0]]
     if not pairs:
         return {}

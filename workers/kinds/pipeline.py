@@ -113,7 +113,21 @@ def _evaluate(pipe: Pipe, model: str, of: str | None = None) -> Found:
 
 def _short(report: Document) -> Document:
     """What a summary says of an evaluation; the rest is in its report."""
-    names = ("key", "status", "metric", "wer", "cer", "chrf", "bleu", "exact", "interval", "scored", "loss", "reason")
+    names = (
+        "key",
+        "status",
+        "metric",
+        "wer",
+        "raw_wer",
+        "cer",
+        "chrf",
+        "bleu",
+        "exact",
+        "interval",
+        "scored",
+        "loss",
+        "reason",
+    )
     return {"model": report["model"]["label"]} | {name: report[name] for name in names if name in report}
 
 

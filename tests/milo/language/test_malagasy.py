@@ -8,7 +8,7 @@ import pytest
 
 from milo.errors import Invalid
 from milo.language import malagasy
-from milo.language.malagasy import normalise_for_scoring, number_words, parse_number, phonemes, sounds, spell_digits
+from milo.language.malagasy import number_words, parse_number, phonemes, sounds, spell_digits
 
 
 @pytest.mark.parametrize(
@@ -60,17 +60,6 @@ def test_digits_in_a_text_are_spelled_out() -> None:
     assert spell_digits("tsy misy") == "tsy misy"
 
 
-def test_scoring_ignores_case_punctuation_and_spaces() -> None:
-    assert normalise_for_scoring("  Ambin’ny folo,\n RAHA-tsy… «ô» 'ny ") == "ambin'ny folo raha tsy ô ny"
-    assert normalise_for_scoring("!?…") == ""
-
-
-def test_scoring_does_not_depend_on_unicode_form_and_is_stable() -> None:
-    assert normalise_for_scoring("o\u0302") == normalise_for_scoring("\u00f4")
-    once = normalise_for_scoring("Ny ‘anarako’ dia: Rakoto!")
-    assert normalise_for_scoring(once) == once
-
-
 def test_spelling_gives_malagasy_sounds() -> None:
     assert sounds("roa")[0] == ["r", "u", "a"]
     assert sounds("vary")[0] == ["v", "a", "r", "i"]
@@ -100,8 +89,3 @@ def test_phonemes_keep_punctuation_and_drop_what_cannot_be_said() -> None:
 def test_a_sound_that_a_voice_lacks_is_replaced_by_its_nearest() -> None:
     assert malagasy.word_phonemes("manao", known={"a", "u", "m", "n"}) == "m|a|n|'a|u"
     assert "s." not in malagasy.word_phonemes("trano", known={"t", "s", "a", "n", "u"})
-
-
-def test_tags_soft_hyphens_and_ligatures_do_not_count_as_errors() -> None:
-    assert normalise_for_scoring("[noise] mano\u00ad<unk> tompo\u00adko") == "mano tompoko"
-    assert normalise_for_scoring("ambin\u02bbny c\u0153ur Stra\u00dfe") == "ambin'ny coeur strasse"

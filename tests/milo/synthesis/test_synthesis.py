@@ -15,11 +15,11 @@ from milo.audio.resample import resample
 from milo.engines.registry import load_transcriber
 from milo.engines.speech.espeak_synthesizer import EspeakSynthesizer
 from milo.errors import EngineError, Invalid
-from milo.language.malagasy import normalise_for_scoring
 from milo.models.registry import resolve
 from milo.protocols import DecodeOptions, Samples, Synthesizer
 from milo.settings import Settings
 from milo.synthesis.synthesis import PEAK, speak, synthesize
+from milo.training.scoring import normalise_for_scoring
 from trainer.corpus.phrasebook import sentences as phrasebook
 
 LOUD = "Salama tompoko."

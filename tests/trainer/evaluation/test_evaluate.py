@@ -15,11 +15,11 @@ import pytest
 
 from milo.errors import EngineError, Invalid
 from milo.jobs import Progress
-from milo.language.malagasy import SCORING_VERSION, normalise_for_scoring
 from milo.protocols import DecodeOptions, Transcriber
 from milo.recipes import Data, Evaluation
 from milo.settings import Settings
 from milo.training import evaluations
+from milo.training.scoring import SCORING_VERSION, normalise_for_scoring
 from tests.trainer.speech_set import write_set
 from trainer.evaluation.engines import Engines, own_engines
 from trainer.evaluation.evaluate import evaluate
