@@ -68,6 +68,7 @@ beat_max_loop_interval = 1
 beat_schedule_filename = str(_settings.home / "beat-schedule")
 _every_s = {
     "reconcile": _settings.reconcile_s,
+    "index": 2.0,  # new transcripts for the search
     "webhooks": 5.0,
     "watch": _settings.watch_s,  # the watchdog and the status file
     "health": 60.0,

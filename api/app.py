@@ -52,7 +52,7 @@ ROUTES = ((api.routes, "/api/v1"), (api.routes.openai, "/v1"))
 """Packages of routes, and the prefix of the paths in them."""
 EXPOSED = (
     *("Location", "Content-Location", "Content-Disposition", "Retry-After", "X-Job-Id", "X-Milo-Job-Id"),
-    *("X-Audio-Duration-S", "X-Audio-Sample-Rate-Hz", "ETag"),
+    *("X-Audio-Duration-S", "X-Audio-Sample-Rate-Hz", "ETag", "Content-Range", "Accept-Ranges"),
 )
 """Headers that a page of another origin may read."""
 LEFTOVER_S = 86_400

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from milo.queue.celery import app
 from workers import engines
 from workers.beat_slots import take_slot
-from workers.maintenance import clean, deliver_webhooks, reconcile
+from workers.maintenance import clean, deliver_webhooks, index_transcripts, reconcile
 from workers.runner import Runner
 from workers.tasks import get_runner
 from workers.watching import check_health, evaluate_checkpoints, watch
 
 BEAT_TASKS: dict[str, Callable[[Runner], int]] = {
     "reconcile": lambda runner: reconcile(runner.settings, runner.ledger),
+    "index": lambda runner: index_transcripts(runner.ledger, runner.files),
     "webhooks": lambda runner: deliver_webhooks(runner.settings, runner.ledger),
     "clean": lambda runner: clean(runner.settings, runner.ledger, runner.files),
     "unload": lambda runner: engines.unload_idle(runner.settings, runner.worker),

@@ -11,8 +11,9 @@ from sqlalchemy import delete, select
 
 from milo.errors import Unavailable
 from milo.jobs import FINAL
-from milo.ledger import Ledger
+from milo.ledger import Ledger, search
 from milo.ledger.database import reading, writing
+from milo.ledger.revisions import Revisions, transcript_of
 from milo.ledger.schema import batches, idempotency, jobs
 from milo.ledger.schema import webhooks as webhook_rows
 from milo.monitoring import watchdog
@@ -51,6 +52,11 @@ def deliver_webhooks(settings: Settings, ledger: Ledger) -> int:
     finally:
         with contextlib.suppress(redis.RedisError):
             lock.release()
+
+
+def index_transcripts(ledger: Ledger, files: Files) -> int:
+    """Make new transcripts findable; those of an older Milo too, a second's worth at a time. Returns how many."""
+    return search.index_new(ledger, Revisions(ledger, lambda job: transcript_of(files, job)))
 
 
 def clean(settings: Settings, ledger: Ledger, files: Files) -> int:

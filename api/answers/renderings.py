@@ -17,6 +17,7 @@ from milo.errors import Invalid, MiloError
 from milo.jobs import Job
 from milo.kinds import KINDS
 from milo.kinds.kind import AUDIO, Document, Rendered
+from milo.ledger.revisions import result_of
 from milo.transcription.transcript import SUBTITLES, Transcript
 
 Revision = Annotated[
@@ -58,7 +59,7 @@ def load(context: Context, job: Job, revision: int | None = None) -> Document:
         raise Invalid(detail, code="no_revisions", errors=[{"detail": detail, "parameter": "revision"}])
     if revision or (revision is None and job.revision):
         return transcripts.journal(context).transcript(job, revision).model_dump()
-    return transcripts.as_made(context, job)
+    return result_of(context.files, job)
 
 
 def transcript_of(context: Context, job: Job) -> Transcript:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -13,9 +12,9 @@ from api.http.deps import PREFIX, Context
 from api.http.problems import document_response
 from milo.errors import BadRequest, ConditionMissing, Outdated
 from milo.jobs import Job, iso
-from milo.ledger.revisions import NotNewest, Revision, Revisions
+from milo.ledger import search
+from milo.ledger.revisions import NotNewest, Revision, Revisions, transcript_of
 from milo.transcription.changes import Changes
-from milo.transcription.transcript import Transcript
 
 SHOWN_AFTER_CONFLICT = 50
 """Revisions that a 412 shows: those that the client has not seen, at most so many."""
@@ -44,16 +43,8 @@ class RevisionList(BaseModel):
     next: int | None
 
 
-def as_made(context: Context, job: Job) -> dict[str, Any]:
-    """The result document that the job made."""
-    if job.result is None and job.result_file:
-        loaded: dict[str, Any] = json.loads(context.files.read_result(job.result_file))
-        return loaded
-    return job.result or {}
-
-
 def journal(context: Context) -> Revisions:
-    return Revisions(context.ledger, lambda job: Transcript.model_validate(as_made(context, job)))
+    return Revisions(context.ledger, lambda job: transcript_of(context.files, job), [search.follow])
 
 
 def url_of(job_id: str, revision: int | None = None) -> str:

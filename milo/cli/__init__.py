@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "transcribe": ("milo.cli.transcribe:transcribe", "Transcribe files and folders into subtitles and text."),
     "jobs": ("milo.cli.jobs:jobs", "Look at jobs, fetch results, cancel, retry."),
     "batches": ("milo.cli.batches:batches", "Look at batches, fetch results, cancel."),
+    "search": ("milo.cli.search:search", "Find words in transcripts, with their times."),
     "train": ("milo.cli.train:train", "Train a model by a recipe."),
     "runs": ("milo.cli.runs:runs", "List, show and compare trainings."),
     "eval": ("milo.cli.evaluations:evaluate", "Judge MODEL on data: word error rate with its 95 % interval."),

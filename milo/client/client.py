@@ -182,6 +182,19 @@ class Milo:
             if before is None:
                 return
 
+    def search(self, query: str, *, limit: int | None = None, **filters: Any) -> Iterator[dict[str, Any]]:
+        """Segments of transcripts that hold every word, those made or edited last first. Filters: language, speaker,
+        batch, transcript, min_confidence, max_confidence, since, until."""
+        before: int | None = None
+        while limit is None or limit > 0:
+            size = PAGE if limit is None else min(PAGE, limit)
+            page = self.http.get("/search", q=query, before=before, limit=size, **filters)
+            yield from page["items"]
+            before = page["next"]
+            if before is None:
+                return
+            limit = None if limit is None else limit - len(page["items"])
+
     def cancel(self, job_id: str) -> Job:
         return Job.model_validate(self.http.ask("DELETE", f"/jobs/{job_id}"))
 

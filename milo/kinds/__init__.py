@@ -8,6 +8,7 @@ from __future__ import annotations
 from milo.kinds.chat import CHAT, CONVERSE
 from milo.kinds.kind import Batches, Kind, ModelUse
 from milo.kinds.ping import PING
+from milo.kinds.playback import PLAYBACK
 from milo.kinds.stt import STT
 from milo.kinds.training import DEPLOY, EVALUATION, PIPELINE, TRAINING
 from milo.kinds.translate import TRANSLATE
@@ -16,7 +17,8 @@ from milo.kinds.tts import TTS
 __all__ = ["KINDS", "Batches", "Kind", "ModelUse", "batched", "model_uses", "queue_for", "submittable"]
 
 KINDS: dict[str, Kind] = {
-    kind.name: kind for kind in (STT, TTS, TRANSLATE, CHAT, CONVERSE, TRAINING, EVALUATION, PIPELINE, DEPLOY, PING)
+    kind.name: kind
+    for kind in (STT, TTS, TRANSLATE, CHAT, CONVERSE, TRAINING, EVALUATION, PIPELINE, DEPLOY, PLAYBACK, PING)
 }
 
 

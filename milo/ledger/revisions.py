@@ -6,6 +6,7 @@ removed from the journal, which goes when its job goes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from milo.jobs import Job
 from milo.ledger.database import reading, writing
 from milo.ledger.schema import jobs, revisions
 from milo.ledger.store import Store, job_from
+from milo.storage.files import Files
 from milo.transcription.changes import Changes, difference, replay, with_segments
 from milo.transcription.edits import Operation, edited
 from milo.transcription.transcript import Segment, Transcript
@@ -57,6 +59,19 @@ class NotNewest(Conflict):
     def __init__(self, newest: int) -> None:
         super().__init__(f"the newest revision is {newest}")
         self.newest = newest
+
+
+def result_of(files: Files, job: Job) -> dict[str, Any]:
+    """The result document that a job made, from its row or its file. `NotFound` when it was cleaned away."""
+    if job.result is None and job.result_file:
+        loaded: dict[str, Any] = json.loads(files.read_result(job.result_file))
+        return loaded
+    return job.result or {}
+
+
+def transcript_of(files: Files, job: Job) -> Transcript:
+    """What the machine heard."""
+    return Transcript.model_validate(result_of(files, job))
 
 
 class Revisions:

@@ -115,6 +115,7 @@ jobs = Table(
     Column("models", JSON, nullable=False),
     Column("schema_version", Integer, nullable=False),
     Column("revision", Integer, nullable=False, server_default="0"),  # of its transcript: how often it was edited
+    Column("indexed_revision", Integer),  # of its transcript: the revision that the search finds; none yet: null
     Index(None, "queue", "state", "published_at"),
     Index(
         "ix_jobs_turns",  # whose turn it is: one step, whatever waits for a later time
@@ -135,6 +136,12 @@ jobs = Table(
     Index(None, "owner", "id"),
     Index(None, "owner", "state"),
     Index(None, "state", "finished_at"),
+    Index(
+        "ix_jobs_to_index",
+        "id",
+        sqlite_where=text("kind = 'stt' AND state = 'succeeded' AND indexed_revision IS NULL"),
+        postgresql_where=text("kind = 'stt' AND state = 'succeeded' AND indexed_revision IS NULL"),
+    ),
 )
 
 idempotency = Table(
@@ -206,4 +213,23 @@ revisions = Table(
     Column("operations", JSON, nullable=False),
     Column("changes", JSON, nullable=False),  # against the revision before
     Column("snapshot", JSON(none_as_null=True)),  # all segments, now and then, so that no long journal is replayed
+)
+
+passages = Table(  # what the search finds: the newest revision of each segment. Its index is made by a migration
+    "passages",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("job_id", Limited(40), ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("segment_id", Integer, nullable=False),
+    Column("owner", Limited(128), nullable=False),
+    Column("batch_id", Limited(40)),
+    Column("created_at", Float, nullable=False),
+    Column("start_s", Float, nullable=False),
+    Column("end_s", Float, nullable=False),
+    Column("language", Limited(32), nullable=False),
+    Column("speaker", Limited(200)),
+    Column("confidence", Float, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("words", Text, nullable=False),  # `milo.language.search.indexed`: what the index holds of the text
+    Index(None, "job_id", "segment_id"),
 )

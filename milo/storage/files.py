@@ -136,11 +136,34 @@ class Files:
 
     def write_result(self, job_id: str, fence: int, content: bytes, suffix: str = "json") -> str:
         """Store a result; returns its name. The fence in it keeps a late worker from overwriting the valid one."""
-        name = f"results/{job_id}/{fence}.{suffix}"
+        return self.put_result(job_id, f"{fence}.{suffix}", content)
+
+    def put_result(self, job_id: str, name: str, content: bytes) -> str:
+        """Store something beside the results of a job, under a name that says what it is. Replaces an older one."""
+        name = f"results/{job_id}/{name}"
         with self._incoming(None) as sink:
             sink.write(content)
         self._adopt(sink.path, self._key(name))
         return name
+
+    def move_result(self, job_id: str, name: str, path: Path) -> str:
+        """The same with a finished local file, which is gone then."""
+        name = f"results/{job_id}/{name}"
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        self._adopt(path, self._key(name))
+        path.unlink(missing_ok=True)
+        return name
+
+    @contextmanager
+    def open_result(self, name: str) -> Any:
+        """A result as a seekable binary file. Raises `NotFound` as `read_result` does."""
+        try:
+            file = self.fs.open(self._key(name), "rb")
+        except FileNotFoundError:
+            raise NotFound("the result has been cleaned away", code="result_gone") from None
+        with file:
+            yield file
 
     def read_result(self, name: str) -> bytes:
         try:

@@ -60,7 +60,8 @@ def test_the_migrations_make_exactly_the_tables_of_the_schema(ledger: Ledger) ->
 
     with ledger.engine.connect() as connection:
         lengths = connection.dialect.name != "sqlite"  # which ignores them
-        assert compare_metadata(MigrationContext.configure(connection, opts={"compare_type": lengths}), metadata) == []
+        options = {"compare_type": lengths, "include_name": lambda name, *_: not str(name).startswith("passages_index")}
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
 
 
 def test_a_database_of_a_newer_milo_is_refused_with_a_sentence(ledger: Ledger) -> None:
