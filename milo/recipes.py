@@ -88,6 +88,9 @@ class Data(Part):
     False: these columns mean something else, and files are read whole."""
     shared_audio: bool = False
     """Take a set in which a recording is in two splits: what it then measures is what was learned by heart."""
+    confined: bool = False
+    """Open nothing outside MILO_AUDIO_ROOTS, wherever the source lies. What a key without the scope `admin` sends is
+    always so; else files may also lie in the source's own folder."""
     synthetic: dict[str, Any] = {}
     """For `synthetic`: `seed`, `count` {split: sentences}, `voices`, `words` (a word list, or a lexicon's name)."""
 

@@ -50,6 +50,16 @@ def _origins(values: list[str]) -> list[str]:
     return [value.rstrip("/") for value in values]
 
 
+SHARED = ("runs", "evaluations")
+
+
+def _shared(values: list[str]) -> list[str]:
+    for value in values:
+        if value not in SHARED:
+            raise ValueError(f"{value!r} can't be shared: name {' and '.join(SHARED)}, or neither")
+    return values
+
+
 Words = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 """A list written as `a,b,c` or as a JSON list in the environment."""
 Count = Annotated[int, Field(ge=1)]
@@ -131,6 +141,11 @@ class Settings(BaseSettings):
     max_wait_s: NotNegative = 300
     audio_roots: Words = []
     """Folders (or fsspec URL prefixes) whose files may be named by path in a request. Comma separated."""
+    hub_names: Literal["admin", "write"] = "admin"
+    """Scope that a key needs to name a model or a data set that is fetched from the hub, with
+    the operator's token. What is on this machine is used by all."""
+    shared: Annotated[Words, AfterValidator(_shared)] = []
+    """What all keys use of each other's: `runs` (their checkpoints), `evaluations` (their reports and rows)."""
     webhook_allow: Words = []
     """Host names, addresses or CIDR blocks that callbacks may reach although they are private."""
     webhook_timeout_s: Positive = 20

@@ -12,6 +12,7 @@ from milo.errors import Invalid, ModelUnavailable
 from milo.models import registry
 from milo.recipes import TASKS, Recipe
 from milo.settings import Settings
+from milo.storage.opening import Places
 from milo.training import datasets
 from milo.training.data.leaks import Leak, refuse_audio
 from milo.training.data.pairs import TextPair, pair_splits
@@ -73,8 +74,10 @@ def check(settings: Settings, recipe: Recipe) -> Report:
     """Read the data of a recipe as its training will, audio and all. Raises `Invalid` for what can't be read."""
     if TASKS[recipe.task].examples == "pairs":
         return _check_pairs(settings, recipe)
-    kind = datasets.kind_of(recipe.data.source)
-    read_as = datasets.read(recipe.data)[1] if kind in ("file", "folder") else kind
+    kind = datasets.kind_of(recipe.data.source, recipe.data.confined)
+    read_as = (
+        datasets.read(recipe.data, Places.of(settings, recipe.data.confined))[1] if kind in ("file", "folder") else kind
+    )
     sets = read_splits(settings, recipe.data, ("train", "validation", "test"))
     leaks = shared(sets)
     if [item.id for item in sets["validation"]] == [item.id for item in sets["test"]]:
@@ -109,7 +112,7 @@ def _labels(settings: Settings, recipe: Recipe, train: Dataset) -> list[str]:
 
 
 def _check_pairs(settings: Settings, recipe: Recipe) -> Report:
-    splits = pair_splits(recipe.data)
+    splits = pair_splits(recipe.data, Places.of(settings, recipe.data.confined))
     parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     if splits.test is splits.validation:
         del parts["test"]

@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 
 from milo.errors import Unavailable
 from milo.jobs import FINAL
-from milo.ledger import Ledger, search
+from milo.ledger import Ledger, owners, search
 from milo.ledger.database import reading, writing
 from milo.ledger.revisions import Revisions, transcript_of
 from milo.ledger.schema import batches, idempotency, jobs
@@ -107,9 +107,10 @@ def _drop_unused_blobs(ledger: Ledger, files: Files, before: float) -> None:
     blob = jobs.c.payload["source"]["blob"].as_string()
     with reading(ledger.engine) as connection:
         used = set(connection.execute(select(blob).distinct()).scalars())
-    for blob_id in old:
-        if blob_id not in used:
-            files.drop_blob(blob_id)
+    unused = [blob_id for blob_id in old if blob_id not in used]
+    for blob_id in unused:
+        files.drop_blob(blob_id)
+    owners.forget(ledger.engine, "blob", unused)
 
 
 def _drop_leftover_work(ledger: Ledger, files: Files) -> None:

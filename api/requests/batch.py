@@ -15,6 +15,7 @@ from api.http.bodies import validate
 from api.http.deps import Context
 from api.requests.checks import check
 from api.requests.errors import pointed, pointers_below
+from api.requests.owned import Uploads
 from api.requests.sources import check_name, check_path
 from milo.audio.folder import walk_recordings
 from milo.audio.formats import RECORDING_SUFFIXES
@@ -93,7 +94,7 @@ def check_batch(context: Context, key: Key, asked: BatchRequest) -> CheckedBatch
         if asked.paths:
             raise Invalid(f"a {asked.kind} batch is made of texts; it takes no `paths`", code="wrong_items")
         return CheckedBatch(_texts(context, key, asked, options), plain, [])
-    listing = list_sources(context, asked)
+    listing = list_sources(context, key, asked)
     with pointers_below("options"):
         first = check(context, key, asked.kind, _request(asked.kind, options, source=listing.sources[0]))
     payloads = [first.model_copy(update={"source": source}) for source in listing.sources]
@@ -157,7 +158,7 @@ class Listing:
     worst: int = 422
 
 
-def list_sources(context: Context, asked: BatchRequest) -> Listing:
+def list_sources(context: Context, key: Key, asked: BatchRequest) -> Listing:
     """Every recording of the request, checked. Raises one error that points at each item that is wrong."""
     most = context.settings.max_batch_items
     if len(asked.items) + len(asked.paths) > most:
@@ -166,7 +167,7 @@ def list_sources(context: Context, asked: BatchRequest) -> Listing:
     stored: dict[str, bool] = {}
     for index, item in enumerate(asked.items):
         try:
-            listing.sources.append(_source(context, item, stored))
+            listing.sources.append(_source(context, key, item, stored))
         except MiloError as error:
             _note(listing, error, f"#/items/{index}/{'blob' if item.blob else 'path' if item.path else 'text'}")
     for index, path in enumerate(asked.paths):
@@ -209,14 +210,14 @@ def _raise_errors(listing: Listing) -> None:
     )
 
 
-def _source(context: Context, item: Item, stored: dict[str, bool]) -> AudioSource:
+def _source(context: Context, key: Key, item: Item, stored: dict[str, bool]) -> AudioSource:
     if item.text is not None:
         raise Invalid("this batch is made of recordings; texts need `kind` tts or translate", code="wrong_items")
     if item.path is not None:
         return AudioSource(path=check_path(context, item.path), name=item.name or os.path.basename(item.path))
     blob = item.blob or ""
     if blob not in stored:
-        stored[blob] = context.files.has_blob(blob)
+        stored[blob] = Uploads(context, key).size(blob) is not None
     if not stored[blob]:
         raise Invalid(f"the blob {blob} is not stored here; send it to POST /api/v1/blobs", code="unknown_blob")
     return AudioSource(blob=blob, name=item.name or "audio")

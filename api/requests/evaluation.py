@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,8 @@ from pydantic import BeforeValidator
 
 from api.http.deps import Context
 from api.requests.errors import pointed
-from api.requests.training import may_read
+from api.requests.owned import may_use_run
+from api.requests.reach import is_hub_id, need_hub, reached_data, reached_model
 from milo.errors import Forbidden, MiloError, NotFound
 from milo.jobs import Priority
 from milo.kinds.fields import Closed, Text
@@ -24,6 +26,7 @@ from milo.ledger.keys import Key
 from milo.models import registry
 from milo.recipes import TASKS, Data, Evaluation, Task
 from milo.settings import Settings
+from milo.storage.opening import Places
 from milo.storage.roots import named_path
 from milo.training import datasets, runs
 
@@ -67,32 +70,32 @@ def check(context: Context, key: Key, asked: EvaluationRequest) -> EvaluationPay
 
 def check_data(context: Context, key: Key, data: Data, task: Task) -> Data:
     """The data part, if its source is there and may be read. `Invalid` or `Forbidden`."""
-    if data.source != "synthetic":
-        may_read(context, key, data.source, "data/source")  # first: nobody learns here what else is on this machine
-    datasets.check(data, task)
+    data = reached_data(context, key, data, task)  # first: nobody learns here what else is on this machine
+    datasets.check(data, task, places=Places.of(context.settings, data.confined))
     return data
 
 
 def check_model(context: Context, key: Key, name: str) -> str:
     """A model by name, or the folder of one, or of a run's checkpoint. A hub id that is not here is for the worker."""
     settings, name = context.settings, name.strip()
-    may_read(context, key, name, "model")
+    name = reached_model(context, key, name)
     try:
-        resolved = registry.resolve(settings, name)
+        resolved = registry.resolve(settings, name, here=key.may("admin"))
     except MiloError as error:
-        checkpoint = _of_run(settings, name)
+        checkpoint = _of_run(context, key, name)
         if checkpoint is not None:
             return check_folder(settings, str(checkpoint))
-        if datasets.HUB_ID.match(name.partition("@")[0]) and not settings.offline:
+        if is_hub_id(name) and not settings.offline:
+            need_hub(context, key, name, "model")
             return name
         raise pointed(error.detail, "model", "unknown_model") from None
     return str(resolved.path) if resolved.kind == "folder" else name
 
 
-def _of_run(settings: Settings, name: str) -> Path | None:
-    """`RUN` or `RUN/checkpoint-70`."""
+def _of_run(context: Context, key: Key, name: str) -> Path | None:
+    """`RUN` or `RUN/checkpoint-70`, of the runs that the key may use."""
     run_name, _, checkpoint = name.partition("/")
-    run = runs.find(settings, run_name) if run_name else None
+    run = runs.find(context.settings, run_name, partial(may_use_run, context, key)) if run_name else None
     return checkpoint_of(run, checkpoint or "best") if run else None
 
 

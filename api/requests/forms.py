@@ -9,10 +9,11 @@ from starlette.requests import Request
 
 from api.http.bodies import Multipart, Part
 from api.http.problems import invalid
+from api.requests.owned import Uploads
 from api.requests.sources import file_name
 from milo.errors import BadMedia, MiloError
 from milo.jobs import AudioSource
-from milo.storage.files import Blob, Files
+from milo.storage.files import Blob
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ async def _at_once() -> None:
 
 async def read_form(
     request: Request,
-    files: Files,
+    stored: Uploads,
     max_bytes: int,
     max_parts: int,
     *,
@@ -60,7 +61,7 @@ async def read_form(
         if uploads and second_file:
             raise second_file
         await before_file()
-        blob = await files.receive_blob(part.chunks(), left)
+        blob = await stored.receive(part.chunks(), left)
         left -= blob.size_bytes
         uploads.append(Upload(blob, part.filename))
     return uploads

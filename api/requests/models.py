@@ -55,14 +55,14 @@ def choose(
 def choose_name(context: Context, use: ModelUse, asked: str | None) -> str:
     """The model that a request means, for a kind that has no checks of its own."""
     settings = context.settings
+    default = str(getattr(settings, use.setting)).strip()
 
     def describe(name: str) -> str:
-        info = registry.describe(registry.resolve(settings, name), settings)
+        info = registry.describe(registry.resolve(settings, name, here=name == default), settings)
         if info.use != use.name:
             raise Invalid(f"{name!r} is a {info.model_type} model, not one for {use.name}", code="unknown_model")
         return name
 
-    default = str(getattr(settings, use.setting)).strip()
     return choose(context, use.name, asked, default, describe, default)
 
 
@@ -78,20 +78,25 @@ def choose_speech(context: Context, asked: str | None) -> Speech:
     if asked == EMBEDDED:
         return describe_speech(context.settings, EMBEDDED)
     return choose(
-        context, "tts", asked, default, lambda name: describe_speech(context.settings, name), Speech(asked or default)
+        context,
+        "tts",
+        asked,
+        default,
+        lambda name: describe_speech(context.settings, name, name == default),
+        Speech(asked or default),
     )
 
 
 def choose_translator(context: Context, asked: str | None) -> tuple[str, dict[str, str]]:
     """The name of the model that translates, and its languages: short code -> FLORES code."""
     settings = context.settings
+    default = settings.translate_model.strip()
 
     def describe(name: str) -> tuple[str, dict[str, str]]:
-        resolved = registry.resolve(settings, name)
+        resolved = registry.resolve(settings, name, here=name == default)
         info = registry.describe(resolved, settings)
         if info.use != "translate":
             raise Invalid(f"{name!r} is a {info.model_type} model, not one that translates", code="unknown_model")
         return name, translate.languages_of(resolved)
 
-    default = settings.translate_model.strip()
     return choose(context, "translate", asked, default, describe, (default, known_languages(ALL_CODES)))

@@ -12,8 +12,7 @@ from milo.models import registry
 
 def check(context: Context, key: Key, asked: TrainingRequest) -> PipelinePayload:
     """The payload of a `pipeline` job. Raises `Invalid` that names the field of the recipe."""
-    recipe = asked.recipe
-    check_recipe(context, key, recipe)
+    recipe = check_recipe(context, key, asked.recipe)
     if recipe.deploy is not None:
         registry.serving(context.settings, recipe.deploy.name)  # raises for what can't be a name
         if not key.may("admin"):

@@ -6,20 +6,22 @@ import os
 import stat
 
 from api.http.deps import Context
+from api.requests.owned import Uploads
 from milo.errors import Forbidden, Invalid, NotFound
 from milo.jobs import AudioSource
 from milo.kinds.fields import MAX_NAME
+from milo.ledger.keys import Key
 from milo.terminal import hidden_in, visible
 
 
-def check_source(context: Context, source: AudioSource) -> AudioSource:
-    """The blob is stored, or the path is a file under an allowed root. Paths come back resolved."""
+def check_source(context: Context, key: Key, source: AudioSource) -> AudioSource:
+    """The blob is stored, and the key's, or the path is a file under an allowed root. Paths come back resolved."""
     if len(source.name) > MAX_NAME:
         raise Invalid(f"a name has at most {MAX_NAME} characters")
     for name in (source.name, source.path or ""):
         check_name(name)
     if source.blob:
-        if not context.files.has_blob(source.blob):
+        if Uploads(context, key).size(source.blob) is None:
             raise Invalid(
                 f"the blob {source.blob} is not stored here; send it to POST /api/v1/blobs", code="unknown_blob"
             )

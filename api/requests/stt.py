@@ -55,7 +55,7 @@ class SpeechModel:
 
 def check(context: Context, key: Key, asked: SttInput) -> SttPayload:
     """The payload of an `stt` job, everything in it checked."""
-    source = check_source(context, asked.source)
+    source = check_source(context, key, asked.source)
     return payload_of(check_options(context, asked), source)
 
 
@@ -80,14 +80,14 @@ def check_options(context: Context, options: SttOptions) -> SttOptions:
 def choose_model(context: Context, asked: str | None) -> SpeechModel:
     """The speech-to-text model a request means. `Invalid` for one that is not here."""
     settings = context.settings
+    default = settings.stt_model.strip()
 
     def describe(name: str) -> SpeechModel:
-        info = registry.describe(registry.resolve(settings, name), settings)
+        info = registry.describe(registry.resolve(settings, name, here=name == default), settings)
         if info.use != "stt":
             raise Invalid(f"{name!r} is a {info.model_type} model, not one for speech to text", code="unknown_model")
         return SpeechModel(name, info.languages, info.tasks)
 
-    default = settings.stt_model.strip()
     return choose(context, "stt", asked, default, describe, SpeechModel(default))
 
 

@@ -14,13 +14,16 @@ from api.http.bodies import content_type
 from api.http.deps import Context, in_thread
 from api.http.problems import UnsupportedType
 from api.requests.errors import pointed
+from api.requests.reach import is_hub_id, need_hub, reached_data, reached_model, reached_path
 from milo import recipes
-from milo.errors import BadRequest, Forbidden, Invalid, MiloError, ModelUnavailable, TooLarge
+from milo.errors import BadRequest, Invalid, ModelUnavailable, TooLarge
 from milo.kinds.fields import Closed
 from milo.kinds.training import TrainingPayload
 from milo.ledger.keys import Key
 from milo.models import registry
+from milo.models.contained import check_contained
 from milo.recipes import TASKS, Data, Recipe, Task
+from milo.storage.opening import Places
 from milo.storage.roots import named_path
 from milo.training import datasets
 
@@ -37,8 +40,7 @@ class TrainingRequest(Closed):
 
 def check(context: Context, key: Key, asked: TrainingRequest) -> TrainingPayload:
     """The payload of a `training` job. Raises `Invalid` that names the field of the recipe."""
-    check_recipe(context, key, asked.recipe)
-    return TrainingPayload(recipe=asked.recipe, name=asked.recipe.name)
+    return TrainingPayload(recipe=check_recipe(context, key, asked.recipe), name=asked.recipe.name)
 
 
 async def read(request: Request) -> TrainingRequest:
@@ -81,34 +83,43 @@ def _parse(document: dict[str, Any]) -> TrainingRequest:
     return TrainingRequest(recipe=recipes.check(document["recipe"]), callback_url=url)
 
 
-def check_recipe(context: Context, key: Key, recipe: Recipe) -> None:
-    """Base model, data and checkpoint are there, as far as that is cheap to tell. Raises what is wrong, and the fix."""
-    may_read(context, key, recipe.model, "model")
-    may_read(context, key, recipe.data.source, "data/source")
-    _check_model(context, recipe)
-    check_data(recipe.data, recipe.task)
+def check_recipe(context: Context, key: Key, recipe: Recipe) -> Recipe:
+    """The recipe as its job is to have it. Base model, data and checkpoint are there, as far as that is cheap to tell.
+    Raises what is wrong, and the fix."""
+    recipe = recipe.model_copy(
+        update={
+            "model": reached_model(context, key, recipe.model),
+            "data": reached_data(context, key, recipe.data, recipe.task),
+            "resume": recipe.resume and reached_path(context, key, recipe.resume, "resume"),
+        }
+    )
+    _check_model(context, key, recipe)
+    check_data(context, recipe.data, recipe.task)
     if recipe.resume is not None:
-        may_read(context, key, recipe.resume, "resume")
         folder = named_path(recipe.resume)
         if not folder.is_dir():
             raise pointed(f"resume: there is no folder {recipe.resume} on the server", "resume", "bad_recipe")
+        if recipe.data.confined:
+            check_contained(context.settings, folder)
+    return recipe
 
 
-def check_data(data: Data, task: Task) -> None:
+def check_data(context: Context, data: Data, task: Task) -> None:
     """The source is there and has the columns, where that is cheap to tell."""
     try:
-        datasets.check(data, task, to_train=True)
+        datasets.check(data, task, to_train=True, places=Places.of(context.settings, data.confined))
     except OSError as error:
         detail = f"data.source: {data.source} can't be read: {error.strerror}"
         raise pointed(detail, "data/source", "bad_recipe") from None
 
 
-def _check_model(context: Context, recipe: Recipe) -> None:
+def _check_model(context: Context, key: Key, recipe: Recipe) -> None:
     settings = context.settings
     try:
-        resolved = registry.resolve(settings, recipe.model)
+        resolved = registry.resolve(settings, recipe.model, here=key.may("admin"))
     except ModelUnavailable as error:
-        if datasets.HUB_ID.match(recipe.model.partition("@")[0]) and not settings.offline:
+        if is_hub_id(recipe.model) and not settings.offline:
+            need_hub(context, key, recipe.model, "model")
             return  # it will be pulled when the training begins
         raise pointed(f"model: {error.detail}", "model", "unknown_model") from None
     info = registry.describe(resolved, settings)
@@ -122,19 +133,3 @@ def _check_model(context: Context, recipe: Recipe) -> None:
             f"data.language: {recipe.model} does not know {recipe.data.language!r}; it knows {', '.join(languages)}"
         )
         raise pointed(detail, "data/language", "unknown_language")
-
-
-def may_read(context: Context, key: Key, name: str, field: str) -> None:
-    """A path of the server's disk is named by the operator, or lies under an allowed root or in MILO_HOME."""
-    path = named_path(name)
-    if key.may("admin") or not (registry.is_path(name) or path.exists()):
-        return
-    if path.resolve().is_relative_to(context.settings.home.resolve() / "runs"):
-        return
-    try:
-        context.files.allowed_path(str(path))
-    except Forbidden as error:
-        error.errors = [{"detail": error.detail, "pointer": f"#/{field}"}]
-        raise
-    except MiloError as error:
-        raise pointed(f"{field.replace('/', '.')}: {error.detail}", field, "bad_recipe") from None

@@ -85,7 +85,11 @@ async def _read_form(incoming: Incoming) -> BatchRequest:
 
     settings = context.settings
     uploads = await read_form(
-        incoming.request, context.files, settings.max_upload_bytes, settings.max_batch_items + 1, take_field=take_field
+        incoming.request,
+        incoming.uploads,
+        settings.max_upload_bytes,
+        settings.max_batch_items + 1,
+        take_field=take_field,
     )
     items = [Item(blob=upload.blob.id, name=file_name(upload.filename)) for upload in uploads]
     return asked.model_copy(update={"items": [*asked.items, *items]})

@@ -14,9 +14,11 @@ from api.http.deps import Context, Ctx, Reader, in_thread
 from api.http.problems import documented, json_response
 from api.requests.evaluation import EvaluationRequest
 from api.requests.incoming import Submission
+from api.requests.owned import may_use
 from api.requests.schemas import body_of
 from api.routes.jobs import Limit, find
 from milo.errors import Conflict
+from milo.ledger.keys import Key
 from milo.training import evaluations
 from milo.training.evaluations import Stored
 
@@ -68,7 +70,7 @@ def _stored(context: Context, limit: int) -> list[dict[str, Any]]:
 async def look(evaluation_id: str, context: Ctx, key: Reader) -> Response:
     """By the job's id: the job, its report in `result`. By the report's `key`: the report itself."""
     if evaluations.KEY.match(evaluation_id):
-        stored = await in_thread(evaluations.find, context.settings, evaluation_id)
+        stored = await in_thread(_find, context, key, evaluation_id)
         return json_response(await in_thread(stored.report))
     job = await find(context, key, evaluation_id, KIND)
     return json_response(await in_thread(job_with_queue, context, job))
@@ -84,13 +86,21 @@ async def look(evaluation_id: str, context: Ctx, key: Reader) -> Response:
 )
 async def rows(evaluation_id: str, context: Ctx, key: Reader) -> Response:
     """Reference, hypothesis, counts of errors and what else is known of each utterance. By job id or report key."""
-    if not evaluations.KEY.match(evaluation_id):
+    if evaluations.KEY.match(evaluation_id):
+        stored = await in_thread(_find, context, key, evaluation_id)
+    else:
         job = await find(context, key, evaluation_id, KIND)
         if job.state != "succeeded" or not job.result:
             raise Conflict(f"{evaluation_id} is {job.state}; its rows are not there", code="not_finished")
-        evaluation_id = str(job.result["key"])
-    stored = await in_thread(evaluations.find, context.settings, evaluation_id)
+        stored = await in_thread(evaluations.find, context.settings, str(job.result["key"]))
     return StreamingResponse(_lines(stored), media_type="application/x-ndjson")
+
+
+def _find(context: Context, key: Key, name: str) -> Stored:
+    """A report by its key, if this key's own jobs have come to it. `NotFound` otherwise."""
+    if not may_use(context, key, "evaluation", name):
+        raise evaluations.unknown(name)
+    return evaluations.find(context.settings, name)
 
 
 def _lines(stored: Stored) -> Iterator[bytes]:

@@ -73,7 +73,7 @@ def _why_not(path: Path) -> str:
 
 def _is_transport_stream(path: Path) -> bool:
     """Whether packets of a usual size begin with the byte that they begin with, from somewhere in the first on."""
-    with path.open("rb") as file:
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
         head = file.read(5 * max(_PACKET_BYTES))
     for size in _PACKET_BYTES:
         for first in range(min(size, len(head))):

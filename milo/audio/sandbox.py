@@ -156,7 +156,7 @@ class _Apart(AudioStream):
         super().__init__(source, **how)
 
     def _run(self) -> Generator[Pcm, None, None]:
-        with _descriptor(self._source) as source:
+        with descriptor_of(self._source) as source:
             out, pipe = os.pipe()
             try:
                 child = self._process.begin(source, pipe, self._how)
@@ -185,7 +185,7 @@ class _Apart(AudioStream):
                     os.kill(child, signal.SIGKILL)
             status = self._process.status_of(child)
         if not complete:
-            raise _died(status, self._process.cpu_s)
+            raise cause_of_death(status, self._process.cpu_s)
 
     def _take(self, letter: bytes, content: bytes) -> None:
         document = json.loads(content)
@@ -198,33 +198,37 @@ class _Apart(AudioStream):
             raise MiloError.from_problem(document)
 
     def _messages(self, out: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-        """What the child says, until it ends."""
-        largest = max(_JSON_BYTES, 2 * round(self._how["block_s"] * SAMPLE_RATE_HZ))
-        while head := self._read(out, HEAD.size):
-            letter, size = HEAD.unpack(head)
-            if letter not in (b"I", b"B", b"E", b"X") or size > largest or (letter == b"B" and size % 2):
-                raise EngineError("the process that decodes audio talks nonsense", code="decoder_lost")
-            content = self._read(out, size)
-            if len(content) < size:
-                return
-            yield letter, content
-
-    def _read(self, out: BinaryIO, size: int) -> bytes:
-        """`size` bytes, fewer only when the child has ended."""
-        content = b""
-        while len(content) < size:
-            ready, _, _ = select.select([out], [], [], self._process.stall_s)
-            if not ready:
-                stalled = f"the decoder gave nothing for {self._process.stall_s:g} s"
-                raise EngineError(stalled, code="decoder_lost")
-            part = out.read(size - len(content))
-            if not part:
-                break
-            content += part
-        return content
+        return messages_of(out, self._how["block_s"], self._process.stall_s)
 
 
-def _died(status: int, cpu_s: float) -> MiloError:
+def messages_of(out: BinaryIO, block_s: float, stall_s: float) -> Iterator[tuple[bytes, bytes]]:
+    """Letter and content of what a child says, until it ends. Raises `EngineError` for silence and nonsense."""
+    largest = max(_JSON_BYTES, 2 * round(block_s * SAMPLE_RATE_HZ))
+    while head := _read(out, HEAD.size, stall_s):
+        letter, size = HEAD.unpack(head)
+        if letter not in (b"I", b"B", b"E", b"X") or size > largest or (letter == b"B" and size % 2):
+            raise EngineError("the process that decodes audio talks nonsense", code="decoder_lost")
+        content = _read(out, size, stall_s)
+        if len(content) < size:
+            return
+        yield letter, content
+
+
+def _read(out: BinaryIO, size: int, stall_s: float) -> bytes:
+    """`size` bytes, fewer only when the child has ended."""
+    content = b""
+    while len(content) < size:
+        ready, _, _ = select.select([out], [], [], stall_s)
+        if not ready:
+            raise EngineError(f"the decoder gave nothing for {stall_s:g} s", code="decoder_lost")
+        part = out.read(size - len(content))
+        if not part:
+            break
+        content += part
+    return content
+
+
+def cause_of_death(status: int, cpu_s: float) -> MiloError:
     """Why a child ended without a word."""
     name = signal.Signals(-status).name if status < 0 else f"exit code {status}"
     if status == -signal.SIGXCPU:
@@ -236,7 +240,7 @@ def _died(status: int, cpu_s: float) -> MiloError:
 
 
 @contextmanager
-def _descriptor(source: Path | BinaryIO) -> Iterator[int]:
+def descriptor_of(source: Path | BinaryIO) -> Iterator[int]:
     """A file descriptor of the recording. What is no file on this machine is copied to one without a name."""
     with open_binary(source) as file:
         try:

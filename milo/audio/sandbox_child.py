@@ -1,8 +1,9 @@
 """The process that decodes files, apart from the worker: `python -m milo.audio.sandbox_child FD`, FD a Unix socket.
 
 It imports the decoder once and forks a fresh child for each file: what a file does to one child touches no other file.
-A child reads the one descriptor that it was sent, writes blocks to a pipe, and lives under limits of memory and CPU
-time; it holds no key, no database and no other file. `milo/audio/sandbox.py` is the other side.
+A lasting child (`milo/audio/lasting.py`) is asked for one file of a set after the other. A child reads the descriptors
+that it was sent, writes blocks to a pipe, and lives under limits of memory and CPU time; it holds no key, no database
+and no other file. `milo/audio/sandbox.py` is the other side.
 
 A message on the pipe is a letter, a length (little endian, 4 bytes) and as many bytes: `I` the header's information
 (JSON), `B` a block (int16, little endian), `E` the end (JSON: faults, truncated, channels), `X` a problem document.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import importlib
 import json
 import os
 import resource
@@ -66,13 +68,28 @@ def _child(control: socket.socket, request: dict[str, Any], source: int, pipe: i
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         control.close()
         _confine(request["memory_bytes"])
-        with os.fdopen(source, "rb") as file, os.fdopen(pipe, "wb") as out:
-            _decode(file, out, request)
+        with os.fdopen(pipe, "wb") as out:
+            if request.get("lasting"):
+                _answer_all(socket.socket(fileno=source), out, request)
+            else:
+                with os.fdopen(source, "rb") as file:
+                    _answer(file, out, request)
         code = 0
     except BrokenPipeError:
         code = 0  # nobody wants the rest
     finally:
         os._exit(code)
+
+
+def _answer_all(control: socket.socket, out: BinaryIO, limits: dict[str, Any]) -> None:
+    """One file after the other, until nobody asks any more."""
+    sys.dont_write_bytecode = True
+    while True:
+        request, descriptors, _, _ = socket.recv_fds(control, REQUEST_BYTES, 1)
+        if not request:
+            return
+        with os.fdopen(descriptors[0], "rb") as file:
+            _answer(file, out, limits | json.loads(request))
 
 
 def _confine(memory_bytes: int) -> None:
@@ -93,31 +110,28 @@ def _confine(memory_bytes: int) -> None:
 class _CpuLimit:
     """SIGXCPU after `cpu_s` CPU seconds without a block, and when the whole recording has had its share."""
 
-    def __init__(self, cpu_s: float, max_s: float) -> None:
-        self._each, self._all = cpu_s, cpu_s + max_s * CPU_SHARE
+    def __init__(self, cpu_s: float, max_s: float, lasting: bool) -> None:
+        self._each, self._all = cpu_s, _cpu_used_s() * lasting + cpu_s + max_s * CPU_SHARE
+        self._hard = resource.RLIM_INFINITY if lasting else round(self._all) + 5  # what is lowered can't be raised
 
     def wind_up(self) -> None:
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        used = usage.ru_utime + usage.ru_stime
-        soft = max(1, round(min(used + self._each, self._all)))
-        resource.setrlimit(resource.RLIMIT_CPU, (soft, round(self._all) + 5))
+        soft = max(1, round(min(_cpu_used_s() + self._each, self._all)))
+        resource.setrlimit(resource.RLIMIT_CPU, (soft, self._hard))
 
 
-def _decode(file: BinaryIO, out: BinaryIO, request: dict[str, Any]) -> None:
-    limit = _CpuLimit(request["cpu_s"], request["max_s"])
+def _cpu_used_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _answer(file: BinaryIO, out: BinaryIO, request: dict[str, Any]) -> None:
+    limit = _CpuLimit(request["cpu_s"], request["max_s"], bool(request.get("lasting")))
     limit.wind_up()
-    how = {name: request[name] for name in ("max_s", "block_s", "track", "channel")}
-    audio = AudioStream(file, **how)
     try:
-        told = False
-        for block in audio:
-            if not told and audio.info:
-                _send(out, b"I", json.dumps(asdict(audio.info)).encode())
-                told = True
-            _send(out, b"B", block.astype("<i2", copy=False).tobytes())
-            limit.wind_up()
-        end = {"faults": asdict(audio.faults), "truncated": audio.truncated, "channels": audio.channels}
-        _send(out, b"E", json.dumps(end).encode())
+        if work := request.get("work"):
+            _do(work, file, out, request, limit)
+        else:
+            _decode(file, out, request, limit)
     except MemoryError:
         megabytes = request["memory_bytes"] // 10**6
         detail = f"Decoding the file takes more than {megabytes} MB of memory (MILO_DECODE_MEMORY_BYTES). Re-encode it."
@@ -130,6 +144,34 @@ def _decode(file: BinaryIO, out: BinaryIO, request: dict[str, Any]) -> None:
         _fail(out, EngineError(f"The recording can't be read: {error}", code="unreadable"))
     except Exception as error:
         _fail(out, EngineError(f"{type(error).__name__}: {error}", code="internal_error"))
+
+
+def _decode(file: BinaryIO, out: BinaryIO, request: dict[str, Any], limit: _CpuLimit) -> None:
+    how = {name: request[name] for name in ("max_s", "block_s", "track", "channel")}
+    audio = AudioStream(file, **how)
+    told = False
+    for block in audio:
+        if not told and audio.info:
+            _send(out, b"I", json.dumps(asdict(audio.info)).encode())
+            told = True
+        _send(out, b"B", block.astype("<i2", copy=False).tobytes())
+        limit.wind_up()
+    end = {"faults": asdict(audio.faults), "truncated": audio.truncated, "channels": audio.channels}
+    _send(out, b"E", json.dumps(end).encode())
+
+
+def _do(work: str, file: BinaryIO, out: BinaryIO, request: dict[str, Any], limit: _CpuLimit) -> None:
+    """Other work on a file: `module:function`, a generator of blocks that returns a document."""
+    module, _, name = work.partition(":")
+    blocks = getattr(importlib.import_module(module), name)(file, **request["how"])
+    while True:
+        try:
+            block = next(blocks)
+        except StopIteration as end:
+            _send(out, b"E", json.dumps(end.value).encode())
+            return
+        _send(out, b"B", block.astype("<i2", copy=False).tobytes())
+        limit.wind_up()
 
 
 def _fail(out: BinaryIO, error: MiloError) -> None:

@@ -155,6 +155,14 @@ idempotency = Table(
     Column("created_at", Float, nullable=False),
 )
 
+owners = Table(
+    "owners",
+    metadata,
+    Column("what", Limited(16), primary_key=True),  # blob, run, evaluation
+    Column("name", Limited(128), primary_key=True),
+    Column("owner", Limited(128), primary_key=True),
+)
+
 webhooks = Table(
     "webhooks",
     metadata,

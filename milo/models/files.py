@@ -14,7 +14,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypedDict
 
-from milo.errors import Invalid, ModelUnavailable
+from milo.errors import Invalid, ModelUnavailable, NotFound, TooLarge
+from milo.storage.opening import open_regular
 
 MANIFEST = "manifest.json"
 SAFE_WEIGHTS = (".safetensors", ".gguf")
@@ -26,15 +27,17 @@ TRAINING_ONLY = frozenset({"trainer_state.json", MANIFEST})
 MAX_HEADER_BYTES = 100 * 1024**2
 """The limit of the safetensors format (https://github.com/huggingface/safetensors#format)."""
 MAX_JSON_BYTES = 64 * 1024**2
+MAX_WEIGHTS_BYTES = 1024**4
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file; `ModelUnavailable` names the file that is missing or damaged."""
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            raise ModelUnavailable(f"{path} is larger than {MAX_JSON_BYTES} bytes: not a model's configuration")
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        with open_regular(path, MAX_JSON_BYTES) as stream:
+            value = json.load(stream)
+    except TooLarge:
+        raise ModelUnavailable(f"{path} is larger than {MAX_JSON_BYTES} bytes: not a model's configuration") from None
+    except NotFound:
         raise ModelUnavailable(f"{path.name} is missing in {path.parent}") from None
     except (OSError, ValueError) as error:
         raise ModelUnavailable(f"{path} can't be read as JSON: {error}") from None
@@ -60,13 +63,24 @@ def weight_files(folder: Path) -> list[Path]:
     """The weight files of a folder, adapters left out. With a sharded index, every shard must be there."""
     index = folder / "model.safetensors.index.json"
     if index.is_file() and not (folder / "model.safetensors").is_file():
-        shards = sorted(set(read_json(index).get("weight_map", {}).values()))
+        shards = _shards(index)
         missing = [shard for shard in shards if not (folder / shard).is_file()]
         if missing:
             raise ModelUnavailable(f"{folder} is incomplete: {', '.join(missing)} of its weights is missing")
         return [folder / shard for shard in shards]
     files = [path for path in folder.iterdir() if path.name.endswith(SAFE_WEIGHTS) and path.is_file()]
     return sorted(path for path in files if not path.name.startswith("adapter_"))
+
+
+def _shards(index: Path) -> list[str]:
+    """The files that an index names, each beside it."""
+    named = read_json(index).get("weight_map", {})
+    shards = sorted(set(map(str, named.values()))) if isinstance(named, dict) else []
+    if stray := next(
+        (shard for shard in shards if Path(shard).name != shard or not shard.endswith(SAFE_WEIGHTS)), None
+    ):
+        raise ModelUnavailable(f"{index} names {stray[:100]!r}, which is no weights file beside it")
+    return shards
 
 
 def near(name: str, candidates: Iterable[str]) -> str:
@@ -143,12 +157,12 @@ class TensorHeader(TypedDict):
 def safetensors_header(path: Path) -> dict[str, TensorHeader]:
     """The JSON header of a safetensors file: tensor name -> {dtype, shape, data_offsets}."""
     try:
-        with path.open("rb") as stream:
+        with open_regular(path, MAX_WEIGHTS_BYTES) as stream:
             (length,) = struct.unpack("<Q", stream.read(8))
-            if length > min(MAX_HEADER_BYTES, path.stat().st_size):
+            if length > min(MAX_HEADER_BYTES, os.fstat(stream.fileno()).st_size):
                 raise ModelUnavailable(f"{path} is damaged: its header claims {length} bytes")
             header = json.loads(stream.read(length))
-    except (OSError, struct.error, ValueError) as error:
+    except (OSError, struct.error, ValueError, NotFound, TooLarge) as error:
         raise ModelUnavailable(f"{path} is not a safetensors file: {error}") from None
     if not isinstance(header, dict):
         raise ModelUnavailable(f"{path} is damaged: its header is not an object")

@@ -27,8 +27,9 @@ def is_path(name: str) -> bool:
     return name.startswith(("/", "./", "../", "~")) or name in (".", "..") or name.count("/") > 1
 
 
-def resolve(settings: Settings, name: str) -> ResolvedModel:
-    """The model that a name means now, on this machine; downloads nothing (`ensure` does).
+def resolve(settings: Settings, name: str, here: bool = True) -> ResolvedModel:
+    """The model that a name means now, on this machine; downloads nothing (`ensure` does). `here`: it may also be a
+    folder where this process runs, which is nothing that a client of the API should learn of.
 
     Raises `Invalid` for what can't be a name, `ModelUnavailable` with what is missing and what to do.
     """
@@ -41,14 +42,14 @@ def resolve(settings: Settings, name: str) -> ResolvedModel:
     try:
         resolved = _registered(settings, base, version) or _hub_cache(base, version)
     except Invalid:
-        if len(name) > 200 or not Path(name).is_dir():
+        if not here or len(name) > 200 or not Path(name).is_dir():
             raise
         resolved = None  # a folder here with a space in its name, say
     if resolved:
         return resolved
-    if Path(name).is_dir():
+    if here and Path(name).is_dir():
         return _folder(Path(name))
-    raise ModelUnavailable(_absent(settings, name, base, version))
+    raise ModelUnavailable(_absent(settings, name, base, version, here))
 
 
 def _folder(folder: Path) -> ResolvedModel:
@@ -122,7 +123,7 @@ def _hub_cache(name: str, revision: str) -> ResolvedModel | None:
     return None
 
 
-def _absent(settings: Settings, name: str, base: str, version: str) -> str:
+def _absent(settings: Settings, name: str, base: str, version: str, here: bool) -> str:
     if version:
         versions = [item.versions for item in list_models(settings) if item.name == base]
         if versions:
@@ -130,9 +131,9 @@ def _absent(settings: Settings, name: str, base: str, version: str) -> str:
     if "/" in base:
         return f"{name} is not on this machine. `milo models pull {name}` fetches it"
     registered = [item.name for item in list_models(settings)]
-    here = [item.name for item in Path().iterdir() if item.is_dir()]
+    beside = [item.name for item in Path().iterdir() if item.is_dir()] if here else []
     listing = f"the registry has {', '.join(registered)}" if registered else "the registry is empty"
-    return f"no model named {name}: {listing}.{near(name, [*registered, *here])}"
+    return f"no model named {name}: {listing}.{near(name, [*registered, *beside])}"
 
 
 def ensure(settings: Settings, name: str, progress: Progress | None = None) -> ResolvedModel:

@@ -117,7 +117,7 @@ class Files:
 
     def allowed_path(self, path: str) -> str:
         """As `roots.allowed_path`, with the roots of the settings."""
-        return allowed_path(path, self.settings.audio_roots)
+        return allowed_path(path, self.settings)
 
     @contextmanager
     def open_audio(self, source: AudioSource) -> Any:
@@ -129,7 +129,7 @@ class Files:
                 yield file
             return
         path = self.allowed_path(source.path or "")
-        with fsspec.open(path, "rb") if is_url(path) else open_below(path, self.settings.audio_roots) as file:
+        with fsspec.open(path, "rb") if is_url(path) else open_below(path, self.settings) as file:
             yield file
 
     # --- results ---

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote
 
 from milo.errors import Forbidden, Invalid, NotFound
+from milo.settings import Settings
+from milo.storage.opening import Places, as_local
 
 PATH_MAX_BYTES = 4096
 
 
-def allowed_path(path: str, roots: Sequence[str]) -> str:
-    """The path or URL, resolved, if it lies under one of the roots. Raises `Forbidden` or `NotFound`."""
-    path = _as_local(path)
+def allowed_path(path: str, settings: Settings) -> str:
+    """The path or URL, resolved, if it lies under one of MILO_AUDIO_ROOTS. Raises `Forbidden` or `NotFound`."""
+    path = as_local(path)
     if is_url(path):
-        below = any(path.startswith(f"{root.rstrip('/')}/") for root in roots if is_url(_as_local(root)))
+        below = any(path.startswith(f"{root.rstrip('/')}/") for root in settings.audio_roots if is_url(as_local(root)))
         if not below or _has_second_meaning(path):
             raise _not_allowed(path)
         return path
     real = Path(os.path.realpath(path))
-    if not _is_below(real, roots):
+    if not Places.of(settings).contain(str(real)):
         raise _not_allowed(path)
     if not real.exists():
         raise NotFound(f"there is no file {path!r} on the server", code="unknown_path")
@@ -41,34 +40,16 @@ def named_path(name: str) -> Path:
     return Path(name)
 
 
-def open_below(path: str, roots: Sequence[str]) -> BinaryIO:
-    """A regular file under a root. What was opened is checked again: a folder may have become a link meanwhile."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe would wait
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise _not_allowed(path) from None
-        raise
-    real = Path(os.path.realpath(f"/proc/self/fd/{descriptor}"))
-    if not (stat.S_ISREG(os.fstat(descriptor).st_mode) and _is_below(real, roots)):
-        os.close(descriptor)
+def open_below(path: str, settings: Settings) -> BinaryIO:
+    """A regular file under a root, as `opening` opens files. Raises `Forbidden` for whatever else is there."""
+    places = Places.of(settings)
+    if places.look(path) is None and os.path.lexists(path):
         raise _not_allowed(path)
-    return os.fdopen(descriptor, "rb")
+    return places.open(path)
 
 
 def is_url(path: str) -> bool:
     return "://" in path
-
-
-def _as_local(path: str) -> str:
-    """`file:///a` as `/a`, so that links and dots in it are resolved."""
-    scheme, found, rest = path.partition("://")
-    return rest if found and scheme.lower() in ("file", "local") else path
-
-
-def _is_below(real: Path, roots: Sequence[str]) -> bool:
-    local = (root for root in map(_as_local, roots) if not is_url(root))
-    return any(real.is_relative_to(os.path.realpath(root)) for root in local)
 
 
 def _has_second_meaning(url: str) -> bool:

@@ -64,12 +64,13 @@ class Speech:
     voices: tuple[str, ...] = ()
 
 
-def describe_speech(settings: Settings, name: str) -> Speech:
-    """What the model of this name can say. Raises `ModelUnavailable`, `Invalid` for one that is no speech model."""
+def describe_speech(settings: Settings, name: str, here: bool = True) -> Speech:
+    """What the model of this name can say (`here` as in `registry.resolve`). Raises `ModelUnavailable`, `Invalid`
+    for one that is no speech model."""
     if name == EMBEDDED:
         bases, variants = espeak_data()
         return Speech(name, espeak_languages(bases), tuple(voice for voice in ESPEAK_VOICES if voice in variants))
-    resolved = registry.resolve(settings, name)
+    resolved = registry.resolve(settings, name, here)
     model_type = model_type_of(resolved.path)
     if use_of(model_type) != "tts":
         kind = "chat" if model_type in ("gguf", "") else model_type

@@ -9,14 +9,17 @@ import re
 from pathlib import Path
 from typing import Literal
 
+from milo.audio.formats import RECORDING_SUFFIXES
+from milo.errors import Invalid
 from milo.models.files import near
 from milo.recipes import TASKS, Data, Task
+from milo.storage.opening import ONLY_THE_SET, Places
 from milo.storage.roots import named_path
 from milo.training.data import layouts, leaks, pairs, webdataset
 from milo.training.data.row import Splits, wrong
 from milo.training.data.splits import choose
 from milo.training.data.table_rows import missing_audio, read_table
-from milo.training.data.tables import TABLES, TEXT_TABLES
+from milo.training.data.tables import TABLES
 
 Kind = Literal["synthetic", "hub", "folder", "file"]
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
@@ -25,11 +28,16 @@ MOST_TABLE_BYTES = 16 * 1024 * 1024
 """Larger tables, of some 100,000 rows, are read when the training begins: nobody waits so long for an answer."""
 
 
-def kind_of(source: str) -> Kind:
-    """What a recipe's `data.source` is. Raises `Invalid` for a file or folder that is not there."""
+def kind_of(source: str, confined: bool = False) -> Kind:
+    """What a recipe's `data.source` is. Raises `Invalid` for a file or folder that is not there. `confined`: files are
+    named by absolute paths only."""
     if source == "synthetic":
         return "synthetic"
     path = named_path(source)
+    if confined and not path.is_absolute():
+        if HUB_ID.match(source):
+            return "hub"
+        raise not_there(source)
     if path.is_dir():
         return "folder"
     if path.is_file():
@@ -39,23 +47,26 @@ def kind_of(source: str) -> Kind:
     if HUB_ID.match(source) and path.suffix.lower() not in TABLES:
         return "hub"
     there = [item.name for item in path.parent.iterdir()] if path.parent.is_dir() else []
-    raise wrong(
-        "source", f"there is no {source}; write a hub id, a folder, a file or `synthetic`.{near(path.name, there)}"
-    )
+    raise not_there(source, near(path.name, there))
 
 
-def check(data: Data, task: Task = "whisper", to_train: bool = False) -> None:
+def not_there(source: str, hint: str = "") -> Invalid:
+    return wrong("source", f"there is no {source}; write a hub id, a folder, a file or `synthetic`.{hint}")
+
+
+def check(data: Data, task: Task = "whisper", to_train: bool = False, places: Places = ONLY_THE_SET) -> None:
     """Read the source as the trainer will, but for its audio. Raises `Invalid` for whatever it would refuse.
 
     `to_train`: also that there is a training split, with audio, and none of it in another split.
     """
     if TASKS[task].examples == "pairs":
-        pairs.pair_splits(data)
+        if _table_bytes(named_path(data.source)) <= MOST_TABLE_BYTES:
+            pairs.pair_splits(data, places)
         return
-    kind = kind_of(data.source)
+    kind = kind_of(data.source, data.confined)
     if kind in ("file", "folder") and _table_bytes(named_path(data.source)) > MOST_TABLE_BYTES:
         return
-    parts = read(data)[0] if kind in ("file", "folder") else None
+    parts = read(data, places)[0] if kind in ("file", "folder") else None
     if parts is None or not to_train:
         return
     _need_audio(parts, data)
@@ -63,15 +74,21 @@ def check(data: Data, task: Task = "whisper", to_train: bool = False) -> None:
 
 
 def _table_bytes(path: Path) -> int:
-    files = path.iterdir() if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.suffix.lower() in TEXT_TABLES and file.is_file())
+    """Of whatever is read as text: tables, lists, and the two files that a name without its ending stands for."""
+    files = path.iterdir() if path.is_dir() else [path] if path.is_file() else path.parent.glob(f"{path.name}.*")
+    texts = (file for file in files if file.suffix.lower() not in (*RECORDING_SUFFIXES, ".parquet", ".tar"))
+    return sum(file.stat().st_size for file in texts if file.is_file())
 
 
-def read(data: Data) -> tuple[Splits | None, str]:
-    """The rows of a file or folder by split, and what it was taken for; None where only `datasets` reads it."""
+def read(data: Data, places: Places = ONLY_THE_SET) -> tuple[Splits | None, str]:
+    """The rows of a file or folder by split, and what it was taken for; None where only `datasets` reads it.
+
+    Files are opened in the set's own folder and in `places`.
+    """
     path = named_path(data.source).resolve()
+    places = places.own(path if path.is_dir() else path.parent)
     if path.is_dir():
-        layout = layouts.recognise(path, data)
+        layout = layouts.recognise(path, data, places)
         if layout.read is None:
             return None, layout.name
         parts, said = layout.read(data)
@@ -79,9 +96,9 @@ def read(data: Data) -> tuple[Splits | None, str]:
     if path.suffix.lower() == ".parquet":
         return None, "Parquet"
     if path.suffix.lower() == ".tar":
-        parts, said = webdataset.read([path], data)
+        parts, said = webdataset.read([path], places, data)
         return parts, f"webdataset: {said}"
-    parts, roles = read_table(path, data)
+    parts, roles = read_table(path, data, places)
     return parts, f"{path.name}: {roles}"
 
 
@@ -91,6 +108,9 @@ def _need_audio(parts: Splits, data: Data) -> None:
     if not rows:
         raise wrong("source", f"{data.source} has no rows")
     if len(missing) == rows:
-        place = missing[0].open()
+        place = missing[0].path
         detail = f"none of the {rows} audio files is there; {missing[0].id} was looked for as {place!s}"
-        raise wrong("columns.audio", f"{detail}. Write paths relative to the table, or absolute ones")
+        raise wrong(
+            "columns.audio",
+            f"{detail}. Write paths relative to the table; what lies elsewhere is read only below MILO_AUDIO_ROOTS",
+        )

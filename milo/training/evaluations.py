@@ -83,8 +83,12 @@ def find(settings: Settings, key: str) -> Stored:
     """A finished evaluation. Raises `NotFound`."""
     stored = Stored(root(settings) / key)
     if not KEY.match(key) or stored.report() is None:
-        raise NotFound(f"there is no finished evaluation {key[:80]!r} here", code="unknown_evaluation")
+        raise unknown(key)
     return stored
+
+
+def unknown(key: str) -> NotFound:
+    return NotFound(f"there is no finished evaluation {key[:80]!r} here", code="unknown_evaluation")
 
 
 def all_finished(settings: Settings) -> list[Stored]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -159,9 +159,9 @@ def all_runs(settings: Settings) -> list[Run]:
     return [Run(item) for item in sorted(folder.iterdir()) if item.is_dir()] if folder.is_dir() else []
 
 
-def find(settings: Settings, name: str) -> Run | None:
-    """A run by its folder's name, by its job's id, or by the recipe's name (the latest of that name)."""
+def find(settings: Settings, name: str, may_use: Callable[[Run], bool] = lambda run: True) -> Run | None:
+    """A run by its folder's name, by its job's id, or by the recipe's name: the latest of those that may be used."""
     for run in reversed(all_runs(settings)):
-        if run.id == name or run.id.endswith(f"_{name}") or run.named == name:
+        if (run.id == name or run.id.endswith(f"_{name}") or run.named == name) and may_use(run):
             return run
     return None

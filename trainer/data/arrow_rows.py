@@ -5,14 +5,16 @@ Files are read where they lie; audio stays encoded (`Audio(decode=False)`) until
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from milo.errors import Invalid
 from milo.recipes import Data
 from milo.settings import Settings
+from milo.storage.opening import Places
 from milo.training.data.columns import roles_of, segment_of
 from milo.training.data.row import (
     ALL,
@@ -26,34 +28,42 @@ from milo.training.data.row import (
     unreadable,
     wrong,
 )
+from trainer.data import contained
 
 
-def read_folder(settings: Settings, folder: Path, data: Data) -> Splits:
-    from datasets import load_dataset
+def read_folder(settings: Settings, folder: Path, data: Data, places: Places) -> Splits:
+    from datasets import load_dataset, load_dataset_builder
 
-    def make() -> Any:
-        return load_dataset(str(folder), name=data.config, cache_dir=str(settings.home / "datasets" / "arrow"))
+    contained.check_card(folder, places)
+    cache = _cache(settings, folder)
+    made = _loaded(data, lambda: load_dataset_builder(str(folder), name=data.config, cache_dir=cache))
+    contained.check_files([path for paths in (made.config.data_files or {}).values() for path in paths], places)
+    tables = _loaded(data, lambda: load_dataset(str(folder), name=data.config, cache_dir=cache))
+    places = places.and_made(cache)  # archives are unpacked there
+    return {str(name): _rows(table, data, folder, places) for name, table in tables.items()}
 
-    tables = _loaded(data, make)
-    return {str(name): _rows(table, data, folder) for name, table in tables.items()}
 
-
-def read_parquet(settings: Settings, path: Path, data: Data) -> Splits:
+def read_parquet(settings: Settings, path: Path, data: Data, places: Places) -> Splits:
     from datasets import Dataset
 
-    def make() -> Any:
-        return Dataset.from_parquet(str(path), cache_dir=str(settings.home / "datasets" / "arrow"))
+    contained.check_files([str(path)], places)
+    table = _loaded(data, lambda: Dataset.from_parquet(str(path), cache_dir=_cache(settings, path)))
+    return {ALL: _rows(table, data, path.parent, places, state=file_state(path, places))}
 
-    return {ALL: _rows(_loaded(data, make), data, path.parent, state=file_state(path))}
 
-
-def read_saved(folder: Path, data: Data) -> Splits:
+def read_saved(folder: Path, data: Data, places: Places) -> Splits:
     """What `save_to_disk` wrote, of a set or of its splits."""
     from datasets import DatasetDict, load_from_disk
 
+    contained.check_saved(folder, places)
     tables = _loaded(data, lambda: load_from_disk(str(folder)))
     parts = tables if isinstance(tables, DatasetDict) else {ALL: tables}
-    return {str(name): _rows(table, data, folder) for name, table in parts.items()}
+    return {str(name): _rows(table, data, folder, places) for name, table in parts.items()}
+
+
+def _cache(settings: Settings, source: Path) -> str:
+    """Of this set alone: the rows of another one can't name what was unpacked here."""
+    return str(settings.home / "datasets" / "arrow" / digest(source)[:16])
 
 
 def _loaded(data: Data, make: Callable[[], Any]) -> Any:
@@ -78,7 +88,7 @@ def _sentence(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _rows(table: Any, data: Data, base: Path, state: str = "") -> list[Row]:
+def _rows(table: Any, data: Data, base: Path, places: Places, state: str = "") -> list[Row]:
     from datasets import Audio, features
 
     fingerprint = table._fingerprint
@@ -99,8 +109,8 @@ def _rows(table: Any, data: Data, base: Path, state: str = "") -> list[Row]:
     def of(name: str | None, number: int) -> str | None:
         return text_of(plain[name][number]) or None if name in plain else None
 
-    def audio_of(number: int) -> Path | bytes:
-        return _audio(sounds[number][columns.audio], base)
+    def audio_of(number: int) -> BinaryIO:
+        return _audio(sounds[number][columns.audio], base, places)
 
     def row(number: int) -> Row:
         cells = {name: values[number] for name, values in plain.items()}
@@ -119,12 +129,12 @@ def _rows(table: Any, data: Data, base: Path, state: str = "") -> list[Row]:
     return [row(number) for number in range(len(table))]
 
 
-def _audio(value: Any, base: Path) -> Path | bytes:
+def _audio(value: Any, base: Path, places: Places) -> BinaryIO:
     """The encoded file of one cell: `{bytes, path}`, bytes, or a path relative to the table."""
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value)
+        return io.BytesIO(value)
     if isinstance(value, str) and value:
-        return base / value
+        return places.open(base / value)
     raise Invalid("the cell holds neither a file nor a path", code="not_audio")

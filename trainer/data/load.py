@@ -10,14 +10,16 @@ Texts and lengths are in memory, audio is not. Owns the filters; `trainer.data.r
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, BinaryIO, overload
 
+from milo.audio.lasting import LastingDecoder, lasting_of
 from milo.engines.whisper.checkpoint import ISO_639_3
 from milo.errors import MiloError
 from milo.models.files import write_durably
@@ -46,19 +48,22 @@ class Item:
     duration_s: float
     sha256: str = ""
     """Of the encoded audio."""
-    open: Callable[[], Path | bytes] = field(default=lambda: b"", repr=False, compare=False)
+    open: Callable[[], BinaryIO] = field(default=io.BytesIO, repr=False, compare=False)
     start_s: float = 0.0
     end_s: float | None = None
     """Which part of the file it is; None: up to its end."""
     recording_sha256: str = ""
     """Of the whole file."""
+    decoder: LastingDecoder | None = field(default=None, repr=False, compare=False)
 
     def audio(self) -> Audio:
         """Mono float32 at 16 kHz, shape (n,). Raises `MiloError` that names the item when it can't be decoded."""
+        assert self.decoder is not None, "an item without audio"
         try:
-            if self.end_s is not None:
-                return cut(self.open(), self.start_s, self.end_s)
-            return decode(self.open(), max_s=self.duration_s + 60)
+            with self.open() as file:
+                if self.end_s is not None:
+                    return cut(file, self.start_s, self.end_s, self.decoder)
+                return decode(file, self.duration_s + 60, self.decoder)
         except MiloError as error:
             raise MiloError(f"the audio of {self.id} can't be read: {error.detail}", code=error.code) from None
         except OSError as error:
@@ -219,6 +224,7 @@ def _filtered(
                 row.start_s,
                 row.end_s,
                 whole.sha256,
+                lasting_of(settings),
             )
         )
     return Dataset(split, kept, dropped, unreadable, wrong_length)
@@ -261,6 +267,8 @@ def _same_language(one: str, other: str) -> bool:
 def _fault(size: Measured, data: Data) -> str:
     if size.fault == OUTSIDE:
         return f"with a segment {OUTSIDE}"
+    if size.fault == "outside":
+        return "with an audio file outside its folder and MILO_AUDIO_ROOTS"
     if size.fault:
         return "with a missing audio file" if size.fault == "missing" else f"with unreadable audio ({size.fault})"
     if size.duration_s < data.min_audio_s:

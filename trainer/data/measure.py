@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
 import numpy.typing as npt
 
 from milo.audio import reading
+from milo.audio.lasting import LastingDecoder, lasting_of
 from milo.audio.media import Media, open_media
+from milo.audio.mixdown import Pcm
 from milo.audio.parts import Part, find_parts, wrong_length
 from milo.errors import BadMedia, MiloError
 from milo.models.files import write_durably
 from milo.settings import Settings
+from milo.storage.opening import sha256_of
 from milo.training.data.row import Row, digest
 
 Audio = npt.NDArray[np.float32]
@@ -44,30 +45,35 @@ class Measured:
     """Whether the header of a WAV claims another length than is there."""
 
 
-def decode(source: Path | bytes, max_s: float) -> Audio:
-    """Mono float32 at 16 kHz, shape (n,), from anything `milo.audio.reading` reads. Raises `BadMedia` or `TooLarge`."""
-    blocks = list(reading.stream(io.BytesIO(source) if isinstance(source, bytes) else source, max_s=max_s))
-    samples: Audio = np.concatenate(blocks).astype(np.float32) / np.float32(32768)
+def decode(file: BinaryIO, max_s: float, decoder: LastingDecoder) -> Audio:
+    """Mono float32 at 16 kHz, shape (n,), from anything `milo.audio.reading` reads, decoded in a process apart.
+    Raises `MiloError`."""
+    return to_float(decoder.decode(file, max_s))
+
+
+def to_float(pcm: Pcm) -> Audio:
+    """int16 -> float32, of the same samples."""
+    samples: Audio = pcm.astype(np.float32) / np.float32(32768)
     return samples
 
 
-def measure(row: Row, max_s: float) -> Measured:
-    """Length and hash of one row's audio. A length that the header only guesses is counted by decoding."""
+def measure(row: Row, max_s: float, decoder: LastingDecoder) -> Measured:
+    """Length and hash of one row's audio, found in a process apart."""
     try:
-        source = row.open()
-        content = source if isinstance(source, bytes) else source.read_bytes()
-        sha256 = hashlib.sha256(content).hexdigest()
-        seconds, wrong_length = _seconds_of(io.BytesIO(content), content, max_s)
-        return Measured(round(seconds, 3), sha256, wrong_length=wrong_length)
+        with row.open() as file:
+            sha256 = sha256_of(file)
+            file.seek(0)
+            _, found = decoder.run(f"{__name__}:length_of", file, max_s, max_s=max_s)
+        return Measured(round(found["seconds"], 3), sha256, wrong_length=found["wrong_length"])
     except MiloError as error:
-        return Measured(0, "", error.code)
+        return Measured(0, "", "missing" if error.code == "no_such_file" else error.code)
     except OSError as error:
-        nothing = isinstance(error, (FileNotFoundError, IsADirectoryError))  # an empty cell is the table's own folder
-        return Measured(0, "", "missing" if nothing else str(error.strerror))
+        return Measured(0, "", str(error.strerror))
 
 
-def _seconds_of(file: BinaryIO, content: bytes, max_s: float) -> tuple[float, bool]:
-    """How long a recording is, with all the parts that the file holds, and whether a WAV's header says otherwise.
+def length_of(file: BinaryIO, max_s: float) -> Generator[Pcm, None, dict[str, Any]]:
+    """How long a recording is, with all the parts that the file holds, and whether a WAV's header says otherwise. A
+    length that the header only guesses is counted by decoding. Yields nothing; it runs in the process apart.
 
     Raises `BadMedia` for one that was not copied whole: its text says more than is heard.
     """
@@ -77,12 +83,14 @@ def _seconds_of(file: BinaryIO, content: bytes, max_s: float) -> tuple[float, bo
         with open_media(file, part=part) as media:
             claim_s = media.plausible_claim_s
             if claim_s is None:
-                seconds = len(decode(content, max_s)) / reading.SAMPLE_RATE_HZ
+                file.seek(0)
+                seconds = sum(map(len, reading.stream(file, max_s=max_s))) / reading.SAMPLE_RATE_HZ
                 break
             if _is_cut_off(media, part, claim_s):
                 raise BadMedia("The file is shorter than its header claims.", code="cut off")
             seconds += claim_s
-    return seconds, bool(wrong_length(parts))
+    return {"seconds": seconds, "wrong_length": bool(wrong_length(parts))}
+    yield  # what makes it a generator
 
 
 def _is_cut_off(media: Media, part: Part, claim_s: float) -> bool:
@@ -106,11 +114,14 @@ def measured(
     path = place / f"{digest(RULE, source)[:16]}.json"
     remembered = _remembered(path)
     missing = [row for row in rows if row.state not in remembered and row.at_s is None]
+    decoder = lasting_of(settings)
     fresh = 0
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="measure") as pool:
         for start in range(0, len(missing), SAVE_EVERY):
             part = missing[start : start + SAVE_EVERY]
-            for row, one in zip(part, pool.map(lambda row: measure(row, settings.max_audio_s), part), strict=True):
+            for row, one in zip(
+                part, pool.map(lambda row: measure(row, settings.max_audio_s, decoder), part), strict=True
+            ):
                 fresh += 1
                 if row.state and not one.fault:
                     remembered[row.state] = one

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from milo.recipes import Data
 from milo.settings import Settings
+from milo.storage.opening import Places
 from milo.storage.roots import named_path
 from milo.training import datasets
 from milo.training.data.layouts import recognise
@@ -20,26 +21,31 @@ from trainer.data import arrow_rows, hub, synthetic_rows
 
 def read(settings: Settings, data: Data) -> Splits:
     """All rows by split. Raises `Invalid` that names the field of the recipe and the fix."""
-    return READERS[kind_of(data.source)](settings, data)
+    return READERS[kind_of(data.source, data.confined)](settings, data)
 
 
 def _from_hub(settings: Settings, data: Data) -> Splits:
     folder = hub.fetch(settings, data)
+    places = Places.of(settings, data.confined).and_made(folder.parent.parent)  # a snapshot is links into `blobs`
     if data.config is None and any(item.name in METADATA for item in folder.rglob("metadata.*")):
-        return _from_disk(settings, data.model_copy(update={"source": str(folder)}))  # `datasets` wants torchcodec
-    return arrow_rows.read_folder(settings, folder, data)
+        return _from_disk(
+            settings, data.model_copy(update={"source": str(folder)}), places
+        )  # `datasets` wants torchcodec
+    return arrow_rows.read_folder(settings, folder, data, places)
 
 
-def _from_disk(settings: Settings, data: Data) -> Splits:
-    parts, _ = datasets.read(data)
+def _from_disk(settings: Settings, data: Data, places: Places | None = None) -> Splits:
+    places = places or Places.of(settings, data.confined)
+    parts, _ = datasets.read(data, places)
     if parts is not None:
         return parts
     path = named_path(data.source).resolve()
     if path.is_file():
-        return arrow_rows.read_parquet(settings, path, data)
-    if recognise(path, data).name == "save_to_disk":
-        return arrow_rows.read_saved(path, data)
-    return arrow_rows.read_folder(settings, path, data)
+        return arrow_rows.read_parquet(settings, path, data, places.own(path.parent))
+    places = places.own(path)
+    if recognise(path, data, places).name == "save_to_disk":
+        return arrow_rows.read_saved(path, data, places)
+    return arrow_rows.read_folder(settings, path, data, places)
 
 
 READERS: dict[Kind, Callable[[Settings, Data], Splits]] = {

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import threading
 from collections import OrderedDict
-from pathlib import Path
+from collections.abc import Generator
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
 from milo.audio import reading
+from milo.audio.lasting import BLOCK_S, LastingDecoder
 from milo.audio.mixdown import Pcm, Resampler, mix
 from milo.errors import MiloError
-from trainer.data.measure import Audio
+from trainer.data.measure import Audio, to_float
 
 RATE_HZ = reading.SAMPLE_RATE_HZ
 PAST_END_S = 0.5
@@ -29,24 +32,38 @@ LEAD = 8192
 SEEKABLE = ("WAV", "WAVEX", "FLAC", "W64", "RF64", "AIFF")
 KEPT_S = 7200
 """Seconds of decoded recordings that are kept (230 MB)."""
+LONGEST_S = 48 * 3600.0
+"""Of a recording that has to be decoded whole."""
 
 
-def cut(source: Path | bytes, start_s: float, end_s: float) -> Audio:
+def cut(file: BinaryIO, start_s: float, end_s: float, decoder: LastingDecoder) -> Audio:
     """Mono float32 at 16 kHz: samples round(16000 start_s) to round(16000 end_s) of it. Raises `MiloError`."""
     first, last = round(start_s * RATE_HZ), round(end_s * RATE_HZ)
-    part = _entered(source, first, last)
-    if part is None:
-        part = _WHOLE.get(source)[first:last]
+    blocks, entered = decoder.run(f"{__name__}:entered", file, end_s - start_s + 60, first=first, last=last)
+    if entered:
+        part = np.concatenate(blocks) if blocks else np.zeros(0, np.int16)
+    else:
+        file.seek(0)
+        part = _WHOLE.get(file, decoder)[first:last]
     if not len(part):
         raise MiloError(f"the recording ends before {start_s:g} s", code="no_samples")
-    samples: Audio = part.astype(np.float32) / np.float32(32768)
-    return samples
+    return to_float(part)
 
 
-def _entered(source: Path | bytes, first: int, last: int) -> Pcm | None:
-    """The same samples, read from near where they begin; None for what can't be entered so, or is shorter than that."""
+def entered(file: BinaryIO, first: int, last: int) -> Generator[Pcm, None, bool]:
+    """The same samples, read from near where they begin, in blocks; returns False for what can't be entered so, or is
+    shorter than that. Runs in the process apart."""
+    part = _entered(file, first, last)
+    if part is None:
+        return False
+    size = round(BLOCK_S * RATE_HZ)
+    yield from (part[at : at + size] for at in range(0, len(part), size))
+    return True
+
+
+def _entered(source: BinaryIO, first: int, last: int) -> Pcm | None:
     try:
-        with soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
+        with soundfile.SoundFile(source) as file:
             if file.format not in SEEKABLE or file.channels > 2 or file.subtype in ("DOUBLE", "ULAW", "ALAW"):
                 return None
             rate = file.samplerate
@@ -74,18 +91,25 @@ class _Recordings:
         self._lock = threading.Lock()
         self._kept: OrderedDict[object, npt.NDArray[np.int16]] = OrderedDict()
 
-    def get(self, source: Path | bytes) -> Pcm:
-        key = hash(source) if isinstance(source, bytes) else (source, source.stat().st_mtime_ns)
+    def get(self, file: BinaryIO, decoder: LastingDecoder) -> Pcm:
+        key = _key(file)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-            file = io.BytesIO(source) if isinstance(source, bytes) else source
-            whole = np.concatenate(list(reading.stream(file, max_s=math.inf)))
+            whole = decoder.decode(file, LONGEST_S)
             self._kept[key] = whole
             while len(self._kept) > 1 and sum(map(len, self._kept.values())) > KEPT_S * RATE_HZ:
                 self._kept.popitem(last=False)
             return whole
+
+
+def _key(file: BinaryIO) -> object:
+    """The same for the same recording: which file it is and when it was written, or what it holds."""
+    if isinstance(file, io.BytesIO):
+        return hash(file.getvalue())
+    state = os.fstat(file.fileno())
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
 
 
 _WHOLE = _Recordings()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from milo.models.files import near, write_durably
 from milo.recipes import Data
 from milo.settings import Settings
+from milo.storage.opening import Places
 from milo.training.data.row import Row, Splits, digest, wrong
 from trainer.corpus import corpus, lexicon
 from trainer.corpus.effects import RATE_HZ
@@ -145,13 +147,14 @@ def rows(settings: Settings, data: Data) -> Splits:
     if not manifest.is_file():
         _make(folder, chosen)
     made = _SPOKEN.validate_json(manifest.read_bytes())
-    return {split: [_row(folder, key, one) for one in part] for split, part in made.items()}
+    places = Places().and_made(folder)
+    return {split: [_row(folder, places, key, one) for one in part] for split, part in made.items()}
 
 
-def _row(folder: Path, key: str, spoken: Spoken) -> Row:
-    path = folder / spoken.audio
-    state = digest(key, spoken.id)
-    return Row(spoken.id, spoken.text, spoken.speaker, None, lambda: path, state, spoken.duration_s)
+def _row(folder: Path, places: Places, key: str, spoken: Spoken) -> Row:
+    path, state = folder / spoken.audio, digest(key, spoken.id)
+    opener = partial(places.open, path)
+    return Row(spoken.id, spoken.text, spoken.speaker, None, opener, state, spoken.duration_s, path=path)
 
 
 def _make(folder: Path, chosen: Options) -> None:

@@ -53,7 +53,7 @@ def _translation(settings: Settings, candidate: Candidate, model: str, engines: 
     data = candidate.data or Data(source="none")
     texts = ["Manao ahoana tompoko."]
     if candidate.data is not None:
-        texts = [one.source for one in heldout_sentences(candidate.data)[:SAMPLES]]
+        texts = [one.source for one in heldout_sentences(settings, candidate.data)[:SAMPLES]]
     return smoke_translation(engines, model, texts, data.language, data.target_language)
 
 

@@ -19,6 +19,7 @@ from milo.errors import Invalid
 from milo.jobs import Progress
 from milo.recipes import Data, Evaluation
 from milo.settings import Settings
+from milo.storage.opening import Places
 from milo.training.data.pairs import pair_splits
 from milo.training.data.splits import Split
 from milo.training.evaluations import INSUFFICIENT, Stored
@@ -42,13 +43,13 @@ class Sentence:
 
 def load(settings: Settings, data: Data, evaluation: Evaluation, report: ReportProgress | None = None) -> Items:
     """The pairs of a split that training holds out. Raises `Invalid`."""
-    sentences = heldout_sentences(data, evaluation.split)
+    sentences = heldout_sentences(settings, data, evaluation.split)
     content = json.dumps([[one.source, one.text] for one in sentences], ensure_ascii=False)
     return Items(sentences, hashlib.sha256(content.encode()).hexdigest())
 
 
-def heldout_sentences(data: Data, split: Split = "test") -> list[Sentence]:
-    splits = pair_splits(data)
+def heldout_sentences(settings: Settings, data: Data, split: Split = "test") -> list[Sentence]:
+    splits = pair_splits(data, Places.of(settings, data.confined))
     heldout = splits.validation if split == "validation" else splits.test
     sentences = []
     for pair in heldout:

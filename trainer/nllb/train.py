@@ -23,6 +23,7 @@ from milo.errors import Invalid
 from milo.models.files import write_durably
 from milo.recipes import Recipe
 from milo.settings import Settings
+from milo.storage.opening import Places
 from milo.training.data.pairs import TextPair, pair_splits
 from milo.training.runs import Run
 from trainer.evaluation.chrf import chrf
@@ -59,7 +60,7 @@ class TranslationTraining:
         self.device = device_of(settings)
         if self.options.precision == "fp16":
             raise Invalid("training.precision: fp16 is not used for nllb; use bf16 or fp32", code="bad_recipe")
-        splits = pair_splits(recipe.data)
+        splits = pair_splits(recipe.data, Places.of(settings, recipe.data.confined))
         pairs, heldout = splits.train, splits.validation
         self.heldout = heldout[:MOST_PAIRS]
         self.checkpoint = load_checkpoint(settings, pinned(settings, recipe.model, run))

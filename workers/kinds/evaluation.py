@@ -12,6 +12,8 @@ from milo import recipes
 from milo.errors import MiloError
 from milo.jobs import Progress
 from milo.kinds.training import EvaluationPayload
+from milo.ledger import owners
+from milo.models.contained import check_folders
 from milo.recipes import TASKS
 from milo.settings import Settings
 from milo.training import runs
@@ -29,6 +31,8 @@ T = TypeVar("T")
 def evaluate(running: RunningJob) -> Generator[Progress, None, Finished]:
     """Judge the model of the payload. The result is the report; its rows are in `evaluations/<key>/rows.jsonl`."""
     payload: EvaluationPayload = running.payload
+    if payload.data.confined:
+        check_folders(running.settings, payload.model)
     place = running.settings.home / "candidates" / running.id
     try:
         model = yield from _whole(running.settings, payload, place)
@@ -44,6 +48,7 @@ def evaluate(running: RunningJob) -> Generator[Progress, None, Finished]:
         report = yield from keeping(running, steps)
     finally:
         shutil.rmtree(place, ignore_errors=True)
+    owners.note(running.ledger.engine, "evaluation", str(report["key"]), running.job.owner)
     return Finished(report, audio_s=report.get("audio_s"), models={"evaluated": report["model"]["label"]})
 
 

@@ -18,7 +18,9 @@ from typing import Any
 from milo.errors import Conflict, EngineError, Invalid, MiloError, ModelUnavailable
 from milo.jobs import Progress
 from milo.kinds.training import PipelinePayload
+from milo.ledger import owners
 from milo.models import registry
+from milo.models.contained import check_recipe
 from milo.models.files import write_durably
 from milo.recipes import TASKS, Recipe
 from milo.settings import Settings
@@ -106,9 +108,12 @@ def _baseline(pipe: Pipe) -> Found:
 
 
 def _evaluate(pipe: Pipe, model: str, of: str | None = None) -> Found:
+    check_recipe(pipe.settings, pipe.recipe)
     recipe, engines = pipe.recipe, worker_engines(pipe.settings)
     steps = evaluate(pipe.settings, model, recipe.data, recipe.evaluation, task=recipe.task, engines=engines, of=of)
-    return (yield from keeping(pipe.running, steps))
+    report = yield from keeping(pipe.running, steps)
+    owners.note(pipe.running.ledger.engine, "evaluation", str(report["key"]), pipe.running.job.owner)
+    return report
 
 
 def _short(report: Document) -> Document:

@@ -13,6 +13,8 @@ from typing import Any
 
 from milo.errors import MiloError, Unavailable
 from milo.jobs import Progress
+from milo.ledger import owners
+from milo.models.contained import check_recipe
 from milo.recipes import Recipe
 from milo.training import runs
 from milo.training.runs import Run
@@ -89,6 +91,8 @@ def _no_room(folder: Run) -> MiloError:
 
 def _train(job: RunningJob, recipe: Recipe, folder: Run) -> Generator[Progress, None, dict[str, Any]]:
     saved = max(folder.checkpoints(), default=0)
+    owners.note(job.ledger.engine, "run", job.id, job.job.owner)
+    check_recipe(job.settings, recipe)
     _training.add(job.id)
     steps = trainer_of(recipe.task)(job.settings, recipe, folder)
     engines.residency().relief = _leave_the_card

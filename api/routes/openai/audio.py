@@ -120,7 +120,7 @@ async def _read(incoming: Incoming, model: type[Fields]) -> tuple[Fields, AudioS
 
     uploads = await read_form(
         incoming.request,
-        context.files,
+        incoming.uploads,
         context.settings.max_upload_bytes,
         max_parts=64,
         take_field=take_field,

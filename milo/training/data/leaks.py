@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from milo.recipes import Data
+from milo.storage.opening import sha256_of
 from milo.training.data.row import Row, wrong
 
 EXAMPLES = 3
@@ -118,13 +118,13 @@ def _are_one(sets: Mapping[str, Sequence[Row]]) -> bool:
 
 
 def _path_of(row: Row) -> Path | None:
-    place = row.open() if row.state.startswith("/") else None
-    return place if isinstance(place, Path) else None
+    return row.path if row.state else None
 
 
 def _hashes(sets: Mapping[str, Sequence[Row]], paths: Mapping[int, Path]) -> dict[Path, str]:
     """Of the files that have as many bytes as one of another split."""
     sizes: dict[int, dict[Path, set[str]]] = defaultdict(dict)
+    openers = {row.path: row.open for rows in sets.values() for row in rows}
     for name, rows in sets.items():
         for row in rows:
             if path := paths.get(id(row)):
@@ -135,5 +135,10 @@ def _hashes(sets: Mapping[str, Sequence[Row]], paths: Mapping[int, Path]) -> dic
     for size, files in sorted(sizes.items()):
         if len(files) > 1 and len(set().union(*files.values())) > 1 and size * len(files) <= left:
             left -= size * len(files)
-            hashes |= {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+            hashes |= {path: _sha256(openers[path]) for path in files}
     return hashes
+
+
+def _sha256(opener: Callable[[], BinaryIO]) -> str:
+    with opener() as file:
+        return sha256_of(file)

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from milo.errors import Invalid
+from milo.errors import Invalid, NotFound
 from milo.recipes import Data
+from milo.storage.opening import MOST_TABLE_BYTES, ONLY_THE_SET, Places
 from milo.storage.roots import named_path
 from milo.training.data.columns import need_columns
 from milo.training.data.row import ALL, text_of, wrong
@@ -92,17 +93,18 @@ def _from_jsonl(path: Path, lines: Sequence[str]) -> list[TextPair]:
     return found
 
 
-def read_pairs(path: Path) -> list[TextPair]:
+def read_pairs(path: Path, places: Places = ONLY_THE_SET) -> list[TextPair]:
     """The pairs of a `.tsv` or `.jsonl` file, doubles left out. `Invalid` names the line that is wrong and the cure."""
     if path.suffix.lower() not in (".tsv", ".jsonl"):
         raise Invalid(f"{path} is neither .csv, .tsv nor .jsonl: pairs come in one of those", code="bad_pairs")
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except FileNotFoundError:
+        with places.own(path.parent).open(path, MOST_TABLE_BYTES) as file:
+            content = file.read()
+        lines = content.decode("utf-8-sig").split("\n")
+    except NotFound:
         raise Invalid(f"there is no file {path}", code="bad_pairs") from None
     except UnicodeDecodeError as error:
-        before = path.read_bytes()[: error.start]
-        raise _bad(path, before.count(b"\n") + 1, "not UTF-8. Save the file as UTF-8") from None
+        raise _bad(path, content[: error.start].count(b"\n") + 1, "not UTF-8. Save the file as UTF-8") from None
     except OSError as error:
         raise Invalid(f"{path} can't be read: {error.strerror}", code="bad_pairs") from None
     lines = [line.rstrip("\r") for line in lines]
@@ -121,11 +123,11 @@ class PairSplits:
     test: list[TextPair]
 
 
-def pair_splits(data: Data) -> PairSplits:
+def pair_splits(data: Data, places: Places = ONLY_THE_SET) -> PairSplits:
     """The splits of a recipe's pairs. Those that the source has are taken as they are; where it has none for
     validation, `data.validation_share` of the training pairs is held out. Pairs that are also in validation or test are
     not trained on. Raises `Invalid`."""
-    parts = {name: list(dict.fromkeys(found))[: data.limit] for name, found in _parts(data).items()}
+    parts = {name: list(dict.fromkeys(found))[: data.limit] for name, found in _parts(data, places).items()}
     names = data.splits
     if set(parts) == {ALL}:
         parts = {names.train: parts[ALL]}
@@ -144,32 +146,33 @@ def pair_splits(data: Data) -> PairSplits:
     return PairSplits(train, validation, validation if test is None else test)
 
 
-def load_pairs(data: Data) -> list[TextPair]:
+def load_pairs(data: Data, places: Places = ONLY_THE_SET) -> list[TextPair]:
     """All pairs of a recipe's data, at most `data.limit`, doubles left out. Raises `Invalid`."""
-    return list(dict.fromkeys(pair for found in _parts(data).values() for pair in found))[: data.limit]
+    return list(dict.fromkeys(pair for found in _parts(data, places).values() for pair in found))[: data.limit]
 
 
-def _parts(data: Data) -> dict[str, list[TextPair]]:
+def _parts(data: Data, places: Places) -> dict[str, list[TextPair]]:
     path = named_path(data.source)
     if path.is_dir():
-        return _from_folder(path, data)
-    if both := _moses(path, data):
-        return {ALL: _from_moses(*both, data)}
-    if not path.is_file():
+        return _from_folder(path, data, places.own(path))
+    places = places.own(path.parent)
+    if both := _moses(path, data, places):
+        return {ALL: _from_moses(*both, data, places)}
+    if not places.has(path):
         raise wrong("source", f"there is no file {path}")
-    return _from_file(path, data)
+    return _from_file(path, data, places)
 
 
-def _from_folder(folder: Path, data: Data) -> dict[str, list[TextPair]]:
+def _from_folder(folder: Path, data: Data, places: Places) -> dict[str, list[TextPair]]:
     """A file, or Moses' two files, a split: train.tsv, test.tsv; train.mg and train.fr, dev.mg and dev.fr."""
     names = [data.splits.train, data.splits.validation, data.splits.test, "dev", "valid", "val"]
     found: dict[str, list[TextPair]] = {}
     for name in dict.fromkeys(filter(None, names)):
-        written = [folder / f"{name}{end}" for end in (*TEXT_TABLES, ".tmx") if (folder / f"{name}{end}").is_file()]
-        if both := _moses(folder / name, data):
-            found[name] = _from_moses(*both, data)
+        written = [folder / f"{name}{end}" for end in (*TEXT_TABLES, ".tmx") if places.has(folder / f"{name}{end}")]
+        if both := _moses(folder / name, data, places):
+            found[name] = _from_moses(*both, data, places)
         elif written:
-            found[name] = [pair for pairs in _from_file(written[0], data).values() for pair in pairs]
+            found[name] = [pair for pairs in _from_file(written[0], data, places).values() for pair in pairs]
     if not found:
         one, other = data.language, data.target_language
         expected = f"train.{one} and train.{other}, or train.tsv, train.jsonl, train.tmx"
@@ -177,23 +180,23 @@ def _from_folder(folder: Path, data: Data) -> dict[str, list[TextPair]]:
     return found
 
 
-def _from_file(path: Path, data: Data) -> dict[str, list[TextPair]]:
+def _from_file(path: Path, data: Data, places: Places) -> dict[str, list[TextPair]]:
     """A table with the columns `data.columns.source` and `.target` or named by the languages, and maybe `split`; TMX;
     or a file as `read_pairs` takes it."""
     suffix = path.suffix.lower()
     if suffix == ".tmx":
-        return {ALL: _from_tmx(path, data)}
-    first = next(rows_of(path), None) if suffix in TEXT_TABLES else None
+        return {ALL: _from_tmx(path, data, places)}
+    first = next(rows_of(path, places), None) if suffix in TEXT_TABLES else None
     if first is None and suffix in (".csv", ".json"):
         raise wrong("source", f"{path} has no rows")
     languages = (data.language, data.target_language)
     names = _names(first or {}, data)
     plain = set(first or ()) == set(names or ()) and names == languages and suffix not in (".csv", ".json")
     if names and not plain:  # as `read_pairs` has it
-        return _from_table(path, names, languages)
+        return _from_table(path, names, languages, places)
     if suffix in (".csv", ".json"):
         need_columns(first or (), {"source": data.columns.source, "target": data.columns.target}, path.name)
-    return {ALL: read_pairs(path)}
+    return {ALL: read_pairs(path, places)}
 
 
 def _names(first: Mapping[str, Any], data: Data) -> tuple[str, str] | None:
@@ -214,9 +217,11 @@ def _texts_of(row: Mapping[str, Any]) -> Mapping[str, Any]:
     return inner if isinstance(inner, dict) else row
 
 
-def _from_table(path: Path, names: tuple[str, str], languages: tuple[str, str]) -> dict[str, list[TextPair]]:
+def _from_table(
+    path: Path, names: tuple[str, str], languages: tuple[str, str], places: Places
+) -> dict[str, list[TextPair]]:
     found: dict[str, list[TextPair]] = {}
-    for number, row in numbered_rows(path):
+    for number, row in numbered_rows(path, places):
         texts = _texts_of(row)
         one, other = (_clean(text_of(texts.get(name))) for name in names)
         split = text_of(row.get("split"))
@@ -230,21 +235,21 @@ def _from_table(path: Path, names: tuple[str, str], languages: tuple[str, str]) 
     return found
 
 
-def _moses(path: Path, data: Data) -> tuple[Path, Path] | None:
+def _moses(path: Path, data: Data, places: Places) -> tuple[Path, Path] | None:
     """The two files of a corpus: `corpus.mg` and `corpus.fr`, of which either, or `corpus` alone, was named."""
     one, other = f".{data.language}", f".{data.target_language}"
     for stem in (str(path), str(path).removesuffix(one), str(path).removesuffix(other)):
-        if Path(stem + one).is_file() and Path(stem + other).is_file():
+        if places.has(stem + one) and places.has(stem + other):
             return Path(stem + one), Path(stem + other)
     return None
 
 
-def _from_moses(one: Path, other: Path, data: Data) -> list[TextPair]:
+def _from_moses(one: Path, other: Path, data: Data, places: Places) -> list[TextPair]:
     """Line n of one file is the translation of line n of the other; a line that is empty in both is none."""
     lines = []
     for path in (one, other):
         try:
-            lines.append(path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n"))
+            lines.append(places.read_text(path).removesuffix("\n").split("\n"))
         except UnicodeDecodeError:
             raise wrong("source", f"{path} is not UTF-8. Save the file as UTF-8") from None
     if len(lines[0]) != len(lines[1]):
@@ -255,13 +260,13 @@ def _from_moses(one: Path, other: Path, data: Data) -> list[TextPair]:
     return [_checked(one, number, languages, (a, b)) for number, a, b in texts if a or b]
 
 
-def _from_tmx(path: Path, data: Data) -> list[TextPair]:
+def _from_tmx(path: Path, data: Data, places: Places) -> list[TextPair]:
     """Translation units with both languages (`mg`, or `mg-MG`); others are of other languages. TMX 1.4b."""
     languages = (data.language, data.target_language)
     seen: set[str] = set()
     found = []
     try:
-        for number, unit in enumerate(_units(path), 1):
+        for number, unit in enumerate(_units(path, places), 1):
             texts = {}
             for variant in unit.iter("tuv"):
                 code = variant.get("{http://www.w3.org/XML/1998/namespace}lang") or variant.get("lang") or ""
@@ -280,11 +285,12 @@ def _from_tmx(path: Path, data: Data) -> list[TextPair]:
     return found
 
 
-def _units(path: Path) -> Iterator[ElementTree.Element]:
-    for _, element in ElementTree.iterparse(path):
-        if element.tag == "tu":
-            yield element
-            element.clear()
+def _units(path: Path, places: Places) -> Iterator[ElementTree.Element]:
+    with places.open(path, MOST_TABLE_BYTES) as file:
+        for _, element in ElementTree.iterparse(file):
+            if element.tag == "tu":
+                yield element
+                element.clear()
 
 
 def is_heldout(pair: TextPair, share: float = 1 / HELD_OUT_SHARE) -> bool:

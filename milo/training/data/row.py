@@ -7,9 +7,10 @@ import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from milo.errors import Invalid
+from milo.storage.opening import Places
 
 LANGUAGE_COLUMNS = ("language", "locale", "lang")
 ALL = ""
@@ -24,15 +25,17 @@ class Row:
     text: str
     speaker: str | None
     language: str | None
-    open: Callable[[], Path | bytes]
-    """Where the audio is, or the file itself, encoded."""
+    open: Callable[[], BinaryIO]
+    """Opens the recording, encoded. `NotFound` for one that is not there, or not where the set may have it."""
     state: str
-    """Changes when the file does: the key under which its length and hash are remembered."""
+    """Changes when the file does: the key under which its length and hash are remembered. Empty: there is none."""
     at_s: float | None = None
     """Length in seconds, where it is known without looking."""
     start_s: float = 0.0
     end_s: float | None = None
     """Which part of the file is meant; None: up to its end."""
+    path: Path | None = None
+    """Where the file lies, unless it is within another one."""
 
     @property
     def is_segment(self) -> bool:
@@ -47,9 +50,10 @@ def digest(*parts: object) -> str:
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
 
 
-def file_state(path: Path) -> str:
-    stat = path.stat()
-    return f"{path}|{stat.st_size}|{stat.st_mtime_ns}"
+def file_state(path: Path, places: Places) -> str:
+    """Empty for what is no file there, or elsewhere: nobody is told which."""
+    stat = places.look(path)
+    return f"{path}|{stat.st_size}|{stat.st_mtime_ns}" if stat else ""
 
 
 def wrong(field: str, detail: str, code: str = "bad_data") -> Invalid:

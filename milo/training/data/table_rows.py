@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path, PureWindowsPath
 
 from milo.recipes import Data
 from milo.storage.json_lines import Row as Cells
+from milo.storage.opening import Places
 from milo.training.data.columns import Roles, roles_of, segment_of
 from milo.training.data.row import ALL, LANGUAGE_COLUMNS, Row, Splits, file_state, sentence_of, text_of, wrong
 from milo.training.data.tables import numbered_rows
@@ -23,7 +25,8 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a")
 class AudioFinder:
     """Where the files lie that a table names. `folders` come first, then those that people use."""
 
-    def __init__(self, folders: Sequence[Path]) -> None:
+    def __init__(self, folders: Sequence[Path], allowed: Places) -> None:
+        self.allowed = allowed
         self._places = [*folders, *(folder / name for folder in folders for name in AUDIO_FOLDERS)]
         self._suffixes = ("", *AUDIO_SUFFIXES)
 
@@ -35,7 +38,7 @@ class AudioFinder:
             for place in self._places:
                 for suffix in self._suffixes:
                     path = place / f"{written}{suffix}"
-                    if name and path.is_file():
+                    if name and self.allowed.has(path):
                         if place is not self._places[0]:
                             self._places.remove(place)
                             self._places.insert(0, place)
@@ -45,12 +48,12 @@ class AudioFinder:
         return self._places[0] / names[-1]
 
 
-def read_table(path: Path, data: Data, folder: Path | None = None) -> tuple[Splits, Roles | None]:
+def read_table(path: Path, data: Data, places: Places, folder: Path | None = None) -> tuple[Splits, Roles | None]:
     """Rows by split, and the columns they were read by. `folder`: where the audio lies, if not beside the table."""
     splits: Splits = {}
     roles: Roles | None = None
-    find = AudioFinder([folder or path.parent])
-    for line, row in numbered_rows(path):
+    find = AudioFinder([folder or path.parent], places)
+    for line, row in numbered_rows(path, places):
         roles = roles or roles_of(row, data, path.name, path.name in METADATA)
         made = row_of(row, roles, find, f"{path.name}, line {line}")
         split = text_of(row.get("split")) or _split_folder(path, text_of(row.get(roles.audio)), data)
@@ -67,12 +70,11 @@ def row_of(row: Cells, roles: Roles, find: AudioFinder, where: str) -> Row:
     """One line of a table. `where` names it in errors."""
     name = text_of(row.get(roles.audio))
     start_s, end_s = segment_of(row, roles.segments, where)
-    try:
-        audio = find(name)
-        state = file_state(audio) if name and audio.is_file() else ""
-    except OSError as error:
-        problem = f"{roles.audio!r} is {name[:60]!r}…, which is no file's name: {error.strerror}"
-        raise wrong("columns.audio", f"{where}: {problem}") from None
+    audio = find(name)
+    state = file_state(audio, find.allowed) if name else ""
+    if not state and any(len(os.fsencode(part)) > 255 for part in name.split("/")):
+        problem = f"{roles.audio!r} is {name[:60]!r}…, which is too long for a file's name"
+        raise wrong("columns.audio", f"{where}: {problem}")
     if not state and PureWindowsPath(name).drive:
         problem = f"{name!r} is a path of a Windows machine, which is not this one"
         raise wrong("columns.audio", f"{where}: {problem}. Write paths relative to the table")
@@ -81,7 +83,8 @@ def row_of(row: Cells, roles: Roles, find: AudioFinder, where: str) -> Row:
     language = next((text_of(row[key]) for key in LANGUAGE_COLUMNS if row.get(key)), "")
     own = text_of(row.get("id")) or (name + part if name else where.rpartition(", ")[2])
     text = sentence_of(row.get(roles.text))
-    return Row(own, text, speaker or None, language or None, partial(Path, audio), state, start_s=start_s, end_s=end_s)
+    opener = partial(find.allowed.open, audio)
+    return Row(own, text, speaker or None, language or None, opener, state, None, start_s, end_s, audio)
 
 
 def _split_folder(path: Path, name: str, data: Data) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from milo.storage.json_lines import Row
+from milo.storage.opening import Places
 from milo.training.data.row import wrong
 
 TEXT_TABLES = (".jsonl", ".json", ".csv", ".tsv")
@@ -16,15 +17,15 @@ TABLES = (*TEXT_TABLES, ".parquet")
 _QUOTE = "Close the quote, or take it away"
 
 
-def rows_of(path: Path) -> Iterator[Row]:
+def rows_of(path: Path, places: Places) -> Iterator[Row]:
     """The rows of a text table. Raises `Invalid` with the line that can't be read."""
-    for _, row in numbered_rows(path):
+    for _, row in numbered_rows(path, places):
         yield row
 
 
-def numbered_rows(path: Path) -> Iterator[tuple[int, Row]]:
+def numbered_rows(path: Path, places: Places) -> Iterator[tuple[int, Row]]:
     """The same, each with the number of the line that it ends on (of its element, where the file is one JSON array)."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
+    with places.open_text(path, newline="") as file:
         try:
             yield from _json_rows(path, file) if path.suffix.lower() in (".jsonl", ".json") else _table_rows(path, file)
         except UnicodeDecodeError as error:

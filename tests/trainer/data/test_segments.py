@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from milo.audio.lasting import lasting_of
 from milo.recipes import Data
 from milo.settings import Settings
 from trainer.data.load import load, load_to_judge
@@ -43,16 +45,20 @@ def test_a_part_is_to_the_sample_what_the_whole_holds_there(
     tmp_path: Path, name: str, rate: int, channels: int, subtype: str | None, as_bytes: bool
 ) -> None:
     path = recording(tmp_path / name, rate, channels, subtype=subtype)
-    source = path.read_bytes() if as_bytes else path
-    whole = decode(source, 60)
+    decoder = lasting_of(Settings(_env_file=None))
+    file = io.BytesIO(path.read_bytes()) if as_bytes else path.open("rb")
+    whole = decode(file, 60, decoder)
     for start_s, end_s in ((0.0, 1.0), (3.3333, 4.7), (5.01, 5.5), (10.9, 12.0)):
         expected = whole[round(start_s * 16_000) : round(end_s * 16_000)]
-        assert np.array_equal(cut(source, start_s, end_s), expected), (start_s, end_s)
+        file.seek(0)
+        assert np.array_equal(cut(file, start_s, end_s, decoder), expected), (start_s, end_s)
+    file.close()
 
 
 def test_rows_of_a_long_file_are_its_parts_in_training_and_evaluation_alike(local: Settings, tmp_path: Path) -> None:
     path = recording(tmp_path / "long.flac", 16_000, 1)
-    whole = decode(path, 60)
+    with path.open("rb") as file:
+        whole = decode(file, 60, lasting_of(local))
     rows = [("0", "1.5", "eny", "train"), ("2", "3", "tsia", "test"), ("11.9", "14", "diso", "train")]
     table = "audio,text,start,end,split\n" + "".join(f"long.flac,{t},{a},{b},{s}\n" for a, b, t, s in rows)
     (tmp_path / "a.csv").write_text(table)
