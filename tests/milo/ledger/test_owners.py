@@ -55,7 +55,7 @@ def test_a_ledger_from_before_there_were_owners_learns_them_from_its_jobs(tmp_pa
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["engine"] = connect(settings.ledger_url)
-    command.downgrade(config, "0004")
+    command.downgrade(config, "0006")
     rows = [
         ("stt", {"source": {"blob": BLOB}}, None),
         ("training", {"recipe": {}}, {"run": "x"}),
