@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from api.http.deps import PREFIX, Context
 from milo.jobs import Batch, Job, Progress, iso
 from milo.ledger import outbox
+from milo.monitoring.liveness import is_silent
 
 SPEED_CACHE_S = 5.0
 
@@ -129,6 +130,8 @@ def job_with_queue(context: Context, job: Job) -> dict[str, Any]:
     if job.final:
         return job_document(job)
     each_s = seconds_per_job(context, job.kind)
+    if is_silent(context.settings, job, time.time()):
+        return job_document(job, 0)
     if job.state == "running":
         elapsed_s = time.time() - (job.started_at or job.created_at)
         done, total = job.progress.done, job.progress.total

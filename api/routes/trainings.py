@@ -50,6 +50,8 @@ def document_of(context: Context, job: Job, queue: bool = False) -> dict[str, An
     document = job_with_queue(context, job) if queue else job_document(job)
     run = run_of(context, job)
     about = _about(context, job, run) if run else None
+    if about and about.get("waits_for"):
+        document["eta_s"] = None
     return {**document, "run": about, "url": training_url(job.id)}
 
 

@@ -50,6 +50,12 @@ def liveness(settings: Settings, job: Job, summary: Row, pauses: Sequence[Pause]
     return Liveness(last_at, silent, f"its turn in the queue {job.queue}" if silent else None)
 
 
+def is_silent(settings: Settings, job: Job, now: float) -> bool:
+    """Whether the worker that runs the job has not renewed its lease for too long: it was stopped, or is gone."""
+    left_s = job.lease_expires_at - now if job.lease_expires_at is not None else settings.lease_s
+    return job.state == "running" and left_s < (1 - SILENT_SHARE) * settings.lease_s
+
+
 def _last_sign(settings: Settings, job: Job, summary: Row) -> float | None:
     wrote_at = summary.get("updated_at")
     renewed_at = job.lease_expires_at - settings.lease_s if job.lease_expires_at is not None else None

@@ -14,8 +14,10 @@ from milo.cli import cli
 from milo.cli.status import _lines
 from milo.cli.train import line
 from milo.errors import OutOfMemory, Unavailable
+from milo.jobs import NewJob
 from milo.ledger import Ledger
 from milo.monitoring import document, space
+from milo.monitoring.liveness import is_silent
 from milo.queue import pause
 from milo.settings import Settings
 from tests.milo.monitoring.conftest import new_training, run_of
@@ -174,3 +176,11 @@ def test_followers_see_what_it_waits_for() -> None:
     told = {"id": "job_1", "state": "running", "error": None}
     assert "no sign of life since 10:00" in line(told | {"run": {"summary": {}, "silent_since": "10:00"}})
     assert "waits: more room" in line(told | {"state": "queued", "run": {"summary": {}, "waits_for": "more room"}})
+
+
+def test_a_job_of_any_kind_whose_worker_was_stopped_has_no_time_to_go(settings: Settings, ledger: Ledger) -> None:
+    job = ledger.create(NewJob(kind="ping", payload={}, owner="ana", priority="batch"))
+    at(ledger, 14)
+    assert ledger.claim(job.id, "gpu@here/0")
+    assert is_silent(settings, ledger.get(job.id), time.time())
+    assert not is_silent(settings, ledger.get(job.id), time.time() - 14)
