@@ -214,6 +214,9 @@ class Settings(BaseSettings):
     """Threads of an engine on the CPU; 0: all cores."""
     batch_windows: Count = 16
     """Most windows in one batch of the STT engine."""
+    load_s: Positive = 60
+    """Seconds of computing that loading a model for the first time may take, and as many again for each GB of its
+    weights; the process that tries it is ended then, and the model refused."""
     vram_budget_gb: NotNegative = 0
     """GB (10^9 bytes) that loaded models may take together; 0: nine tenths of the card (of RAM without one)."""
     model_ttl_s: NotNegative = 900

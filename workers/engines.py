@@ -17,6 +17,7 @@ from milo.chat.reply import Mode, Source
 from milo.engines.residency import Residency, budget_of
 from milo.errors import MiloError
 from milo.models import registry
+from milo.models.engines import Use, model_type_of
 from milo.models.registry import ResolvedModel
 from milo.protocols import ChatModel, Synthesizer, Transcriber, Translator
 from milo.queue.connection import redis_client
@@ -40,11 +41,16 @@ def residency() -> Residency:
 
 
 @contextmanager
-def _resident(model: str, key: str, load: Callable[[], T]) -> Iterator[T]:
-    """The engine under `key`, loaded when it is not in memory; the time of loading is counted."""
+def _resident(model: str, key: str, load: Callable[[], T], try_first: Callable[[], None] | None = None) -> Iterator[T]:
+    """The engine under `key`, loaded when it is not in memory; the time of loading is counted.
+
+    `try_first`: what has to pass before this process loads it.
+    """
 
     def load_timed() -> T:
         started = time.monotonic()
+        if try_first:
+            try_first()
         engine = load()
         metrics.MODEL_LOAD_S.labels(model).observe(time.monotonic() - started)
         return engine
@@ -53,13 +59,21 @@ def _resident(model: str, key: str, load: Callable[[], T]) -> Iterator[T]:
         yield engine
 
 
+def _first(settings: Settings, use: Use, model: ResolvedModel, engine: str = "") -> Callable[[], None]:
+    """Trying this model in a process apart, unless it was loaded before."""
+    from milo.engines.first_load import try_first
+
+    return lambda: try_first(settings, use, model_type_of(model.path), model, engine)
+
+
 @contextmanager
 def transcriber(settings: Settings, name: str) -> Iterator[Transcriber]:
     """The STT engine for a model name, as its `current` pointer stands now: a deploy takes effect at the next job."""
     from milo.engines.registry import load_transcriber
 
     model = registry.ensure(settings, name)
-    with _resident(model.name, _stt_key(settings, model), lambda: load_transcriber(settings, model)) as engine:
+    first = _first(settings, "stt", model)
+    with _resident(model.name, _stt_key(settings, model), lambda: load_transcriber(settings, model), first) as engine:
         yield engine
 
 
@@ -85,7 +99,8 @@ def reference(settings: Settings, name: str) -> Iterator[WhisperTranscriber]:
         return cast("WhisperTranscriber", load_transcriber(settings, model, engine="transformers"))
 
     model = registry.ensure(settings, name)
-    with _resident(model.name, f"reference:{model.name}@{model.version}", load) as engine:
+    first = _first(settings, "stt", model, "transformers")
+    with _resident(model.name, f"reference:{model.name}@{model.version}", load, first) as engine:
         yield engine
 
 
@@ -97,7 +112,8 @@ def synthesizer(settings: Settings, name: str) -> Iterator[Synthesizer]:
 
     model = find_voice_model(settings, name)
     label, version = (model.name, model.version) if model else (EMBEDDED, "0")
-    with _resident(label, f"tts:{label}@{version}", lambda: load_synthesizer(settings, model)) as engine:
+    first = _first(settings, "tts", model) if model else None
+    with _resident(label, f"tts:{label}@{version}", lambda: load_synthesizer(settings, model), first) as engine:
         yield engine
 
 
@@ -108,7 +124,8 @@ def translator(settings: Settings, name: str) -> Iterator[Translator]:
 
     model = registry.ensure(settings, name)
     key = f"nllb:{model.name}@{model.version}"
-    with _resident(model.name, key, lambda: load_translator(settings, model)) as engine:
+    first = _first(settings, "translate", model)
+    with _resident(model.name, key, lambda: load_translator(settings, model), first) as engine:
         yield engine
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 
-from milo.errors import Unavailable
+from milo.errors import Cancelled, Unavailable
 from milo.ledger import Ledger
+from milo.models import apart
 from milo.settings import Settings
 from milo.storage.files import Files
 from workers.claiming import Claimer, Floor
-from workers.driving import Slice, single_steps
+from workers.driving import Slice, is_stopping, single_steps
 from workers.endings import Endings
 from workers.faults import end_child_if_gpu_is_broken, to_milo_error
 from workers.group import Group
@@ -73,8 +74,14 @@ class Runner:
         group = Group(running, self._claimer, self._endings)
         work = WORK[running.job.kind, running.job.stage]
         try:
-            with self._leases.renewed_in_background(group):
+            with self._leases.renewed_in_background(group), apart.as_long_as(lambda: self._is_wanted(group)):
                 return self._drive(group, work, slice_s)
+        except Cancelled:  # a load was ended: those who wanted that leave, and the others begin again
+            self._leases.renew(group)
+            for left in list(group.jobs.values()):
+                group.leave(left)
+                self._endings.release(left)
+            return "cancelled"
         except Exception as error:  # the work's own fault, not the queue's: every job of the group learns of it
             problem = to_milo_error(error)
             for left in list(group.jobs.values()):
@@ -83,6 +90,10 @@ class Runner:
             return problem.code
         finally:
             self._floor.served(running.job.queue)
+
+    def _is_wanted(self, group: Group) -> bool:
+        """Whether a load that takes long is to go on: nobody cancelled, and the worker is not told to stop."""
+        return not (is_stopping(self.settings) or self._leases.any_cancelled(group))
 
     def _drive(self, group: Group, work: Work, slice_s: float) -> str:
         steps = work.load()(group) if work.grouped else single_steps(group, work, self.parked, self._endings)

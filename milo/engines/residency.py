@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from milo import gpu
-from milo.errors import MiloError, Unavailable
+from milo.errors import Cancelled, MiloError, Unavailable
 from milo.settings import Settings
 
 Engine = TypeVar("Engine")
@@ -114,6 +114,8 @@ class Residency:
                 return entry
         try:
             entry = self._load(key, loader)
+        except Cancelled:  # the model is not to blame
+            raise
         except Exception as error:
             with self._changed:
                 detail = error.detail if isinstance(error, MiloError) else f"{type(error).__name__}: {error}"

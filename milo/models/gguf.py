@@ -8,13 +8,13 @@ from __future__ import annotations
 import mmap
 import os
 import struct
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from milo.errors import ModelUnavailable, ModelUnusable
+from milo.errors import ModelUnusable
+from milo.models.apart import Limits, run_apart
 
 Scalar = str | int | float | bool
 
@@ -22,7 +22,11 @@ VERSIONS = (2, 3)
 MAX_ENTRIES = 1_000_000
 """More metadata keys or tensors than any model has."""
 MAX_KEY_BYTES = 65_535
-PROBE_S = 120
+MAX_CONTEXT_TOKENS = 2**25
+MAX_TEMPLATE_CHARS = 256 * 1024
+PROBE_S = 60
+"""Seconds of computing, and as many again for each GB."""
+PROBE_BYTES = 3 * 2**30
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 
@@ -68,17 +72,19 @@ def check_loads(path: Path) -> None:
 
 @lru_cache(maxsize=32)
 def _check_loads(path: Path, _state: tuple[int, int]) -> None:
-    env = {**os.environ, "GGML_NO_BACKTRACE": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_WAIT_POLICY": "passive"}
-    command = [sys.executable, "-c", _PROBE, str(path)]
-    try:
-        done = subprocess.run(command, env=env, capture_output=True, timeout=PROBE_S, stdin=subprocess.DEVNULL)
-    except subprocess.TimeoutExpired:
-        raise ModelUnavailable(f"{path} was not loaded within {PROBE_S} s", code="bad_gguf") from None
-    if done.returncode == 0:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH", "LANG") if name in os.environ}
+    env = {**kept, "GGML_NO_BACKTRACE": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_WAIT_POLICY": "passive"}
+    env["PYTHONPATH"] = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    limits = Limits(PROBE_S * (1 + path.stat().st_size / 1e9), PROBE_BYTES + 2 * path.stat().st_size)
+    done = run_apart([sys.executable, "-c", _PROBE, str(path)], env, limits)
+    if done.code == 0:
         return
+    if done.why in ("time", "memory"):
+        limit = f"within {limits.cpu_s:.0f} s" if done.why == "time" else f"in {limits.memory_bytes} bytes of memory"
+        raise ModelUnusable(f"{path} was not loaded {limit}", code="bad_gguf")
     lines = [line.strip() for line in done.stderr.decode("utf-8", "replace").splitlines()]
     reasons = [line for line in lines if "error" in line.lower() or "GGML_ASSERT" in line]
-    why = reasons[-1].rpartition("/src/")[2] if reasons else f"the loader ended with {done.returncode}"
+    why = reasons[-1].rpartition("/src/")[2] if reasons else f"the loader ended with {done.code}"
     if reasons and any("error loading model" in line for line in reasons):
         why = next(line for line in reasons if "error loading model" in line)
     raise ModelUnusable(f"{path} can't be loaded by llama.cpp: {why}; download it again", code="bad_gguf")
@@ -119,6 +125,7 @@ def _check_model(header: Header) -> None:
         value = metadata.get(f"{header.architecture}.{key}")
         if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 2**31:
             raise _Broken(f"has no usable {header.architecture}.{key} ({value!r})")
+    _check_shapes(header)
     if not isinstance(metadata.get("tokenizer.ggml.model"), str) or not header.array_lengths.get(
         "tokenizer.ggml.tokens"
     ):
@@ -131,6 +138,21 @@ def _check_model(header: Header) -> None:
         token = metadata.get(f"tokenizer.ggml.{name}_token_id", 0)
         if not isinstance(token, int) or (token >= tokens and token not in (2**32 - 1, -1)):
             raise _Broken(f"names a {name} token ({token!r}) that its {tokens} tokens do not have")
+
+
+def _check_shapes(header: Header) -> None:
+    """Raise `_Broken` where the header claims more than its tensors are."""
+    of = {key: int(header.metadata[f"{header.architecture}.{key}"]) for key in ("block_count", "embedding_length")}
+    blocks = {name.split(".")[1] for name in header.tensors if name.startswith("blk.")}
+    if blocks and of["block_count"] > len(blocks):
+        raise _Broken(f"claims {of['block_count']} blocks, and has tensors of {len(blocks)}")
+    table = header.tensors.get("token_embd.weight")
+    if table and of["embedding_length"] != table[0]:
+        raise _Broken(f"claims embeddings of {of['embedding_length']}, and its table has {table[0]}")
+    if (context := header.context_tokens) > MAX_CONTEXT_TOKENS:
+        raise _Broken(f"claims a context of {context} tokens; {MAX_CONTEXT_TOKENS} is the most")
+    if (template := header.chat_template) and len(template) > MAX_TEMPLATE_CHARS:
+        raise _Broken(f"has a chat template of {len(template)} characters; {MAX_TEMPLATE_CHARS} is the most")
 
 
 class _Reader:

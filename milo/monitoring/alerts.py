@@ -16,6 +16,8 @@ from milo.monitoring.rules import HOT_C
 from milo.monitoring.schema import AlertStatus, Level, MeasuredStatus, Status
 
 RISING = 1.5
+PATIENCE_S = 60
+"""Longer than any model takes to load that was loaded before; the worker is held up then, or there are too few."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ ALERTS: tuple[Alert, ...] = (
     Alert("auto_fixes", "warning", "auto_fixes", above(0), "look at what was mended: `fixes`"),
     Alert("step_not_moving", "critical", "training.still_s", above_field("training.stuck_after_s"), "it may hang"),
     Alert("loss_rising", "warning", "training.loss_ratio", above(RISING), "the training is unstable"),
+    Alert("people_wait", "critical", "people_wait_s", above(PATIENCE_S), "the GPU worker is held up, or overrun"),
     Alert("disk_low", "critical", "disk.free_bytes", below_field("disk.needed_bytes"), "no room for two checkpoints"),
 )
 

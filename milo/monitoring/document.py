@@ -71,6 +71,7 @@ def build(settings: Settings, ledger: Ledger, before: Status | None = None) -> S
         "eval": evaluation,
         "paused": [{"rule": one.rule, "seen": one.seen, "since": iso(one.since)} for one in state.pauses],
         "queues": _queues(state, oldest),
+        "people_wait_s": max((round(state.at - oldest[name], 1) for name in OF_PEOPLE if name in oldest), default=None),
         "jobs": [_job(job) for job in active[:FIXES]],
         "workers": [{"node": one["node"], "queues": one["queues"]} for one in state.workers],
         "models": [_model(one) for one in configured(settings)],
@@ -105,6 +106,8 @@ def _orchestrator(state: RedisState) -> tuple[bool, str]:
     return True, f"{gpu[0]} serves gpu.background, {cpu[0]} serves cpu, beat ticked {age_s:.0f} s ago"
 
 
+OF_PEOPLE = ("gpu.realtime", "gpu.interactive")
+"""The queues of work that somebody waits for."""
 NO_CARD: CardStatus = {
     "name": None,
     "gpu_util_pct": None,

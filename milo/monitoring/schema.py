@@ -192,6 +192,7 @@ class MeasuredStatus(TypedDict):
     eval: EvaluationStatus
     paused: list[PauseStatus]
     queues: dict[str, QueueStatus]
+    people_wait_s: float | None
     jobs: list[JobStatus]
     workers: list[WorkerStatus]
     models: list[ModelStatus]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import sqlite3
 import sys
 import threading
@@ -21,6 +22,7 @@ from milo.errors import BadMedia, EngineError
 from milo.jobs import Job, NewJob, Progress
 from milo.kinds import KINDS
 from milo.ledger import Ledger
+from milo.models import apart
 from milo.queue import wakeups
 from milo.settings import Settings
 from milo.stack.ports import free_port
@@ -513,3 +515,40 @@ def test_parked_work_is_closed_when_its_job_has_been_cancelled(
     ledger.cancel(first.id)
     runner.run(second.id)
     assert closed == [first.id]
+
+
+def test_a_load_that_is_ended_because_its_job_was_cancelled_ends_that_job_and_lets_the_others_begin_again(
+    runner: Runner, ledger: Ledger, runs: Any
+) -> None:
+    job = new_job(ledger)
+
+    def run(running: RunningJob) -> Iterator[Progress]:
+        if running.id == job.id:
+            ledger.cancel(job.id)
+        sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+        apart.run_apart(sleep, dict(os.environ), apart.Limits(600, 2**30))
+        yield Progress(done=1)
+        return Finished({})
+
+    runs(run)
+    started = time.monotonic()
+    assert runner.run(job.id) == "cancelled"
+    assert ledger.get(job.id).state == "cancelled" and time.monotonic() - started < 20
+
+
+def test_a_load_is_ended_when_the_worker_is_told_to_stop_and_its_job_goes_back(
+    runner: Runner, ledger: Ledger, runs: Any, settings: Settings
+) -> None:
+    def run(running: RunningJob) -> Iterator[Progress]:
+        note = settings.home / "run" / f"stop-{os.getppid()}"
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.touch()
+        sleep = [sys.executable, "-c", "import time; time.sleep(600)"]
+        apart.run_apart(sleep, dict(os.environ), apart.Limits(600, 2**30))
+        yield Progress(done=1)
+        return Finished({})
+
+    runs(run)
+    job = new_job(ledger)
+    assert runner.run(job.id) == "cancelled"
+    assert ledger.get(job.id).state == "queued" and ledger.get(job.id).attempt == 1

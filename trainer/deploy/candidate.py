@@ -24,6 +24,7 @@ from milo.models.files import (
     write_durably,
 )
 from milo.models.registry import ResolvedModel
+from milo.models.shapes import check_adapter
 from milo.settings import Settings
 
 ADAPTER = "adapter_config.json"
@@ -96,6 +97,7 @@ def _merge_adapter(checkpoint: Path, base: ResolvedModel, folder: Path) -> None:
 
     config = read_json(base.path / "config.json")
     kind = getattr(transformers, str((config.get("architectures") or ["AutoModel"])[0]))
+    check_adapter(checkpoint)
     model = kind.from_pretrained(str(base.path), use_safetensors=True, local_files_only=True, dtype=torch.float32)
     merged = PeftModel.from_pretrained(model, str(checkpoint)).merge_and_unload(safe_merge=True)
     if config.get("dtype") in ("float16", "bfloat16"):

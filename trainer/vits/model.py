@@ -21,6 +21,7 @@ from milo.engines.speech.vits_checkpoint import Tokens, read_tokens
 from milo.errors import ModelUnavailable
 from milo.models.files import read_json
 from milo.models.registry import ResolvedModel
+from milo.models.shapes import check_config
 from milo.settings import Settings
 from milo.synthesis.normalization import fit, normalize
 from trainer.vits.audio import Framing, framing_of
@@ -52,6 +53,7 @@ def load_voice(settings: Settings, resolved: ResolvedModel) -> Voice:
     config = read_json(resolved.path / "config.json")
     if config.get("model_type") != "vits":
         raise ModelUnavailable(f"{name} is a {config.get('model_type')} model; task vits trains VITS models")
+    check_config(resolved.path, config)
     tokens, _, folder = read_tokens(settings, resolved)
     model, info = VitsModel.from_pretrained(
         resolved.path, use_safetensors=True, local_files_only=True, dtype="float32", output_loading_info=True

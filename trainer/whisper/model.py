@@ -10,7 +10,9 @@ import torch
 from torch.nn import functional as F
 
 from milo.errors import Invalid, ModelUnavailable
+from milo.models.files import read_json
 from milo.models.registry import ResolvedModel
+from milo.models.shapes import check_adapter, check_config
 from milo.recipes import Schedule
 from milo.settings import Settings
 
@@ -24,6 +26,7 @@ def build(settings: Settings, base: ResolvedModel, schedule: Schedule) -> Any:
         raise Invalid("training.precision: fp16 needs a GPU; write bf16 or fp32", code="bad_recipe")
     set_seed(schedule.seed)
     disable_progress_bar()
+    check_config(base.path, read_json(base.path / "config.json"))
     try:
         model = WhisperForConditionalGeneration.from_pretrained(
             str(base.path), use_safetensors=True, local_files_only=True, dtype=torch.float32
@@ -93,6 +96,7 @@ def merge(settings: Settings, base: ResolvedModel, schedule: Schedule, checkpoin
     from peft import PeftModel
     from transformers import WhisperForConditionalGeneration
 
+    check_adapter(checkpoint)
     whole = WhisperForConditionalGeneration.from_pretrained(
         str(base.path), use_safetensors=True, local_files_only=True, dtype=torch.float32
     )

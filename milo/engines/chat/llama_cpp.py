@@ -149,6 +149,8 @@ class LlamaCpp:
             if self._llama is not None:
                 self._llama.close()
                 self._llama = None
+        if prompts := getattr(self, "prompts", None):  # it may have failed before it had any
+            prompts.close()
 
     # --- the library, for `_Reply`; call with the lock held -----------------------------------------------------------
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
+from milo.engines.chat.template import ChatTemplate, TemplateFailed
 from milo.errors import Invalid, ModelUnusable
 from milo.protocols import Message
 
@@ -19,6 +20,7 @@ CHATML = (
 """For a model that brings no template, as llama.cpp does."""
 GAP = " […] "
 """Stands where a turn was cut."""
+NO_TOOLS = {"functions": None, "function_call": None, "tools": None, "tool_choice": None}
 TURN_TOKENS = 8
 """About what a template puts around a turn; only an estimate that saves renderings."""
 LONGEST_TOKEN_CHARS = 32
@@ -45,13 +47,8 @@ class Prompts:
         detokenize: Callable[[Sequence[int]], str],
     ) -> None:
         """`control`: the texts of the vocabulary's control tokens. Raises `ModelUnavailable` for a broken template."""
-        from jinja2 import TemplateError
-        from llama_cpp.llama_chat_format import Jinja2ChatFormatter
-
-        try:
-            self._formatter: Any = Jinja2ChatFormatter(template=template or CHATML, bos_token=bos, eos_token=eos)
-        except TemplateError as error:
-            raise ModelUnusable(f"its chat template can't be read: {error}", code="bad_gguf") from None
+        self._template = ChatTemplate(template or CHATML)
+        self._constants = {"bos_token": bos, "eos_token": eos, "add_generation_prompt": True, **NO_TOOLS}
         self._bos = bos
         texts = sorted({text for text in control if len(text) > 1}, key=len, reverse=True)
         self._control = re.compile("|".join(re.escape(text) for text in texts)) if texts else None
@@ -85,6 +82,10 @@ class Prompts:
                 code="context_too_small",
             )
         return tokens
+
+    def close(self) -> None:
+        """Let the template go."""
+        self._template.close()
 
     def _clean(self, messages: Sequence[Message], budget: int) -> tuple[str, list[Message]]:
         """The system prompt, and turns that alternate from a user's to a user's: many templates insist on it."""
@@ -144,13 +145,11 @@ class Prompts:
         return self._tokenize(prompt, special=True, first=not (self._bos and prompt.startswith(self._bos)))
 
     def _format(self, messages: Sequence[Message]) -> str:
-        from jinja2 import TemplateError
-
         plain = [{"role": message.role, "content": message.content} for message in messages]
         try:
             # models that think aloud are asked not to: the reply is read out
-            return str(self._formatter(messages=plain, enable_thinking=False).prompt)
-        except (TemplateError, ValueError, TypeError) as error:
+            return self._template.render(**self._constants, messages=plain, enable_thinking=False)
+        except TemplateFailed as error:
             if messages[0].role != "system":
                 raise ModelUnusable(f"its chat template fails: {error}", code="bad_gguf") from None
         # the template knows no system role (Gemma, the first Mistral): its text goes before the first turn

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from milo.engines.runtime.config import find_files, read_config
 from milo.errors import Invalid, ModelUnavailable
 from milo.models import registry
-from milo.models.files import read_json
+from milo.models.tokenizers import check_pieces, check_vocabulary, read_tokenizer_json
 from milo.settings import Settings
 from milo.translation.flores import ALL_CODES, find_language, known_languages
 
@@ -79,12 +79,14 @@ def tokenizer_from_pieces(path: Path, codes: Sequence[str] = ALL_CODES) -> dict[
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
     from tokenizers.models import BPE
 
+    check_pieces(path)
     proto = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]
     try:
         proto.ParseFromString(path.read_bytes())
     except Exception as error:  # protobuf's own, by version
         raise ModelUnavailable(f"{path} is no SentencePiece model: {error}") from None
     pieces = [piece.piece for piece in proto.pieces[3:]]
+    check_vocabulary(path, pieces)
     vocab = {token: index for index, token in enumerate([*SPECIAL, *pieces])}
     tokenizer = Tokenizer(BPE(vocab=vocab, merges=_merges(vocab), unk_token="<unk>", fuse_unk=True))
     steps: list[Any] = [normalizers.Replace(Regex(" {2,}"), " ")]
@@ -112,7 +114,7 @@ def _merges(vocab: dict[str, int]) -> list[tuple[str, str]]:
 
 def _tokenizer_json(settings: Settings, resolved: registry.ResolvedModel) -> tuple[dict[str, Any], Path]:
     (path,) = find_files(settings, resolved, [TOKENIZER], [PIECES])
-    return tokenizer_from_pieces(path) if path.name == PIECES else read_json(path), path
+    return tokenizer_from_pieces(path) if path.name == PIECES else read_tokenizer_json(path), path
 
 
 def load_checkpoint(settings: Settings, resolved: registry.ResolvedModel) -> Checkpoint:

@@ -6,6 +6,7 @@ by name from tokenizer.json, languages and suppressed tokens from generation_con
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from milo.engines.runtime.config import find_files, read_config
 from milo.errors import Invalid, ModelUnavailable
 from milo.models import registry
 from milo.models.files import read_json
+from milo.models.tokenizers import read_tokenizer_json
 from milo.protocols import DecodeOptions
 from milo.settings import Settings
 
@@ -154,9 +156,14 @@ def load_tokenizer(settings: Settings, resolved: registry.ResolvedModel) -> tupl
         tokenizer.add_special_tokens([AddedToken(name, special=True) for name, _ in names])
         return tokenizer, path
     try:
-        return Tokenizer.from_file(str(path)), path
+        tokenizer = Tokenizer.from_str(json.dumps(read_tokenizer_json(path)))
+    except ModelUnavailable:
+        raise
     except Exception as error:  # tokenizers raises a bare Exception
         raise ModelUnavailable(f"{path} is no tokenizer: {error}") from None
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer, path
 
 
 def _languages(tokenizer: Tokenizer, listed: object, info: registry.ModelInfo) -> dict[str, int]:
@@ -185,6 +192,14 @@ def load_checkpoint(settings: Settings, resolved: registry.ResolvedModel) -> Che
     layers, heads = int(config["decoder_layers"]), int(config["decoder_attention_heads"])
     default_heads = [(layer, head) for layer in range(layers // 2, layers) for head in range(heads)]
     blank = [*tokenizer.encode(" ", add_special_tokens=False).ids, eot]
+    suppress = [int(token) for token in generation.get("suppress_tokens") or []]
+    suppress_begin = [int(token) for token in generation.get("begin_suppress_tokens", blank) or []]
+    alignment_heads = [(int(a), int(b)) for a, b in generation.get("alignment_heads") or default_heads]
+    _check_numbers(
+        [eot, *languages.values(), *tasks.values(), *suppress, *suppress_begin], int(config["vocab_size"]), "token"
+    )
+    _check_numbers([layer for layer, _ in alignment_heads], layers, "layer of alignment_heads")
+    _check_numbers([head for _, head in alignment_heads], heads, "head of alignment_heads")
     return Checkpoint(
         resolved=resolved,
         info=info,
@@ -200,7 +215,14 @@ def load_checkpoint(settings: Settings, resolved: registry.ResolvedModel) -> Che
         no_timestamps=_needed(tokenizer, "<|notimestamps|>", path),
         previous=_special(tokenizer, "<|startofprev|>"),
         no_speech=_special(tokenizer, "<|nospeech|>", "<|nocaptions|>"),
-        suppress=[int(token) for token in generation.get("suppress_tokens") or []],
-        suppress_begin=[int(token) for token in generation.get("begin_suppress_tokens", blank) or []],
-        alignment_heads=[(int(a), int(b)) for a, b in generation.get("alignment_heads") or default_heads],
+        suppress=suppress,
+        suppress_begin=suppress_begin,
+        alignment_heads=alignment_heads,
     )
+
+
+def _check_numbers(numbers: Sequence[int], size: int, what: str) -> None:
+    """Engines write what has such a number into a table of `size`, and look no further."""
+    wrong = next((number for number in numbers if not 0 <= number < size), None)
+    if wrong is not None:
+        raise ModelUnavailable(f"generation_config.json names {what} {wrong}, and the model has {size}")

@@ -226,6 +226,23 @@ def test_each_alert_of_the_monitor_goes_on_past_its_threshold(
     assert later["alerts"][0]["since"] == found["updated_at"] < later["updated_at"]
 
 
+def test_work_that_somebody_waits_for_waits_no_minute_without_an_alert(
+    settings: Settings, ledger: Ledger, redis_client: redis.Redis
+) -> None:
+    alive(redis_client)
+    assert build(settings, ledger)["people_wait_s"] is None
+    now = time.time()
+    for age_s, priority in ((600, "batch"), (20, "interactive")):
+        ledger.clock = lambda age_s=age_s: now - age_s  # type: ignore[misc]
+        job = ledger.create(NewJob(kind="ping", payload={}, owner="ana", priority=priority))
+    assert job.queue == "gpu.interactive"
+    assert "people_wait" not in alerts_on(build(settings, ledger)), "an archive may wait"
+    ledger.clock = lambda: now - 61
+    ledger.create(NewJob(kind="ping", payload={}, owner="ana", priority="realtime"))
+    found = build(settings, ledger)
+    assert alerts_on(found) == ["people_wait"] and 60 < found["people_wait_s"] < 90
+
+
 def test_a_loss_that_falls_or_wobbles_is_no_alert(settings: Settings, ledger: Ledger) -> None:
     run = run_of(settings, new_training(ledger))
     for step in range(1, 60):

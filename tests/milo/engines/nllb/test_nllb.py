@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from milo.engines.nllb import checkpoint as nllb_checkpoint
 from milo.engines.nllb import ct2, hf
@@ -162,6 +163,10 @@ def test_a_folder_with_only_the_sentencepiece_file_has_the_same_tokens(folder: P
     (folder / "tokenizer.json").unlink()
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "vocab_size": 2000}))
+    tensors = load_file(folder / "model.safetensors")
+    shared = tensors["model.shared.weight"]
+    more = np.zeros((2000 - len(shared), shared.shape[1]), shared.dtype)
+    save_file(tensors | {"model.shared.weight": np.concatenate([shared, more])}, folder / "model.safetensors")
     pieces = nllb_checkpoint.load_checkpoint(settings, registry.resolve(settings, str(folder)))
     assert pieces.encode(SENTENCES) == whole.encode(SENTENCES)
     first = len(document["model"]["vocab"])
