@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -25,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import from_json, to_json
 
+from milo import yaml_text
 from milo.errors import Invalid
 from milo.terminal import hidden_in
 
@@ -295,7 +295,8 @@ def _plain(one: Any) -> str:
 def read(path: Path) -> Recipe:
     """The recipe in a YAML (or JSON) file. Raises `Invalid`."""
     try:
-        return check(from_yaml(path.read_text(encoding="utf-8")))
+        text = path.read_text(encoding="utf-8")
+        return check(from_json(text) if path.suffix.lower() == ".json" else from_yaml(text))
     except OSError as error:
         raise Invalid(f"{path} can't be read: {error.strerror}", code="bad_recipe") from None
     except ValueError as error:
@@ -303,8 +304,5 @@ def read(path: Path) -> Recipe:
 
 
 def from_yaml(text: str | bytes) -> object:
-    """What a YAML text says, as JSON would say it: no bytes, dates or sets. Raises `ValueError`."""
-    try:
-        return from_json(to_json(yaml.safe_load(text), inf_nan_mode="constants"))
-    except (yaml.YAMLError, RecursionError, LookupError, AttributeError) as error:  # the last two for tags ill used
-        raise ValueError(str(error)) from error
+    """What a YAML text says, as JSON would say it. Raises `ValueError`."""
+    return from_json(to_json(yaml_text.load(text), inf_nan_mode="constants"))

@@ -15,7 +15,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
-from api.http.deps import in_thread
+from api.http.deps import in_parser
 from api.http.problems import UnsupportedType, from_pydantic
 from milo.errors import BadRequest, Invalid, TooLarge
 
@@ -23,6 +23,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 MAX_VALUES = 400_000
 """JSON values in one body: a body of nothing but `[[[[` would take fifty times its size in memory."""
+MAX_FORM_HEADER = 2048
 MAX_FIELD_BYTES = 64 * 1024
 MAX_REQUEST_PART_BYTES = 8 * 1024**2
 _BASE64_STEP = 4 * 256 * 1024
@@ -51,7 +52,7 @@ async def read_json(request: Request, model: type[Model], limit_bytes: int | Non
         body += chunk
         if limit_bytes is not None and len(body) > limit_bytes:
             raise TooLarge(f"the body is over {limit_bytes} bytes")
-    return await in_thread(parse_json, body, model)
+    return await in_parser(parse_json, body, model)
 
 
 def parse_json(body: bytes | bytearray, model: type[Model]) -> Model:
@@ -131,7 +132,7 @@ class Multipart:
     """A multipart/form-data body, read as it arrives: a file goes where its reader puts it, and nowhere before."""
 
     def __init__(self, request: Request, max_parts: int) -> None:
-        _, options = parse_options_header(request.headers["content-type"])
+        _, options = _options(request.headers["content-type"])
         boundary = options.get(b"boundary", b"")
         if not 0 < len(boundary) <= 256:
             raise BadRequest("the multipart content type names no boundary", code="bad_multipart")
@@ -162,7 +163,7 @@ class Multipart:
         self._header = [bytearray(), bytearray()]
 
     def _on_part(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition"))
+        _, options = _options(self._headers.get(b"content-disposition", b""))
         name, filename = options.get(b"name"), options.get(b"filename")
         if name is None:
             raise BadRequest("a part of the form has no name", code="bad_multipart")
@@ -198,6 +199,12 @@ class Multipart:
         while event := await self._next():
             if event[0] == "part":
                 yield event[1]
+
+
+def _options(header: str | bytes) -> tuple[bytes, dict[bytes, bytes]]:
+    if len(header) > MAX_FORM_HEADER:  # what reads it takes time by the square of its length
+        raise BadRequest(f"a header of a form has at most {MAX_FORM_HEADER} bytes", code="bad_multipart")
+    return parse_options_header(header)
 
 
 def _text(raw: bytes) -> str:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Annotated, Any, ParamSpec, TypeVar
 
+import anyio
 import anyio.to_thread
+from anyio.lowlevel import RunVar
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
@@ -51,6 +53,22 @@ class Context:
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call what blocks (the ledger, the disk, Redis) without blocking the others."""
     return await anyio.to_thread.run_sync(partial(function, *args, **kwargs))
+
+
+PARSERS = 2
+"""Bodies of strangers that are parsed at once: they share Python's lock with the loop, and take no thread that the
+ledger needs."""
+_parsers: RunVar[anyio.CapacityLimiter] = RunVar("parsers")
+
+
+async def in_parser(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call what parses a stranger's bytes: beside the loop, `PARSERS` at once."""
+    try:
+        limiter = _parsers.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(PARSERS)
+        _parsers.set(limiter)
+    return await anyio.to_thread.run_sync(partial(function, *args, **kwargs), limiter=limiter)
 
 
 async def _context(request: Request) -> Context:  # async: one that is not costs a thread for each request

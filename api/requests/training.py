@@ -11,7 +11,7 @@ from pydantic_core import from_json
 from starlette.requests import Request
 
 from api.http.bodies import content_type
-from api.http.deps import Context, in_thread
+from api.http.deps import Context, in_parser
 from api.http.problems import UnsupportedType
 from api.requests.errors import pointed
 from api.requests.reach import is_hub_id, need_hub, reached_data, reached_model, reached_path
@@ -45,10 +45,6 @@ def check(context: Context, key: Key, asked: TrainingRequest) -> TrainingPayload
 
 async def read(request: Request) -> TrainingRequest:
     """The body: JSON, or YAML of type `application/yaml`. Raises a 4xx problem for anything else."""
-    return await in_thread(_parse, await _read_document(request))
-
-
-async def _read_document(request: Request) -> dict[str, Any]:
     media_type = content_type(request)
     if media_type not in YAML_TYPES and media_type != "application/json":
         raise UnsupportedType(
@@ -59,8 +55,10 @@ async def _read_document(request: Request) -> dict[str, Any]:
         body += chunk
         if len(body) > MAX_BYTES:
             raise TooLarge(f"the recipe is larger than {MAX_BYTES} bytes")
-    if media_type in YAML_TYPES and b"&" in body and b"*" in body:
-        raise BadRequest("anchors and aliases are not taken in a recipe; write the values out")
+    return await in_parser(_parse, body, media_type)
+
+
+def _document(body: bytearray, media_type: str) -> dict[str, Any]:
     try:
         document = recipes.from_yaml(bytes(body)) if media_type in YAML_TYPES else from_json(bytes(body))
     except ValueError as error:
@@ -71,7 +69,8 @@ async def _read_document(request: Request) -> dict[str, Any]:
     return document
 
 
-def _parse(document: dict[str, Any]) -> TrainingRequest:
+def _parse(body: bytearray, media_type: str) -> TrainingRequest:
+    document = _document(body, media_type)
     if "recipe" not in document:
         return TrainingRequest(recipe=recipes.check(document))
     extra = set(document) - set(TrainingRequest.model_fields)

@@ -22,7 +22,7 @@ from api.answers.documents import (
 )
 from api.http import bodies, memory
 from api.http.bodies import Part
-from api.http.deps import Context, Ctx, Reader, Writer, in_thread
+from api.http.deps import Context, Ctx, Reader, Writer, in_parser, in_thread
 from api.http.problems import documented, json_response
 from api.requests.batch import BatchRequest, CheckedBatch, Item, SkippedFile, check_batch
 from api.requests.forms import read_form
@@ -81,7 +81,7 @@ async def _read_form(incoming: Incoming) -> BatchRequest:
         if part.name != "request":
             raise Invalid(f"there is no form field {part.name!r}; send `file` parts and one `request`")
         text = await part.text(bodies.MAX_REQUEST_PART_BYTES)
-        asked = await in_thread(bodies.parse_json, text.encode(), BatchRequest)
+        asked = await in_parser(bodies.parse_json, text.encode(), BatchRequest)
 
     settings = context.settings
     uploads = await read_form(
