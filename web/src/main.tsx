@@ -1,29 +1,14 @@
-import { MutationCache, QueryCache, QueryClient, QueryClientProvider } from '@tanstack/react-query'
+import { QueryClientProvider } from '@tanstack/react-query'
 import { StrictMode, useEffect } from 'react'
 import { createRoot } from 'react-dom/client'
-import { ApiError } from './api/client'
-import { noteFailure } from './app/connection'
 import { Login } from './app/Login'
 import { keepClient, reloadForNewBuild } from './app/offline'
-import { useSession } from './app/session'
+import { queryClient } from './app/queryClient'
 import { Shell } from './app/Shell'
+import { useSession } from './app/session'
 import { startLanguage, useT } from './i18n'
 import './styles.css'
 import { Loading } from './ui'
-
-const queries: QueryClient = new QueryClient({
-  queryCache: new QueryCache({ onError: (error) => noteFailure(error, queries) }),
-  mutationCache: new MutationCache({ onError: (error) => noteFailure(error, queries) }),
-  defaultOptions: {
-    queries: {
-      staleTime: 2000,
-      refetchOnWindowFocus: true,
-      networkMode: 'always', // the server may be this machine, network or not
-      retry: (count, error) => error instanceof ApiError && error.status === 503 && count < 2,
-    },
-    mutations: { networkMode: 'always' },
-  },
-})
 
 function App() {
   const t = useT()
@@ -37,7 +22,7 @@ reloadForNewBuild()
 void startLanguage().then(() => {
   createRoot(document.getElementById('root') as HTMLElement).render(
     <StrictMode>
-      <QueryClientProvider client={queries}>
+      <QueryClientProvider client={queryClient}>
         <App />
       </QueryClientProvider>
     </StrictMode>,

@@ -25,7 +25,7 @@ export function noteFailure(error: unknown, queries: QueryClient): void {
     clearInterval(timer)
     looking = false
     useConnection.setState({ state: 'there' })
-    if (!useSession.getState().who?.name) await useSession.getState().start()
+    await useSession.getState().start() // what this key may do
     await queries.invalidateQueries()
   }, LOOK_MS)
 }

@@ -2,12 +2,15 @@
 
 import { create } from 'zustand'
 import { send, setSecret } from '../api/client'
+import { empty } from './device'
+import { queryClient } from './queryClient'
 
 export type Scope = 'read' | 'write' | 'admin'
 export type Who = { name: string; scopes: Scope[] }
 export type SessionState = 'starting' | 'asking' | 'open'
 
 const STORED = 'milo.key'
+const LAST = 'milo.who'
 const DEVELOPMENT_KEY = 'change-me-in-production'
 /** Works from this machine only, and only while nobody has set MILO_API_KEY. */
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
@@ -37,6 +40,8 @@ export const useSession = create<Session>((set, state) => ({
   signOut(ended = false) {
     setSecret(null)
     forget()
+    void empty('documents').catch(() => undefined)
+    queryClient.clear() // the next key must not see what this one saw
     set({ state: 'asking', who: null, ended })
   },
 
@@ -49,7 +54,7 @@ export const useSession = create<Session>((set, state) => ({
       } catch (error) {
         // away or busy: go on with what is stored here; a wrong key is asked for again
         if (isRefusal(error)) return state().signOut(true)
-        set({ state: 'open', who: { name: '', scopes: ['read', 'write'] } })
+        set({ state: 'open', who: lastWho() })
       }
       return
     }
@@ -71,7 +76,22 @@ function isRefusal(error: unknown): boolean {
 async function whoIs(key: string): Promise<Who> {
   const answer = await send('/keys/current', { key })
   const { name, scopes } = (await answer.json()) as Who
+  try {
+    localStorage.setItem(LAST, JSON.stringify({ name, scopes }))
+  } catch {
+    // no storage
+  }
   return { name, scopes }
+}
+
+/** Who used this key before: enough to read what is on this device while the server is away. */
+function lastWho(): Who {
+  try {
+    const who = JSON.parse(localStorage.getItem(LAST) ?? '') as Who
+    return { name: who.name, scopes: who.scopes.filter((scope) => scope !== 'admin') }
+  } catch {
+    return { name: '', scopes: ['read', 'write'] }
+  }
 }
 
 function works(key: string): Promise<boolean> {
@@ -103,6 +123,7 @@ function forget(): void {
   try {
     sessionStorage.removeItem(STORED)
     localStorage.removeItem(STORED)
+    localStorage.removeItem(LAST)
   } catch {
     // nothing was stored
   }

@@ -1,7 +1,14 @@
-import { useT } from '../i18n'
-import { Heading } from '../ui'
+import { Route, Switch } from 'wouter'
+import { Inbox } from './Inbox'
+import { TranscriptPage } from './TranscriptPage'
 
 export default function Transcription() {
-  const t = useT()
-  return <Heading title={t('nav.transcription')} />
+  return (
+    <Switch>
+      <Route path="/transcription/:id">{({ id }) => <TranscriptPage key={id} id={id} />}</Route>
+      <Route>
+        <Inbox />
+      </Route>
+    </Switch>
+  )
 }
