@@ -8,10 +8,10 @@ import { Trouble } from './Trouble'
 /** Asks for a key. It goes into a header, never into a URL, and stays on the device only if asked. */
 export function Login() {
   const t = useT()
-  const { signIn, ended } = useSession()
+  const { signIn, ended, trouble } = useSession()
   const [key, setKey] = useState('')
   const [remember, setRemember] = useState(false)
-  const [error, setError] = useState<unknown>(null)
+  const [error, setError] = useState<unknown>(trouble)
   const [busy, setBusy] = useState(false)
 
   async function submit(event: FormEvent) {

@@ -1,7 +1,7 @@
 /** Who is here: the key (in memory, for this tab, or on this device if asked), and what it may do. */
 
 import { create } from 'zustand'
-import { send, setSecret } from '../api/client'
+import { post, send, setSecret } from '../api/client'
 import { empty } from './device'
 import { queryClient } from './queryClient'
 
@@ -11,15 +11,14 @@ export type SessionState = 'starting' | 'asking' | 'open'
 
 const STORED = 'milo.key'
 const LAST = 'milo.who'
-const DEVELOPMENT_KEY = 'change-me-in-production'
-/** Works from this machine only, and only while nobody has set MILO_API_KEY. */
-const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
 
 type Session = {
   state: SessionState
   who: Who | null
-  /** Why a key is asked for again. */
+  /** A key is asked for again because the last one ended. */
   ended: boolean
+  /** Why the link that was opened gave no key. */
+  trouble: unknown
   signIn: (key: string, remember: boolean) => Promise<void>
   signOut: (ended?: boolean) => void
   start: () => Promise<void>
@@ -29,12 +28,13 @@ export const useSession = create<Session>((set, state) => ({
   state: 'starting',
   who: null,
   ended: false,
+  trouble: null,
 
   async signIn(key, remember) {
     const who = await whoIs(key)
     setSecret(key, () => state().signOut(true))
     store(key, remember)
-    set({ state: 'open', who, ended: false })
+    set({ state: 'open', who, ended: false, trouble: null })
   },
 
   signOut(ended = false) {
@@ -42,10 +42,18 @@ export const useSession = create<Session>((set, state) => ({
     forget()
     void empty('documents').catch(() => undefined)
     queryClient.clear() // the next key must not see what this one saw
-    set({ state: 'asking', who: null, ended })
+    set({ state: 'asking', who: null, ended, trouble: null })
   },
 
   async start() {
+    const ticket = takeTicket()
+    if (ticket) {
+      try {
+        return await state().signIn(await exchange(ticket), false)
+      } catch (error) {
+        if (!stored()) return set({ state: 'asking', trouble: error })
+      }
+    }
     const key = stored()
     if (key) {
       setSecret(key, () => state().signOut(true))
@@ -58,15 +66,25 @@ export const useSession = create<Session>((set, state) => ({
       }
       return
     }
-    if (LOOPBACK.has(location.hostname) && (await works(DEVELOPMENT_KEY))) {
-      return state().signIn(DEVELOPMENT_KEY, false)
-    }
     set({ state: 'asking' })
   },
 }))
 
 export function useMay(scope: Scope): boolean {
   return useSession((session) => session.who?.scopes.includes(scope) ?? false)
+}
+
+/** What stands behind `#once=` in a link of `milo web`; it is dropped from the address and the history at once. */
+function takeTicket(): string | null {
+  const ticket = /^#once=(.+)$/.exec(location.hash)?.[1]
+  if (!ticket) return null
+  history.replaceState(null, '', location.pathname)
+  return decodeURIComponent(ticket)
+}
+
+/** A key of this page's own for a ticket that counts once. */
+async function exchange(once: string): Promise<string> {
+  return (await post<{ secret: string }>('/web/keys', { once }, { key: '' })).secret
 }
 
 function isRefusal(error: unknown): boolean {
@@ -92,13 +110,6 @@ function lastWho(): Who {
   } catch {
     return { name: '', scopes: ['read', 'write'] }
   }
-}
-
-function works(key: string): Promise<boolean> {
-  return whoIs(key).then(
-    () => true,
-    () => false,
-  )
 }
 
 function store(key: string, remember: boolean): void {
