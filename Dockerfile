@@ -1,5 +1,12 @@
 # One image for every process of Milo; docker-compose.yml says which one a container runs.
 
+FROM node:22-bookworm-slim AS web
+WORKDIR /src/web
+COPY web/package.json web/package-lock.json ./
+RUN npm ci --no-audit --no-fund
+COPY web ./
+RUN npm run build
+
 FROM python:3.11-slim-bookworm AS build
 RUN apt-get update \
     && apt-get install -y --no-install-recommends build-essential cmake \
@@ -14,6 +21,7 @@ RUN pip install -c constraints.txt '.[chat,train]' && pip uninstall -y milo-voic
 COPY milo milo
 COPY workers workers
 COPY api api
+COPY --from=web /src/api/web_client api/web_client
 COPY trainer trainer
 RUN pip install --no-deps .
 
@@ -23,8 +31,6 @@ RUN useradd --uid 10001 --create-home milo \
     && chown -R milo:milo /data \
     && chmod 0700 /data
 COPY --from=build /opt/milo /opt/milo
-# the web client, when it is there (the pattern matches nothing otherwise)
-COPY --chown=root:root LICENSE web* /opt/milo/share/web/
 ENV PATH=/opt/milo/bin:$PATH MILO_HOME=/data PYTHONUNBUFFERED=1
 USER milo
 WORKDIR /home/milo

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from starlette.middleware.cors import CORSMiddleware
 
 import api.routes.openai
-from api import docs
+from api import docs, web
 from api.http import problems
 from api.http.auth import Authentication, refuse_insecure
 from api.http.browsers import Browsers
@@ -87,6 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
     for at_root in (metrics, status, fix):
         app.include_router(at_root.router, include_in_schema=False)
     docs.install(app)
+    web.install(app)
     # the last one added is the first to see a request
     app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, settings=settings)

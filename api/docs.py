@@ -38,7 +38,6 @@ def install(app: FastAPI) -> None:
             swagger_favicon_url=f"{ASSETS}/favicon.png",
         )
 
-    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
     @app.api_route("/redoc", methods=["GET", "HEAD"], include_in_schema=False)
     async def to_docs() -> RedirectResponse:
         return RedirectResponse("/docs")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api import web
 from api.http import keys_in_urls
 from api.http.deps import in_thread
 from api.http.problems import send_problem
@@ -21,8 +22,8 @@ from milo.settings import DEVELOPMENT_KEY, Settings
 OPEN = ("/api/v1/health", "/api/v1/web/keys", "/docs", "/openapi.json", "/redoc", "")
 OPEN_BELOW = ("/docs/assets/",)
 """All else is closed, paths that nobody has named too. The documentation is open: it says what the public source says,
-nothing of this installation, and a browser that loads a page sends no key. `/` and `/redoc` lead to it. `/web/keys`
-takes a link that counts once instead of a key."""
+nothing of this installation, and a browser that loads a page sends no key. `/redoc` leads to it; so is the web client,
+which `/` shows. `/web/keys` takes a link that counts once instead of a key."""
 METRICS = ("/metrics", "/api/v1/metrics")
 """Open to the addresses of MILO_METRICS_ALLOW."""
 PROMETHEUS = Key("", "prometheus", frozenset({"read"}), 0.0)
@@ -51,7 +52,7 @@ def refuse_insecure(settings: Settings) -> None:
 
 def is_open(path: str) -> bool:
     """Whether anybody may come in there without a key."""
-    return path.removesuffix("/") in OPEN or (path.startswith(OPEN_BELOW) and ".." not in path)
+    return path.removesuffix("/") in OPEN or (path.startswith(OPEN_BELOW) and ".." not in path) or web.is_page(path)
 
 
 class Authentication:

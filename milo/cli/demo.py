@@ -62,6 +62,7 @@ def main() -> int:
     console.print(table(results, references))
     view.ends(snapshot)
     console.print(f"The whole demonstration took {seconds(time.monotonic() - began)}.")
+    console.print(f"`make up` starts Milo to stay, with its web client at http://127.0.0.1:{settings.port}/")
     return 1 if snapshot.failed else 0
 
 

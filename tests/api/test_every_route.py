@@ -13,6 +13,7 @@ from starlette.routing import Mount
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
+from api import web
 from api.app import create_app
 from milo.ledger import Ledger
 from milo.settings import Settings
@@ -25,9 +26,12 @@ OPEN = {*(f"{method} {path}" for method in ("GET", "HEAD") for path in ("/", "/r
     "HEAD /openapi.json",
     "MOUNT /docs/assets",
     "POST /api/v1/web/keys",
+    *(f"GET {path}" for path in web.ROOT_FILES),
+    *(f"GET {folder}{{name}}" for folder in web.FOLDERS),
+    *(f"GET {screen}{rest}" for screen in web.SCREENS for rest in ("", "/{rest}")),
 }
-"""All that a stranger may have: signs of life, documentation that is public with the source, and a key for a link that
-counts once (`test_web_link.py`)."""
+"""All that a stranger may have: signs of life, documentation and a client that are public with the source, and a key for
+a link that counts once (`test_web_link.py`)."""
 ADMIN = {"POST /api/v1/web/links", "GET /api/v1/keys", "POST /api/v1/keys", "DELETE /api/v1/keys/{which}"}
 ADMIN |= {"POST /api/v1/models/{name}/deploy", "POST /api/v1/models/{name}/rollback"}
 ADMIN |= {
@@ -134,8 +138,9 @@ def refused(url: str, **how: Any) -> int:
 
 @pytest.mark.parametrize(
     "path",
-    ["/status", "/metrics/", "//metrics", "/API/v1/jobs", "/api", "/v1", "/api/v1/health/x", "/docsx", "/admin"]
-    + ["/api/v1/health/../jobs", "/docs/../metrics", "/docs/assets/../../metrics", "/%61pi/v1/jobs", "/flower"],
+    ["/status", "/metrics/", "//metrics", "/API/v1/jobs", "/api", "/v1", "/api/v1/health/x", "/docsx", "/monitors"]
+    + ["/api/v1/health/../jobs", "/docs/../metrics", "/docs/assets/../../metrics", "/%61pi/v1/jobs", "/flower"]
+    + ["/assets", "/icons/../metrics", "/admin/../metrics", "/assets/../api/v1/jobs", "/web_client/index.html"],
 )
 def test_a_path_that_nobody_named_is_closed(path: str, shared_url: str) -> None:
     """A route that is added without a thought about keys is closed, and so are odd spellings of a known one."""

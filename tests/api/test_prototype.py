@@ -58,9 +58,9 @@ def test_the_metrics_of_his_board_are_there(url: str, client: httpx.Client) -> N
         assert f"# TYPE {name} gauge" in text
 
 
-@pytest.mark.parametrize("path", ["/", "/redoc"])
-def test_a_browser_is_led_to_the_documentation(path: str, shared_url: str) -> None:
-    answer = httpx.get(shared_url + path, headers={"Accept": "text/html"}, trust_env=False, follow_redirects=True)
+@pytest.mark.parametrize(("path", "accept"), [("/", "application/json"), ("/redoc", "text/html")])
+def test_the_old_ways_lead_to_the_documentation(path: str, accept: str, shared_url: str) -> None:
+    answer = httpx.get(shared_url + path, headers={"Accept": accept}, trust_env=False, follow_redirects=True)
     assert answer.status_code == 200 and answer.url.path == "/docs" and "swagger" in answer.text
 
 

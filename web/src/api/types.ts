@@ -1,0 +1,50 @@
+/** Names for the documents of the API. `schema.d.ts` is made from /openapi.json by `make check`. */
+
+import type { components } from './schema'
+
+type Schemas = components['schemas']
+
+export type JobState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled'
+export type Job = Omit<Schemas['JobDocument'], 'state' | 'error' | 'payload'> & {
+  state: JobState
+  error: { code?: string; title?: string; detail?: string } | null
+  payload: Record<string, unknown> & { source?: { name?: string; blob?: string | null }; name?: string; text?: string }
+}
+export type Page<T> = { items: T[]; next: string | null }
+export type Word = { word: string; start: number; end: number; probability: number }
+export type Segment = {
+  id: number
+  start: number
+  end: number
+  text: string
+  confidence: number
+  language?: string
+  words: Word[]
+}
+export type Transcript = {
+  text: string
+  language: string | null
+  duration: number
+  speech_s: number
+  confidence: number | null
+  segments: Segment[]
+  model: string
+  warnings: string[]
+}
+export type Model = {
+  name: string
+  current: string | null
+  versions: string[]
+  default: boolean
+  use: 'stt' | 'tts' | 'translate' | 'chat' | null
+  available?: boolean
+  problem?: string
+  label?: string
+  type?: string
+  languages?: string[]
+  voices?: string[]
+  parameters?: number
+  weights_bytes?: number
+}
+
+export const isFinal = (job: { state: string }): boolean => !['queued', 'running'].includes(job.state)

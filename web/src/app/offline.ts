@@ -1,0 +1,16 @@
+/** The service worker keeps the client itself, so that it opens without a network. It never keeps an answer of the API. */
+
+export function keepClient(): void {
+  if (!('serviceWorker' in navigator) || import.meta.env.DEV) return
+  void navigator.serviceWorker.register('/sw.js').catch(() => undefined)
+}
+
+/** A part of an older build that is no longer there: load the page of the new one, once. */
+export function reloadForNewBuild(): void {
+  addEventListener('vite:preloadError', () => {
+    const last = Number(sessionStorage.getItem('milo.reloaded') ?? 0)
+    if (Date.now() - last < 10_000) return
+    sessionStorage.setItem('milo.reloaded', String(Date.now()))
+    location.reload()
+  })
+}
