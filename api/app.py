@@ -53,6 +53,8 @@ ROUTES = ((api.routes, "/api/v1"), (api.routes.openai, "/v1"))
 EXPOSED = (
     *("Location", "Content-Location", "Content-Disposition", "Retry-After", "X-Job-Id", "X-Milo-Job-Id"),
     *("X-Audio-Duration-S", "X-Audio-Sample-Rate-Hz", "ETag", "Content-Range", "Accept-Ranges"),
+    *("Tus-Resumable", "Tus-Version", "Tus-Extension", "Tus-Max-Size", "Tus-Checksum-Algorithm"),
+    *("Upload-Offset", "Upload-Length", "Upload-Metadata", "Upload-Expires", "Milo-Blob"),
 )
 """Headers that a page of another origin may read."""
 LEFTOVER_S = 86_400

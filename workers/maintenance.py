@@ -22,6 +22,7 @@ from milo.queue.connection import redis_client
 from milo.queue.depths import depths
 from milo.settings import Settings
 from milo.storage.files import Files
+from milo.storage.uploads import Uploads
 from milo.webhooks import delivery
 
 CLEAN_AT_ONCE = 500
@@ -65,6 +66,7 @@ def clean(settings: Settings, ledger: Ledger, files: Files) -> int:
     with writing(ledger.engine) as tx:
         tx.execute(delete(idempotency).where(idempotency.c.created_at < now - settings.idempotency_ttl_s))
     _drop_leftover_work(ledger, files)
+    Uploads(settings, files).drop_expired()
     if settings.retention_days <= 0:
         return 0
     before = now - settings.retention_days * 86_400

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import anyio
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,7 +26,7 @@ def body_limit(settings: Settings, scope: Scope) -> tuple[int, str]:
     if content_type.startswith("multipart/"):
         return settings.max_upload_bytes + MULTIPART_ROOM_BYTES, "MILO_MAX_UPLOAD_BYTES"
     path = scope["path"].rstrip("/")
-    if path.endswith("/blobs"):
+    if path.endswith("/blobs") or re.search(r"/uploads(/[^/]*)?$", path):
         return settings.max_upload_bytes, "MILO_MAX_UPLOAD_BYTES"
     if path.endswith("/stt"):
         return settings.max_body_bytes, "MILO_MAX_BODY_BYTES"

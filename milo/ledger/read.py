@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, and_, func, select
+from sqlalchemy import Select, and_, func, select, union
 
 from milo.errors import NotFound
-from milo.jobs import PRIORITIES, QUEUES, Batch, Job, State
+from milo.jobs import FINAL, PRIORITIES, QUEUES, Batch, Job, State
 from milo.ledger.database import reading
-from milo.ledger.schema import batches, jobs
+from milo.ledger.schema import batches, jobs, revisions
 from milo.ledger.store import READABLE, Store, job_from
 
 
@@ -54,6 +54,27 @@ class Reading(Store):
             query = query.where(jobs.c.id < before)
         with reading(self.engine) as connection:
             return [job_from(row) for row in connection.execute(query)]
+
+    def jobs_of(self, ids: Sequence[str], owner: str | None) -> list[Job]:
+        """Those of these jobs that are there, and the owner's (None: anybody's), the oldest first."""
+        query = select(jobs).where(jobs.c.id.in_(ids))
+        if owner is not None:
+            query = query.where(jobs.c.owner == owner)
+        with reading(self.engine) as connection:
+            return [job_from(row) for row in connection.execute(query.order_by(jobs.c.id))]
+
+    def changed_since(self, since: float, owner: str | None, limit: int) -> list[Job]:
+        """Jobs that may have changed after a time (unix seconds), the oldest first: made, ended or edited since, or
+        running. At most `limit`."""
+        made = select(jobs.c.id).where(jobs.c.id > f"job_{max(0, int(since * 1000)):012x}")  # ids sort by time
+        ended = select(jobs.c.id).where(jobs.c.state.in_(FINAL), jobs.c.finished_at > since)
+        running = select(jobs.c.id).where(jobs.c.state == "running")
+        edited = select(revisions.c.job_id).where(revisions.c.created_at > since)
+        query = select(jobs).where(jobs.c.id.in_(union(made, ended, running, edited)))
+        if owner is not None:
+            query = query.where(jobs.c.owner == owner)
+        with reading(self.engine) as connection:
+            return [job_from(row) for row in connection.execute(query.order_by(jobs.c.id).limit(limit))]
 
     def first_waiting(self, queue: str, kind: str, limit: int) -> list[Job]:
         """Jobs of one queue and kind that wait and have never begun, the oldest first."""

@@ -221,6 +221,7 @@ revisions = Table(
     Column("operations", JSON, nullable=False),
     Column("changes", JSON, nullable=False),  # against the revision before
     Column("snapshot", JSON(none_as_null=True)),  # all segments, now and then, so that no long journal is replayed
+    Index(None, "created_at"),
 )
 
 passages = Table(  # what the search finds: the newest revision of each segment. Its index is made by a migration

@@ -13,6 +13,8 @@ from milo.queue.connection import redis_client
 from milo.settings import Settings
 
 CHANNEL = "milo:changed"
+MOST_IDS = 1000
+"""Ids that a slow listener keeps; with more it is told that it has missed some."""
 
 
 def publisher(settings: Settings) -> Callable[[Sequence[str]], None]:
@@ -26,12 +28,39 @@ def publisher(settings: Settings) -> Callable[[Sequence[str]], None]:
     return notify
 
 
+class Changes:
+    """What has changed since the listener looked last. Made by `WakeUps.listening`."""
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+        self._ids: set[str] = set()
+        self._missed = False
+
+    def take(self) -> set[str] | None:
+        """The ids of jobs and batches, and forget them. None: some were missed; only the ledger knows which."""
+        ids, missed = self._ids, self._missed
+        self._ids, self._missed = set(), False
+        self.event.clear()
+        return None if missed else ids
+
+    def add(self, names: Sequence[str]) -> None:
+        self._ids.update(names)
+        if len(self._ids) > MOST_IDS:
+            self.miss()
+        self.event.set()
+
+    def miss(self) -> None:
+        self._ids, self._missed = set(), True
+        self.event.set()
+
+
 class WakeUps:
     """One subscription for a whole API process; hands each wake-up to those who wait for that id."""
 
     def __init__(self, settings: Settings) -> None:
         self._url = settings.redis_url
         self._waiters: dict[str, set[asyncio.Event]] = {}
+        self._listeners: set[Changes] = set()
         self._task: asyncio.Task[None] | None = None
         self.connected = False
         """Whether wake-ups arrive at present. While not, waiters look by themselves."""
@@ -58,6 +87,16 @@ class WakeUps:
             if not waiters:
                 del self._waiters[name]
 
+    @contextlib.asynccontextmanager
+    async def listening(self) -> AsyncIterator[Changes]:
+        """Everything that changes, of every owner: who listens asks the ledger what of it is theirs."""
+        changes = Changes()
+        self._listeners.add(changes)
+        try:
+            yield changes
+        finally:
+            self._listeners.discard(changes)
+
     async def _listen(self) -> None:
         while True:
             client = redis.asyncio.Redis.from_url(self._url, socket_connect_timeout=2, health_check_interval=25)
@@ -68,7 +107,10 @@ class WakeUps:
                     self._wake_all()  # what changed while nobody listened
                     async for message in pubsub.listen():
                         if message["type"] == "message":
-                            for name in message["data"].decode().split():
+                            names = message["data"].decode().split()
+                            for listener in self._listeners:
+                                listener.add(names)
+                            for name in names:
                                 for event in self._waiters.get(name, ()):
                                     event.set()
             except (redis.RedisError, OSError):
@@ -77,6 +119,8 @@ class WakeUps:
                 await asyncio.sleep(1)
 
     def _wake_all(self) -> None:
+        for listener in self._listeners:
+            listener.miss()
         for waiters in self._waiters.values():
             for event in waiters:
                 event.set()

@@ -86,7 +86,7 @@ class Files:
     def _incoming(self, limit_bytes: int | None) -> Any:
         folder = self.settings.home / "incoming"
         folder.mkdir(parents=True, exist_ok=True)
-        with _disk_errors(), tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+        with disk_errors(), tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
             sink = _Sink(file, Path(file.name), limit_bytes)
             try:
                 yield sink
@@ -94,6 +94,18 @@ class Files:
             except BaseException:
                 sink.path.unlink(missing_ok=True)
                 raise
+
+    def adopt_blob(self, path: Path) -> Blob:
+        """The same for a finished file of this machine, which is gone then."""
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            for chunk in iter(lambda: file.read(1 << 20), b""):
+                digest.update(chunk)
+            os.fsync(file.fileno())
+            blob = Blob(digest.hexdigest(), file.tell())
+        self._adopt(path, self._blob_key(blob.id))
+        path.unlink(missing_ok=True)
+        return blob
 
     def _keep(self, sink: _Sink) -> Blob:
         blob = Blob(sink.digest.hexdigest(), sink.size_bytes)
@@ -105,7 +117,7 @@ class Files:
 
     def _adopt(self, path: Path, key: str) -> None:
         """Move a finished local file into the store."""
-        with _disk_errors():
+        with disk_errors():
             if self.is_local:
                 Path(key).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(path, key)
@@ -242,7 +254,7 @@ class _Sink:
 
 
 @contextmanager
-def _disk_errors() -> Any:
+def disk_errors() -> Any:
     try:
         yield
     except OSError as error:

@@ -40,5 +40,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(op.f("ix_passages_job_id_segment_id"), "passages", ["job_id", "segment_id"])
+    op.create_index(op.f("ix_revisions_created_at"), "revisions", ["created_at"])
     for statement in SQLITE if op.get_bind().dialect.name == "sqlite" else POSTGRESQL:
         op.execute(statement)
