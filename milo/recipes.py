@@ -158,6 +158,9 @@ class Schedule(Part):
     augment: Augment = Augment()
     pack: bool = False
     """Join short utterances of one speaker up to the model's window."""
+    replay: float | None = Field(None, ge=0, le=0.9)
+    """Share of the training rows that is old data: the training splits of the guard sets of the base model's name, and
+    of `deploy.name`. None: `trainer.data.replay.SHARE`, where there are such sets. 0: none."""
     log_steps: int = Field(10, ge=1)
     eval_steps: int = Field(500, ge=1)
     save_steps: int = Field(500, ge=1)
@@ -190,6 +193,9 @@ class Deploy(Part):
     """Name in the registry."""
     half: bool = False
     """Store the weights in float16. False: as the checkpoint has them."""
+    margin: float | None = Field(None, ge=0, lt=1)
+    """How much worse than what serves it may be at most, on its own data and on each guard set: a difference of error
+    rates (of chrF, in hundredths). None: MILO_DEPLOY_MARGIN."""
 
 
 WHISPER_ONLY = ("lora", "freeze_encoder", "augment", "pack", "gradient_checkpointing")
@@ -212,7 +218,7 @@ class TaskRules:
 
 TASKS: dict[str, TaskRules] = {
     "whisper": TaskRules("whisper"),
-    "vits": TaskRules("vits", unused=WHISPER_ONLY, no_error_rate="speech synthesis has no error rate"),
+    "vits": TaskRules("vits", unused=(*WHISPER_ONLY, "replay"), no_error_rate="speech synthesis has no error rate"),
     "nllb": TaskRules("m2m_100", examples="pairs", unused=WHISPER_ONLY),
 }
 """The tasks of recipes; who does the work stands in `trainer.tasks`. How to add one: `docs/adding-a-training.md`."""

@@ -229,6 +229,11 @@ class Settings(BaseSettings):
     offline: bool = Field(False, validation_alias=_also("OFFLINE", "HF_HUB_OFFLINE"))
     """Never ask the hub, whatever is missing."""
 
+    # --- training ---
+    deploy_margin: float = Field(0.02, ge=0, lt=1)
+    """How much worse than what serves a deployed model may be at most, on its own data and on each guard set: a
+    difference of error rates, the upper end of its 95 % interval. A recipe may say its own (`deploy.margin`)."""
+
     # --- chat ---
     default_mode: Literal["local", "cloud"] = Field("local", validation_alias=_also("DEFAULT_MODE", "DEFAULT_MODE"))
     """Which chat model is asked first; the other one answers when it can't."""

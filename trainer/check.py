@@ -16,7 +16,9 @@ from milo.storage.opening import Places
 from milo.training import datasets
 from milo.training.data.leaks import Leak, refuse_audio
 from milo.training.data.pairs import TextPair, pair_splits
+from trainer.data import replay
 from trainer.data.load import Dataset, read_splits, shared
+from trainer.data.replay import told
 from trainer.nllb.examples import both_directions
 from trainer.whisper.features import Labels
 
@@ -33,6 +35,8 @@ class Report:
     labels: list[str]
     """The first labels of the training split as the model sees them."""
     leaks: list[Leak] = field(default_factory=list)
+    replay: Mapping[str, Any] | None = None
+    """Old rows that are mixed in, as in dataset.json; None: nothing guards the base model."""
     refused: str = ""
     """Why a training would be refused; empty: it would not."""
 
@@ -45,6 +49,7 @@ class Report:
             "splits": dict(self.splits),
             "labels": self.labels,
             "leaks": leaks,
+            "replay": self.replay,
             "refused": self.refused or None,
         }
 
@@ -54,6 +59,8 @@ class Report:
             lines.append(f"{name}: {_counts(split)}")
             for why, dropped in split.get("dropped", {}).items():
                 lines.append(f"  {dropped['rows']} left out {why}, such as {', '.join(dropped['such_as'][:3])}")
+        if self.replay is not None:
+            lines.append(f"replay: {told(self.replay)}")
         lines += [f"label: {label}" for label in self.labels]
         lines += [f"shared: {leak}" for leak in self.leaks] or ["shared between splits: nothing"]
         lines.append(f"refused: {self.refused}" if self.refused else "this can be trained on")
@@ -79,11 +86,17 @@ def check(settings: Settings, recipe: Recipe) -> Report:
         datasets.read(recipe.data, Places.of(settings, recipe.data.confined))[1] if kind in ("file", "folder") else kind
     )
     sets = read_splits(settings, recipe.data, ("train", "validation", "test"))
-    leaks = shared(sets)
+    leaks, old = shared(sets), None
+    if sets["train"].items and replay.sets_of(settings, recipe):
+        found = replay.old_items(settings, recipe, sets["train"], [sets["validation"], sets["test"]])
+        mixed = Dataset("train", [*sets["train"], *found.rows])
+        leaks += replay.leaks_of(mixed, found)
+        old = found.document(len(mixed))
     if [item.id for item in sets["validation"]] == [item.id for item in sets["test"]]:
         del sets["test"]
     documents = {name: one.document() for name, one in sets.items()}
-    return Report(read_as, documents, _labels(settings, recipe, sets["train"]), leaks, _refusal(sets, leaks, recipe))
+    labels, refused = _labels(settings, recipe, sets["train"]), _refusal(sets, leaks, recipe)
+    return Report(read_as, documents, labels, leaks, old, refused)
 
 
 def _refusal(sets: Mapping[str, Dataset], leaks: list[Leak], recipe: Recipe) -> str:
@@ -122,7 +135,8 @@ def _check_pairs(settings: Settings, recipe: Recipe) -> Report:
         known = {text: text for pair in parts["train"] for text in pair.texts}
         rows = [text for pair in parts[name] for text in pair.texts[:1] if text in known]
         leaks += [Leak("text", ("train", name), len(rows), tuple(rows[:LABELS]))] if rows else []
-    return Report("pairs", documents, _pair_labels(settings, recipe, splits.train), leaks)
+    old = replay.old_pairs(settings, recipe, splits.train)[1] if replay.sets_of(settings, recipe) else None
+    return Report("pairs", documents, _pair_labels(settings, recipe, splits.train), leaks, old)
 
 
 def _pair_labels(settings: Settings, recipe: Recipe, pairs: list[TextPair]) -> list[str]:

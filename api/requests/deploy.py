@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from api.http.deps import Context
 from api.requests.errors import pointed
@@ -37,6 +37,9 @@ class DeployRequest(Closed):
     """Store the weights in float16."""
     ungated: bool = False
     """Do not compare it with what serves. It is tried out all the same."""
+    margin: float | None = Field(None, ge=0, lt=1)
+    """How much worse than what serves it may be at most, on its data and on each guard set: a difference of error
+    rates. None: what its run's recipe says, else MILO_DEPLOY_MARGIN."""
     callback_url: Text | None = None
 
 
@@ -73,6 +76,8 @@ def payload_of(context: Context, key: Key, name: str, asked: DeployRequest) -> D
         data=data,
         evaluation=evaluation,
         half=asked.half,
+        margin=asked.margin if asked.margin is not None else recipe.deploy.margin if recipe and recipe.deploy else None,
+        called=recipe.name if recipe and not asked.data else "",
         name=f"{name} from {Path(folder).name}",
     )
 

@@ -47,6 +47,10 @@ class DeployPayload(Frozen):
     evaluation: Evaluation = Evaluation()
     half: bool = False
     """Store the weights in float16."""
+    margin: float | None = None
+    """How much worse than what serves it may be; None: MILO_DEPLOY_MARGIN."""
+    called: str = ""
+    """What its data is called in the guard of `model`; empty: after the source."""
     name: str | None = None
 
 

@@ -18,11 +18,13 @@ from milo.errors import Invalid, ModelUnavailable, NotFound, TooLarge
 from milo.storage.opening import open_regular
 
 MANIFEST = "manifest.json"
+GUARD = "guard.json"
+"""Belongs to a registered name, not to a version of it (`milo.training.guard`)."""
 SAFE_WEIGHTS = (".safetensors", ".gguf")
 SAFE_TEXT = (".json", ".txt", ".model", ".jinja", ".md")
 """Tokenizers, configurations, model cards. `.model` is a SentencePiece file."""
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".msgpack", ".h5")
-TRAINING_ONLY = frozenset({"trainer_state.json", MANIFEST})
+TRAINING_ONLY = frozenset({"trainer_state.json", MANIFEST, GUARD})
 """JSON files of a training run that serving has no use for, and our own list."""
 MAX_HEADER_BYTES = 100 * 1024**2
 """The limit of the safetensors format (https://github.com/huggingface/safetensors#format)."""

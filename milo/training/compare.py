@@ -9,6 +9,7 @@ from __future__ import annotations
 from milo.errors import Invalid
 from milo.storage.json_lines import Row
 from milo.training.evaluations import INSUFFICIENT, Report
+from milo.training.guard import Verdict
 from milo.training.statistics import Units, interval, ratio, units_of
 
 METRICS: dict[str, tuple[str, str]] = {"wer": ("errors", "ref_words"), "chrf": ("chrf_loss", "one")}
@@ -60,6 +61,30 @@ def _judged(pairs: list[tuple[Row, Row]], errors: str, words: str, units: Units)
         "detectable": found.detectable(),
         "verdict": "better" if high < 0 else "worse" if low > 0 else "no difference",
     }
+
+
+def against_margin(found: Row, margin: float) -> tuple[Verdict, str]:
+    """Whether a comparison shows that `after` is no worse than `before` by more than `margin`, and a sentence.
+
+    Non-inferiority: the upper end of the 95 % interval lies at the margin or below it. Otherwise `worse`, if the whole
+    interval lies above zero; else `not shown`.
+    """
+    if "interval" not in found:
+        return "insufficient_data", f"there is too little data for a verdict: {found.get('reason')}"
+    low, high, units = found["interval"]["low"], found["interval"]["high"], found["interval"]
+    what = "chrF" if found["metric"] == "chrf" else "errors"
+    sign = -1 if found["metric"] == "chrf" else 1
+    between = sorted((sign * low, sign * high))
+    told = (
+        f"{sign * found['difference']:+.1%} {what} (95 % interval {between[0]:+.1%} to {between[1]:+.1%},"
+        f" {found['items']} items of {units['units']} {units['over']})"
+    )
+    if high <= margin:
+        return "not worse", f"{told}, within the margin of {margin:.1%}"
+    told += (
+        f"; the margin is {margin:.1%}, and this set shows a difference of {found['detectable']:.1%} with 90 % power"
+    )
+    return "worse" if low > 0 else "not shown", told
 
 
 def _check(before: Report, after: Report) -> None:

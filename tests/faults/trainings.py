@@ -38,7 +38,13 @@ LOOKS = 30
 def trainings(folder: Path, scale: float, rng: random.Random) -> list[Row]:
     """A row for each fault; all trainings have one recipe."""
     made = recipe(
-        Path(MODEL), make_data(folder / "data"), max_steps=STEPS, save_steps=SAVE, eval_steps=STEPS, keep_last=2
+        Path(MODEL),
+        make_data(folder / "data"),
+        max_steps=STEPS,
+        save_steps=SAVE,
+        eval_steps=STEPS,
+        keep_last=2,
+        replay=0,
     )
     chat = str(write_gguf(folder / "chat.gguf"))
     rows = [

@@ -33,7 +33,7 @@ def table(tmp_path: Path) -> Path:
 
 def recipe_of(table: Path) -> dict[str, object]:
     data = {"source": str(table), "validation_share": 0.4}
-    return {"name": "a", "task": "whisper", "model": MODEL, "data": data, "training": {"max_steps": 1}}
+    return {"name": "a", "task": "whisper", "model": MODEL, "data": data, "training": {"max_steps": 1, "replay": 0}}
 
 
 def test_rows_hours_speakers_labels_and_leaks_are_told(table: Path, tmp_path: Path) -> None:

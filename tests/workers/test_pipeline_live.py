@@ -39,7 +39,7 @@ RECIPE = {
     },
     "training": {
         **{"max_steps": 20, "learning_rate": 5e-4, "batch_audio_s": 24, "batch_size": 12},
-        **{"log_steps": 2, "eval_steps": 10, "save_steps": 4},
+        **{"log_steps": 2, "eval_steps": 10, "save_steps": 4, "replay": 0},
     },
     "deploy": {"name": "ours"},
 }

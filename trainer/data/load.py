@@ -179,10 +179,10 @@ def load_to_judge(settings: Settings, data: Data, split: Split, report: ReportPr
     return Dataset(split, [*readable.items, *readable.unreadable], readable.dropped)
 
 
-def write_document(path: Path, data: Data, splits: Iterable[Dataset]) -> dict[str, Any]:
+def write_document(path: Path, data: Data, splits: Iterable[Dataset], **more: Any) -> dict[str, Any]:
     """dataset.json: where the examples are from, and for each split its hash, counts, seconds and what was dropped."""
     source = {"source": data.source, "config": data.config, "revision": data.revision}
-    document = {**source, "splits": {one.split: one.document() for one in splits}}
+    document = {**source, "splits": {one.split: one.document() for one in splits}, **more}
     write_durably(path, json.dumps(document, indent=1))
     return document
 

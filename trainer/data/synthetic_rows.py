@@ -2,7 +2,8 @@
 
 `data.synthetic` of a recipe: `seed`; `count`, sentences of each split; `voices`, a kind of
 `trainer.corpus.corpus`;
-`speakers`, how many; `words`, a list of one's own or the name of a lexicon here. Everything follows from the seed.
+`speakers`, how many; `words`, a list of one's own, the name of a lexicon here, or `phrasebook`: what the model was
+taught (`trainer.data.phrasebook_rows`). Everything follows from the seed.
 Sentences are spoken once, into FLAC files under MILO_HOME/datasets.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -22,9 +23,10 @@ from milo.recipes import Data
 from milo.settings import Settings
 from milo.storage.opening import Places
 from milo.training.data.row import Row, Splits, digest, wrong
-from trainer.corpus import corpus, lexicon
+from trainer.corpus import corpus, effects, lexicon
 from trainer.corpus.effects import RATE_HZ
 from trainer.corpus.phrasebook import Sentence
+from trainer.data import phrasebook_rows
 
 WORDS = {
     "nature": (
@@ -67,8 +69,9 @@ class Options(BaseModel):
 
     @model_validator(mode="after")
     def _known_words(self) -> Options:
-        if isinstance(self.words, str) and self.words not in WORDS:
-            raise ValueError(f"words: one of {', '.join(WORDS)}, or a list.{near(self.words, WORDS)}")
+        known = (*WORDS, phrasebook_rows.NAME)
+        if isinstance(self.words, str) and self.words not in known:
+            raise ValueError(f"words: one of {', '.join(known)}, or a list.{near(self.words, known)}")
         if not self.words:
             raise ValueError("words: the list is empty")
         return self
@@ -104,6 +107,8 @@ def options(given: Mapping[str, object]) -> Options:
 
 def sentences(chosen: Options) -> dict[str, list[str]]:
     """Texts of each split; no text is in two of them. Each new word is in the training split, if that is large."""
+    if chosen.words == phrasebook_rows.NAME:
+        return phrasebook_rows.sentences(chosen.seed, chosen.count)
     rng = random.Random(f"synthetic/{chosen.seed}")
     words = list(chosen.new_words)
     order: list[str] = []
@@ -161,19 +166,24 @@ def _make(folder: Path, chosen: Options) -> None:
     import soundfile
 
     folder.mkdir(parents=True, exist_ok=True)
+    manifest: dict[str, list[Spoken]] = {split: [] for split in chosen.count}
+    for split, text, speaker, audio in _spoken(chosen):
+        name = f"{split}-{len(manifest[split]):05}"
+        soundfile.write(folder / f"{name}.flac", audio, RATE_HZ)
+        seconds = round(len(audio) / RATE_HZ, 3)
+        manifest[split].append(Spoken(id=name, text=text, speaker=speaker, audio=f"{name}.flac", duration_s=seconds))
+    write_durably(folder / "manifest.json", _SPOKEN.dump_json(manifest).decode())
+
+
+def _spoken(chosen: Options) -> Iterator[tuple[str, str, str, effects.Audio]]:
+    """(split, text, speaker, audio) of every sentence."""
+    if chosen.words == phrasebook_rows.NAME:
+        yield from phrasebook_rows.spoken(chosen.seed, chosen.count, chosen.voices, chosen.speakers)
+        return
     rng = random.Random(f"speakers/{chosen.seed}")
     speakers = [corpus.draw_voice(rng, "mg", chosen.voices) for _ in range(chosen.speakers)]
-    manifest: dict[str, list[Spoken]] = {}
     for split, texts in sentences(chosen).items():
-        manifest[split] = []
-        for number, text in enumerate(texts):
+        for text in texts:
             who = rng.randrange(len(speakers))
             audio, _ = corpus.speak(Sentence(text, "mg", "synthetic"), speakers[who], fresh=True)
-            name = f"{split}-{number:05}"
-            soundfile.write(folder / f"{name}.flac", audio, RATE_HZ)
-            seconds = round(len(audio) / RATE_HZ, 3)
-            speaker = f"s{who:02}"
-            manifest[split].append(
-                Spoken(id=name, text=text, speaker=speaker, audio=f"{name}.flac", duration_s=seconds)
-            )
-    write_durably(folder / "manifest.json", _SPOKEN.dump_json(manifest).decode())
+            yield split, text, f"s{who:02}", audio

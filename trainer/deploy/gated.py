@@ -1,6 +1,7 @@
 """The gated way into the registry: judged, tried out, staged, pointed at, and asked again.
 
-    gates            not worse than what serves (`milo.training.compare`); a smoke decode in the engine that serves
+    gates            not worse than what serves, on its data and on the guard sets of the name
+                     (`trainer.deploy.comparison`); a smoke decode in the engine that serves
     models.deploy    staged copy, sha256 manifest, atomic pointer: killed at any point, `current` still loads
     verification     the name is asked as any job would ask it, and has to answer with these weights
 
@@ -11,17 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from milo.errors import EngineError, MiloError, ModelUnavailable
+from milo.errors import EngineError, MiloError
 from milo.jobs import Progress
 from milo.models import registry
-from milo.recipes import TASKS, Task
+from milo.recipes import Task
 from milo.settings import Settings
-from milo.training import evaluations
-from milo.training.compare import compare
 from trainer import tasks
+from trainer.deploy.comparison import compare_on_guard, compare_with_serving, grow
 from trainer.deploy.smoke import Candidate, Refused, Smoke
 from trainer.evaluation.engines import Engines
-from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.plan import Document
 from trainer.loop.background import in_background
 
@@ -29,7 +28,7 @@ Steps = Generator[Progress, None, Document]
 
 
 def gated_deploy(settings: Settings, candidate: Candidate, engines: Engines) -> Steps:
-    """Deploy a candidate if every gate lets it pass. Returns `{name, version, before, comparison, …}`.
+    """Deploy a candidate if every gate lets it pass. Returns `{name, version, before, comparison, guard, …}`.
 
     Yields between batches of evaluation. Raises `Refused` with the reason; then nothing has changed.
     """
@@ -37,6 +36,7 @@ def gated_deploy(settings: Settings, candidate: Candidate, engines: Engines) -> 
     trial = smoke_of(candidate.task)
     trial.check_files(settings, candidate)
     comparison = yield from compare_with_serving(settings, candidate, engines)
+    guarded = yield from compare_on_guard(settings, candidate, engines, comparison)
     outputs = trial.outputs(settings, candidate, str(candidate.folder), engines)
     version = yield from in_background(lambda _: _stage(settings, candidate), "bytes staged")
     registry.activate(
@@ -57,6 +57,7 @@ def gated_deploy(settings: Settings, candidate: Candidate, engines: Engines) -> 
         "version": version,
         "before": before or None,
         "comparison": comparison,
+        "guard": guarded | {"added": grow(settings, candidate, version, comparison, guarded) or None},
         "smoke": outputs,
     }
 
@@ -68,57 +69,6 @@ def _stage(settings: Settings, candidate: Candidate) -> str:
     if wrong:
         raise Refused(f"the copy of {version} is not as it was written: {'; '.join(wrong)}")
     return version
-
-
-def compare_with_serving(settings: Settings, candidate: Candidate, engines: Engines) -> Steps:
-    """Compare the candidate with what serves under its name, on the same data. Raises `Refused`.
-
-    Evaluations that were made before are read, not made again.
-    """
-    data = candidate.data
-    if data is None or TASKS[candidate.task].no_error_rate or not registry.serving(settings, candidate.name):
-        return {"verdict": "not compared", "reason": _why_not(settings, candidate)}
-    reports = []
-    for model in (candidate.name, str(candidate.folder)):
-        try:
-            report = yield from evaluate(
-                settings, model, data, candidate.evaluation, task=candidate.task, engines=engines
-            )
-        except ModelUnavailable as error:
-            if model == candidate.name:
-                return {"verdict": "not compared", "reason": f"what serves can't be loaded: {error.detail}"}
-            raise Refused(f"it can't be evaluated: {error.detail}") from error
-        except EngineError as error:
-            if error.retryable or model == candidate.name:
-                raise
-            raise Refused(error.detail, code=error.code) from error
-        reports.append(report)
-    rows = [evaluations.find(settings, report["key"]).rows() for report in reports]
-    comparison = compare(reports[0], rows[0], reports[1], rows[1])
-    check_verdict(comparison, candidate.name)
-    return comparison
-
-
-def check_verdict(comparison: Document, name: str) -> None:
-    """Raises `Refused` unless the comparison says better, or no difference."""
-    if comparison["verdict"] == evaluations.INSUFFICIENT:
-        raise Refused(f"there is too little data to tell whether it is worse than {name}: {comparison['reason']}")
-    if comparison["verdict"] == "worse":
-        low, high = comparison["interval"]["low"], comparison["interval"]["high"]
-        raise Refused(
-            f"it is worse than what {name} serves: {comparison['difference']:+.1%} errors"
-            f" (95 % interval {low:+.1%} to {high:+.1%}, {comparison['items']} items)"
-        )
-
-
-def _why_not(settings: Settings, candidate: Candidate) -> str:
-    if not registry.serving(settings, candidate.name):
-        return f"nothing serves under the name {candidate.name} yet"
-    return (
-        "speech synthesis has no error rate"
-        if TASKS[candidate.task].no_error_rate
-        else "no data to judge it on was named"
-    )
 
 
 def smoke_of(task: Task) -> Smoke:
@@ -137,4 +87,4 @@ def _verify(settings: Settings, candidate: Candidate, version: str, outputs: lis
         raise EngineError(f"it says {again} where the folder said {outputs}")
 
 
-__all__ = ["Candidate", "Refused", "check_verdict", "gated_deploy"]
+__all__ = ["Candidate", "Refused", "gated_deploy"]

@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from milo.models.files import write_durably
+from milo.models.files import read_json, write_durably
 from milo.recipes import Recipe
 from milo.training.runs import Run
+from trainer.data.replay import told as replayed
 
 Document = dict[str, Any]
 
@@ -31,6 +32,7 @@ def write(folder: Path, recipe: Recipe, run: Run, state: Document) -> Document:
 def summarise(recipe: Recipe, run: Run, state: Document) -> Document:
     """All that the stages found, as one document."""
     trained = run.summary()
+    dataset = run.path / "dataset.json"
     chosen = state["judge"]["chosen"]
     judged: Document = next((one for one in state["judge"]["checkpoints"] if one["checkpoint"] == chosen), {})
     return {
@@ -42,6 +44,7 @@ def summarise(recipe: Recipe, run: Run, state: Document) -> Document:
         "training": {
             name: trained.get(name) for name in ("state", "step", "total_steps", "epoch", "last_loss", "best", "last")
         },
+        "replay": read_json(dataset).get("replay") if dataset.is_file() else None,
         "checkpoints": state["judge"]["checkpoints"],
         "chosen": chosen,
         "verdict": judged.get("against", {}).get("base", {}).get("verdict"),
@@ -60,16 +63,29 @@ def as_text(document: Document) -> str:
     if training["step"] is not None:
         loss = training["last_loss"]
         lines.append(f"training   {training['step']} steps" + (f", last loss {loss:.4g}" if loss is not None else ""))
+    if document["replay"]:
+        lines.append(f"replay     {replayed(document['replay'])}")
     for one in document["checkpoints"]:
         told = _score(one["report"]) if "report" in one else one.get("broken", "not scored")
         lines.append(f"{one['name']:10} {told}  [{one['checkpoint']}]")
         lines += [f"{'':10} against {name}: {_verdict(found)}" for name, found in one.get("against", {}).items()]
     deploy = document["deploy"]
+    lines += _guard_lines(deploy.get("guard") or {})
     if deploy["deployed"]:
         lines.append(f"deployed   {deploy['name']} {deploy['version']} (before: {deploy['before'] or 'nothing'})")
     else:
         lines.append(f"deployed   no: {deploy['reason']}")
     return "\n".join(lines) + "\n"
+
+
+def _guard_lines(guard: Document) -> list[str]:
+    """What each guard set said, or why none was asked."""
+    lines = [f"guard      {one['name']}: {one['verdict']}, {one['reason']}" for one in guard.get("sets", [])]
+    if guard and not lines:
+        lines = [f"guard      {guard['verdict']}: {guard.get('reason', 'no other set than its own data')}"]
+    if guard.get("added"):
+        lines.append(f"guard      grown by {guard['added']}, the data it was judged on")
+    return lines
 
 
 def _score(report: Document) -> str:

@@ -48,6 +48,11 @@ class Refused(Conflict):
 
     code, title = "deploy_refused", "The model is not fit to serve"
 
+    def __init__(self, detail: str, *, code: str | None = None, found: dict[str, Any] | None = None) -> None:
+        super().__init__(detail, code=code)
+        self.found = found or {}
+        """What a report shows of it beside the sentence."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -69,6 +74,10 @@ class Candidate:
     data: Data | None = None
     """None: it is tried out and compared with nothing."""
     evaluation: Evaluation = Evaluation()
+    margin: float | None = None
+    """How much worse than what serves it may be; None: as the settings say."""
+    called: str = ""
+    """What its data is called in the guard: the recipe's name. Empty: after the source."""
 
 
 def _nothing_to_check(settings: Settings, candidate: Candidate) -> None:

@@ -2,8 +2,8 @@
 
 Of `recipe.training` it reads max_steps or epochs, batch_tokens, batch_size, gradient_accumulation, learning_rate,
 scheduler, warmup_steps, weight_decay, max_grad_norm, seed, precision (fp32, bf16), log_steps, eval_steps, save_steps,
-keep_best, keep_last and early_stop. Both directions are trained, with label smoothing 0.1; the embeddings of a large
-model stay as they are. The best checkpoint is the one with the highest chrF on held-out pairs.
+keep_best, keep_last, early_stop and replay. Both directions are trained, with label smoothing 0.1; the embeddings of a
+large model stay as they are. The best checkpoint is the one with the highest chrF on held-out pairs.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from milo.settings import Settings
 from milo.storage.opening import Places
 from milo.training.data.pairs import TextPair, pair_splits
 from milo.training.runs import Run
+from trainer.data import replay
 from trainer.evaluation.chrf import chrf
 from trainer.loop import loop, run_record, state
 from trainer.loop.base import device_of, pinned
@@ -61,11 +62,12 @@ class TranslationTraining:
         if self.options.precision == "fp16":
             raise Invalid("training.precision: fp16 is not used for nllb; use bf16 or fp32", code="bad_recipe")
         splits = pair_splits(recipe.data, Places.of(settings, recipe.data.confined))
-        pairs, heldout = splits.train, splits.validation
+        old, replayed = replay.old_pairs(settings, recipe, splits.train, run)
+        pairs, heldout = [*splits.train, *old], splits.validation
         self.heldout = heldout[:MOST_PAIRS]
         self.checkpoint = load_checkpoint(settings, pinned(settings, recipe.model, run))
         self.examples = both_directions(pairs, self.checkpoint)
-        self.document = self._describe({"train": pairs, "validation": heldout})
+        self.document = self._describe({"train": pairs, "validation": heldout}, {"replay": replayed} if old else {})
         micro = sum(1 for _ in self._cut(iter(self.examples)))
         self._steps_an_epoch = micro / self.options.gradient_accumulation
         """About: batches are cut from a stream of examples that goes on over the end of an epoch."""
@@ -148,7 +150,7 @@ class TranslationTraining:
                 batch[at : at + self.options.batch_size] for at in range(0, len(batch), self.options.batch_size)
             )
 
-    def _describe(self, parts: dict[str, list[TextPair]]) -> dict[str, Any]:
+    def _describe(self, parts: dict[str, list[TextPair]], more: dict[str, Any]) -> dict[str, Any]:
         """dataset.json."""
         splits = {}
         for name, pairs in parts.items():
@@ -158,7 +160,7 @@ class TranslationTraining:
                 "items": len(pairs),
                 "seconds": 0.0,
             }
-        document = {"source": self.recipe.data.source, "splits": splits}
+        document = {"source": self.recipe.data.source, "splits": splits, **more}
         write_durably(self.run.path / "dataset.json", json.dumps(document, indent=1))
         return document
 

@@ -10,8 +10,9 @@ from milo.errors import Invalid
 from milo.models.registry import ResolvedModel
 from milo.recipes import Recipe
 from milo.settings import Settings
+from milo.training.data import leaks
 from milo.training.runs import Run
-from trainer.data import load
+from trainer.data import load, replay
 from trainer.data.load import Dataset
 from trainer.loop import run_record
 from trainer.loop.base import pinned
@@ -43,11 +44,27 @@ def prepare(settings: Settings, recipe: Recipe, run: Run, report: load.ReportPro
         limits = recipe.data.model_copy(update={"max_audio_s": windows.longest_s})
         recipe = recipe.model_copy(update={"data": limits})
     splits = load.load_all(settings, recipe.data, ("train", "validation"), report)
-    fitting, tokens = _that_fit(splits["train"], labels)
+    train, replayed = _with_old(settings, recipe, run, splits, report)
+    fitting, tokens = _that_fit(train, labels)
     plan = Plan(fitting, recipe.training, windows, tokens, labels.limit)
     run_record.describe(run, recipe)
-    document = load.write_document(run.path / "dataset.json", recipe.data, [fitting, splits["validation"]])
+    document = load.write_document(run.path / "dataset.json", recipe.data, [fitting, splits["validation"]], **replayed)
     return Prepared(base, labels, plan, windows, splits["validation"], document)
+
+
+def _with_old(
+    settings: Settings, recipe: Recipe, run: Run, splits: dict[str, Dataset], report: load.ReportProgress | None
+) -> tuple[Dataset, dict[str, Any]]:
+    """The training split with old rows mixed in, and what dataset.json says of them. Raises `Invalid` where a guard
+    set's held-out audio is among the training rows."""
+    train = splits["train"]
+    if not replay.sets_of(settings, recipe, run):
+        return train, {}
+    judged = [splits["validation"], load.load_to_judge(settings, recipe.data, recipe.evaluation.split, report)]
+    old = replay.old_items(settings, recipe, train, judged, run, report)
+    leaks.refuse_audio(replay.leaks_of(train, old), recipe.data)
+    mixed = Dataset(train.split, [*train, *old.rows], train.dropped, train.unreadable, train.wrong_length)
+    return mixed, {"replay": old.document(len(mixed))}
 
 
 def _that_fit(found: Dataset, labels: Labels) -> tuple[Dataset, list[int]]:

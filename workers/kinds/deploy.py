@@ -28,7 +28,16 @@ def deploy(running: RunningJob) -> Generator[Progress, None, Finished]:
             "bytes copied",
         )
         language = payload.data.language if payload.data else "mg"
-        candidate = Candidate(folder, payload.model, payload.task, language, payload.data, payload.evaluation)
+        candidate = Candidate(
+            folder,
+            payload.model,
+            payload.task,
+            language,
+            payload.data,
+            payload.evaluation,
+            payload.margin,
+            payload.called,
+        )
         done = yield from gated_deploy(running.settings, candidate, worker_engines(running.settings))
     finally:
         shutil.rmtree(place, ignore_errors=True)

@@ -24,10 +24,11 @@ from milo.models.contained import check_recipe
 from milo.models.files import write_durably
 from milo.recipes import TASKS, Recipe
 from milo.settings import Settings
-from milo.training import evaluations
+from milo.training import evaluations, guard
 from milo.training.compare import compare
 from milo.training.runs import Run, folder_for
 from trainer.deploy.candidate import make_candidate
+from trainer.deploy.comparison import check_verdict, margin_of
 from trainer.deploy.gated import Candidate, gated_deploy
 from trainer.deploy.smoke import Refused
 from trainer.evaluation.evaluate import evaluate
@@ -101,6 +102,8 @@ def _baseline(pipe: Pipe) -> Found:
             code="insufficient_data",
         )
     found = {"base": _short(base)}
+    if recipe.deploy:
+        guard.read(pipe.settings, recipe.deploy.name)  # one that is broken is told before the training, not after it
     if recipe.deploy and registry.serving(pipe.settings, recipe.deploy.name):
         serving = yield from _evaluate(pipe, recipe.deploy.name)
         found["serving"] = _short(serving)
@@ -243,13 +246,22 @@ def _deploy(pipe: Pipe) -> Found:
     if "before" not in state:
         pipe.put("before", registry.serving(pipe.settings, name))
     folder = yield from _candidate(pipe, pipe.run.path / chosen)
-    candidate = Candidate(folder, name, recipe.task, recipe.data.language, recipe.data, recipe.evaluation)
+    candidate = Candidate(
+        folder,
+        name,
+        recipe.task,
+        recipe.data.language,
+        recipe.data,
+        recipe.evaluation,
+        recipe.deploy.margin,
+        recipe.name,
+    )
     for race in range(RACES):
         try:
-            _not_worse_than_base(pipe, chosen)
+            _not_worse_than_base(pipe, chosen, margin_of(pipe.settings, candidate))
             found = yield from gated_deploy(pipe.settings, candidate, worker_engines(pipe.settings))
         except Refused as error:
-            return {"deployed": False, "name": name, "reason": error.detail, "code": error.code}
+            return {"deployed": False, "name": name, "reason": error.detail, "code": error.code, **error.found}
         except MiloError as error:
             if error.code != "serving_changed" or race == RACES - 1:
                 raise
@@ -258,14 +270,12 @@ def _deploy(pipe: Pipe) -> Found:
     return {**found, "before": pipe.state()["before"] or None, "checkpoint": chosen}
 
 
-def _not_worse_than_base(pipe: Pipe, chosen: str) -> None:
+def _not_worse_than_base(pipe: Pipe, chosen: str, margin: float) -> None:
     """Where nothing serves yet, the model that training began with is the one not to be worse than."""
-    from trainer.deploy.gated import check_verdict
-
     judged = next(one for one in pipe.state()["judge"]["checkpoints"] if one["checkpoint"] == chosen)
     against = judged.get("against", {})
     if "base" in against and "serving" not in against:
-        check_verdict(against["base"], pipe.recipe.model)
+        check_verdict(against["base"], pipe.recipe.model, margin)
 
 
 # --- summary ----------------------------------------------------------------------------------------------------------

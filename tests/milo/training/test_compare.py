@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from milo.errors import Invalid
-from milo.training.compare import compare
+from milo.training.compare import against_margin, compare
 from milo.training.statistics import ratio, ratio_interval, t_cdf, t_quantile, units_of
 
 REPORT = {
@@ -146,3 +146,25 @@ def test_a_comparison_says_what_the_set_could_have_shown() -> None:
     found = compare(REPORT, rows_of(noisy(0.3, 1), 12), REPORT, rows_of(noisy(0.3, 2), 12))
     half = (found["interval"]["high"] - found["interval"]["low"]) / 2
     assert half < found["detectable"] < 2 * half
+
+
+@pytest.mark.parametrize(
+    ("after", "speakers", "margin", "verdict"),
+    [
+        (0.2, 30, 0.05, "not worse"),
+        (0.2, 7, 0.0001, "not shown"),
+        (0.3, 30, 0.05, "worse"),
+        (0.3, 30, 0.2, "not worse"),
+        (0.3, 3, 0.2, "insufficient_data"),
+    ],
+)
+def test_no_worse_means_that_the_upper_end_of_the_interval_is_within_the_margin(
+    after: float, speakers: int, margin: float, verdict: str
+) -> None:
+    found = compare(REPORT, rows_of(noisy(0.2, 1), speakers), REPORT, rows_of(noisy(after, 5), speakers))
+    said, reason = against_margin(found, margin)
+    assert said == verdict, reason
+    if verdict == "insufficient_data":
+        assert "3 speakers" in reason
+    else:
+        assert (found["interval"]["high"] <= margin) == (verdict == "not worse") and f"{margin:.1%}" in reason

@@ -19,12 +19,15 @@ from milo.models import registry, store
 from milo.models.registry import embedded_path
 from milo.recipes import Data
 from milo.settings import Settings
+from milo.training import evaluations, guard
+from milo.training.guard import GuardSet
 from tests.support.servers import ROOT
 from tests.trainer.speech_set import write_set
 from trainer.deploy.candidate import make_candidate
 from trainer.deploy.gated import Candidate, gated_deploy
 from trainer.deploy.smoke import Refused
 from trainer.evaluation.engines import Engines, own_engines
+from trainer.evaluation.evaluate import evaluate
 
 BASE = "milo-tiny-mg"
 NAME = "ours"
@@ -138,6 +141,87 @@ def test_a_model_that_works_and_is_worse_is_refused_with_the_difference(
     with pytest.raises(Refused) as caught:
         deploy(settings, engines, copy_of_base(tmp_path / "worse", deafen), data)
     assert "worse than what ours serves" in caught.value.detail and "95 %" in caught.value.detail
+
+
+# --- the guard set ----------------------------------------------------------------------------------------------------
+
+
+def guarded(settings: Settings, data: Data, name: str = "known") -> None:
+    guard.put(settings, NAME, (GuardSet(name=name, task="whisper", data=data),))
+
+
+def as_heard(settings: Settings, engines: Engines, model: Path, data: Data, table: Path) -> Data:
+    """The same recordings, with what this model hears as their texts: new data that it alone is good at."""
+    steps = evaluate(settings, str(model), data, engines=engines)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            rows = evaluations.find(settings, end.value["key"]).rows()
+            break
+    lines = [json.loads(line) for line in Path(data.source).read_text().splitlines()]
+    there = Path(data.source).parent
+    heard = {Path(str(one["id"])).name: one["hyp"] for one in rows.values()}
+    new = [one | {"audio": str(there / one["audio"]), "text": heard[one["audio"]] or "teny"} for one in lines]
+    table.write_text("".join(json.dumps(one) + "\n" for one in new))
+    return Data(source=str(table))
+
+
+def test_a_training_that_learned_and_forgot_is_refused_by_the_guard_which_names_set_and_margin(
+    settings: Settings, engines: Engines, data: Data, tmp_path: Path
+) -> None:
+    good = registry.deploy(settings, NAME, copy_of_base(tmp_path / "good"))
+    forgot = copy_of_base(tmp_path / "forgot", deafen)
+    new = as_heard(settings, engines, forgot, data, tmp_path / "new.jsonl")
+    guarded(settings, data)
+    with pytest.raises(Refused) as caught:
+        deploy(settings, engines, forgot, new)
+    for said in ("forgotten", "on the guard set known: +", "12 items of 6 speakers", "the margin is 2.0%", "replay"):
+        assert said in caught.value.detail
+    (one,) = caught.value.found["guard"]["sets"]
+    assert one["verdict"] == "worse" and one["difference"] > 0.02 and registry.serving(settings, NAME) == good
+    guard.put(settings, NAME, ())
+    assert deploy(settings, engines, forgot, new)["comparison"]["verdict"] == "better", "its own data saw nothing"
+
+
+def test_one_that_kept_what_it_knew_passes_and_its_data_joins_the_guard(
+    settings: Settings, engines: Engines, data: Data, tmp_path: Path
+) -> None:
+    registry.deploy(settings, NAME, copy_of_base(tmp_path / "one"))
+    other = Data(source=str(write_set(tmp_path / "other", seed=9)))
+    guarded(settings, other)
+    done = deploy(settings, engines, copy_of_base(tmp_path / "two", nudge), data)
+    assert done["guard"]["verdict"] == "not worse" and done["guard"]["added"] == "set.jsonl"
+    known, new = guard.read(settings, NAME).sets
+    assert known.last and known.last.version == done["version"] and known.last.verdict == "not worse"
+    assert new.data == data and new.added_by == done["version"] and new.sha256
+    again = deploy(settings, engines, copy_of_base(tmp_path / "three"), data)
+    assert [one["name"] for one in again["guard"]["sets"]] == ["known"], "its own data is compared once"
+    assert not again["guard"]["added"] and len(guard.read(settings, NAME).sets) == 2
+
+
+def test_no_guard_is_a_warning_and_data_that_is_gone_a_refusal(
+    settings: Settings, engines: Engines, data: Data, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = copy_of_base(tmp_path / "good")
+    registry.deploy(settings, NAME, good)
+    done = deploy(settings, engines, good, data)
+    assert done["guard"]["verdict"] == "not guarded" and "no guard set yet" in done["guard"]["reason"]
+    assert f"{NAME} is deployed unguarded" in caplog.text
+    guarded(settings, Data(source=str(tmp_path / "gone.jsonl")))
+    with pytest.raises(Refused, match=f"guard set known of {NAME} can't be read.*--forget known"):
+        deploy(settings, engines, good, data)
+
+
+def test_a_guard_set_below_the_floor_lets_nothing_through(
+    settings: Settings, engines: Engines, data: Data, tmp_path: Path
+) -> None:
+    good = copy_of_base(tmp_path / "good")
+    registry.deploy(settings, NAME, good)
+    guarded(settings, data.model_copy(update={"limit": 4}))
+    with pytest.raises(Refused, match="on the guard set known: there is too little data for a verdict") as caught:
+        deploy(settings, engines, good, data)
+    assert caught.value.found["guard"]["sets"][0]["verdict"] == "insufficient_data"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -41,7 +41,7 @@ def ledger(settings: Settings) -> Iterator[Ledger]:
 def recipe(**parts: Any) -> dict[str, Any]:
     """A training of one step so small that the model stays what it is."""
     synthetic = {"seed": 1, "count": {"train": 8, "validation": 2, "test": 20}, "speakers": 8}
-    training = {"max_steps": 1, "learning_rate": 1e-6, "batch_audio_s": 6, "batch_size": 2, "log_steps": 1}
+    training = {"max_steps": 1, "learning_rate": 1e-6, "batch_audio_s": 6, "batch_size": 2, "log_steps": 1, "replay": 0}
     document = {
         "name": "small",
         "task": "whisper",
