@@ -44,6 +44,7 @@ from milo.queue.celery import configure
 from milo.queue.streams import EventReader
 from milo.settings import Settings, get_settings
 from milo.storage.files import Files
+from milo.storage.secrets import private_files
 from milo.variables import explain, notices
 
 log = logging.getLogger(__name__)
@@ -163,6 +164,7 @@ def __getattr__(name: str) -> Any:
         settings = get_settings()
     except ValidationError as error:
         raise SystemExit(f"milo: {explain(error)}") from None
+    private_files()
     configure_logging(settings)
     for notice in notices():
         log.log(logging.WARNING if notice.level == "warning" else logging.INFO, "%s", notice.text)

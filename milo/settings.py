@@ -151,6 +151,9 @@ class Settings(BaseSettings):
     webhook_timeout_s: Positive = 20
     webhook_secret: str | None = None
     """Signs the webhooks of the operator's jobs: `whsec_…`. Default: made once, kept in `home`/secrets."""
+    ledger_key: str = ""
+    """Seals the webhook secrets in the ledger. Empty: one is made once and kept in `home`/secrets/ledger_key. Name one
+    where several machines share a ledger and not a home."""
     idempotency_ttl_s: Positive = 24 * 3600
 
     # --- the queue ---

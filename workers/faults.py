@@ -8,10 +8,14 @@ import os
 
 import redis
 
-from milo.errors import EngineError, MiloError, OutOfMemory, Unavailable
+from milo.errors import EngineError, Invalid, MiloError, OutOfMemory, Unavailable
 
 log = logging.getLogger(__name__)
 
+NOT_TENSORS = (
+    "the checkpoint's optimizer.pt, scheduler.pt or rng_state.pth holds what is neither a tensor nor a number, and "
+    "could run anything: it was not loaded. Go on from another one, or name this one as the model of a new training"
+)
 FULL_DISK = ("(os error 28)", "(os error 122)", "inline_container.cc", "basic_ios::clear: iostream error")
 """safetensors: ENOSPC and EDQUOT; torch.save: any write that failed."""
 
@@ -20,6 +24,9 @@ def to_milo_error(error: Exception) -> MiloError:
     """The error that the job's owner reads. What is no `MiloError` is logged with its traceback."""
     if isinstance(error, MiloError):
         return error
+    if type(error).__name__ == "UnpicklingError":  # torch's text advises to load it all the same
+        log.error("a checkpoint holds what is neither a tensor nor a number; it was not loaded")
+        return Invalid(NOT_TENSORS, code="bad_checkpoint")
     log.exception("a job's work raised %s", type(error).__name__, exc_info=error)
     if isinstance(error, MemoryError):
         return OutOfMemory("this machine has too little memory for the job")

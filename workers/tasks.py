@@ -32,6 +32,7 @@ from milo.queue.celery import app
 from milo.queue.connection import redis_client
 from milo.settings import Settings, get_settings
 from milo.storage.files import Files
+from milo.storage.secrets import private_files
 from workers.kill_switch import end_children
 from workers.runner import Runner
 
@@ -77,6 +78,7 @@ def _stop_note(pid: int) -> Path:
 def _refuse_second_worker(sender: str, options: dict[str, Any], **_: Any) -> None:
     """Refuse to start beside a worker of the same name, which would lose its jobs to this one, or on a card that
     another GPU worker has: neither would know how much of its memory is free."""
+    private_files()
     settings = get_settings()
     node = os.environ.get("MILO_WORKER_NODE") or sender
     _lock_or_exit(f"{node}.lock", f"a worker named {node} runs already on {settings.home}; stop it first")

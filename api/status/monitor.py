@@ -34,6 +34,7 @@ from milo.monitoring.cache import PARTS, Part, StatusCache
 from milo.monitoring.fix.service import FixRecord, FixRequest, FixService
 from milo.settings import Settings, get_settings
 from milo.storage.files import Files
+from milo.storage.secrets import private_files
 
 BODY_BYTES = 64 * 1024
 
@@ -148,6 +149,7 @@ def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     settings = get_settings()
+    private_files()
     configure_logging(settings)
     globals()["app"] = create_monitor(settings)
     return globals()["app"]

@@ -33,6 +33,9 @@ HEAD = struct.Struct("<cI")
 REQUEST_BYTES = 4096
 CPU_SHARE = 0.2
 """CPU seconds that a second of audio may take over a whole recording; `cpu_s` comes on top."""
+OPENING_CPU_S = 10.0
+"""CPU seconds from opening a file to its first block. FFmpeg keeps tags in lists that it searches for each further one:
+200,000 of them took a minute."""
 _PDEATHSIG, _NO_NEW_PRIVILEGES = 1, 38
 
 
@@ -111,11 +114,17 @@ class _CpuLimit:
     """SIGXCPU after `cpu_s` CPU seconds without a block, and when the whole recording has had its share."""
 
     def __init__(self, cpu_s: float, max_s: float, lasting: bool) -> None:
-        self._each, self._all = cpu_s, _cpu_used_s() * lasting + cpu_s + max_s * CPU_SHARE
+        self._opening, self._each, self._all = (
+            min(cpu_s, OPENING_CPU_S),
+            cpu_s,
+            _cpu_used_s() * lasting + cpu_s + max_s * CPU_SHARE,
+        )
         self._hard = resource.RLIM_INFINITY if lasting else round(self._all) + 5  # what is lowered can't be raised
 
     def wind_up(self) -> None:
-        soft = max(1, round(min(_cpu_used_s() + self._each, self._all)))
+        """Before the file is opened, and after each block."""
+        soft = max(1, round(min(_cpu_used_s() + (self._opening or self._each), self._all)))
+        self._opening = 0.0
         resource.setrlimit(resource.RLIMIT_CPU, (soft, self._hard))
 
 

@@ -51,9 +51,10 @@ def up(without: str, quiet: bool, as_json: bool) -> None:
     """
     from milo.stack.services import all_services
     from milo.stack.up import up as run
-    from milo.storage.secrets import known_operator_key
+    from milo.storage.secrets import known_operator_key, private_files
 
     settings = load_settings()
+    private_files()
     is_first = not known_operator_key(settings)
     left_out = [name.strip() for name in without.split(",") if name.strip()]
     known = [service.name for service in all_services(settings)]

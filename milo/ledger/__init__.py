@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from milo.ledger.create import Creating
 from milo.ledger.database import connect, upgrade
+from milo.ledger.keys import seal_webhook_secrets
 from milo.ledger.recover import Recovering
 from milo.ledger.running import Renewal, Running
 from milo.ledger.store import Claim, batch_data, group_key, webhook_data
@@ -29,4 +30,5 @@ class Ledger(Creating, Running, Recovering):
         private_home(settings)
         engine = connect(settings.ledger_url)
         upgrade(engine, settings)
+        seal_webhook_secrets(engine, settings)
         return cls(engine, settings, notify)

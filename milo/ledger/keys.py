@@ -26,6 +26,7 @@ from milo.ledger.database import reading, writing
 from milo.ledger.schema import api_keys
 from milo.settings import Settings
 from milo.storage.secrets import operator_key
+from milo.storage.vault import MARK, seal
 
 Scope = Literal["read", "write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
@@ -89,6 +90,7 @@ class Keys:
         self._operator = Key("key_operator", OPERATOR, frozenset(SCOPES), 0.0)
         self._operator_digest = digest(operator_key(settings))
         self._clock = clock
+        self._settings = settings
         self._cache: OrderedDict[str, tuple[float, Key]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -109,8 +111,9 @@ class Keys:
         key = Key(new_id("key"), name, wanted, now, expires_at)
         new = NewKey(key, PREFIX + secrets.token_urlsafe(32), new_webhook_secret())
         row = {"id": key.id, "name": name, "scopes": sorted(wanted), "created_at": now, "expires_at": expires_at}
+        sealed = seal(self._settings, key.id, new.webhook_secret)
         with writing(self._engine) as tx:
-            tx.execute(insert(api_keys), row | {"digest": digest(new.secret), "webhook_secret": new.webhook_secret})
+            tx.execute(insert(api_keys), row | {"digest": digest(new.secret), "webhook_secret": sealed})
         return new
 
     def list(self) -> list[Key]:
@@ -173,6 +176,18 @@ def digest(secret: str) -> str:
 
 def _key(row: Any) -> Key:
     return Key(row.id, row.name, frozenset(row.scopes), row.created_at, row.expires_at, row.revoked_at)
+
+
+def seal_webhook_secrets(engine: Engine, settings: Settings) -> int:
+    """Seal those that an earlier Milo has left in clear text. Returns how many there were."""
+    with reading(engine) as connection:
+        rows = connection.execute(select(api_keys).where(api_keys.c.webhook_secret.not_like(f"{MARK}%"))).all()
+    for row in rows:
+        sealed = seal(settings, row.id, row.webhook_secret)
+        still = (api_keys.c.id == row.id, api_keys.c.webhook_secret == row.webhook_secret)
+        with writing(engine) as tx:
+            tx.execute(update(api_keys).where(*still).values(webhook_secret=sealed))
+    return len(rows)
 
 
 def new_webhook_secret() -> str:

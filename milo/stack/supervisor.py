@@ -78,6 +78,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            umask=0o077,
         )
         self._reaper.watch(self.process.pid, self.service.stop_rank, ORPHAN_S)
         assert self.process.stdout is not None

@@ -27,11 +27,26 @@ def known_operator_key(settings: Settings) -> str:
 
 
 def private_home(settings: Settings) -> Path:
-    """MILO_HOME, made if need be, for its owner alone. One that was there keeps its mode; `exposure` tells of it."""
-    if not settings.home.exists():
-        settings.home.parent.mkdir(parents=True, exist_ok=True)
-        settings.home.mkdir(mode=0o700, exist_ok=True)
-    return settings.home
+    """MILO_HOME, made if need be, for its owner alone. One that was there is closed to others, too, if it is empty or
+    a Milo has lived in it; a folder of other things keeps its mode, and `exposure` tells of it."""
+    home = settings.home
+    if not home.exists():
+        home.parent.mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, exist_ok=True)
+    mode = home.stat()
+    if mode.st_mode & 0o077 and mode.st_uid == os.geteuid() and _is_a_home(home):
+        home.chmod(0o700)
+    return home
+
+
+def _is_a_home(folder: Path) -> bool:
+    """Not `/tmp`, nor whatever else somebody named by mistake."""
+    return any((folder / own).exists() for own in ("secrets", "ledger.sqlite3")) or not any(folder.iterdir())
+
+
+def private_files() -> None:
+    """From now on this process and what it starts make files for their owner alone."""
+    os.umask(0o077)
 
 
 def exposure(settings: Settings) -> str | None:

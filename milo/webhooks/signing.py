@@ -14,6 +14,7 @@ from milo.ledger.keys import new_webhook_secret
 from milo.ledger.schema import api_keys
 from milo.settings import Settings
 from milo.storage.secrets import kept
+from milo.storage.vault import unseal
 
 
 def operator_secret(settings: Settings) -> str:
@@ -28,9 +29,12 @@ def secrets_of(settings: Settings, engine: Engine, owner: str) -> list[str]:
     if owner == OPERATOR:
         return [operator_secret(settings)]
     alive = or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > time.time())
-    query = select(api_keys.c.webhook_secret).where(api_keys.c.name == owner, api_keys.c.revoked_at.is_(None), alive)
+    query = select(api_keys.c.id, api_keys.c.webhook_secret).where(
+        api_keys.c.name == owner, api_keys.c.revoked_at.is_(None), alive
+    )
     with reading(engine) as connection:
-        return list(connection.execute(query.order_by(api_keys.c.created_at.desc())).scalars())
+        rows = connection.execute(query.order_by(api_keys.c.created_at.desc())).all()
+    return [unseal(settings, row.id, row.webhook_secret) for row in rows]
 
 
 def sign(webhook_id: str, body: str, secrets_: list[str], now_s: int) -> dict[str, str]:

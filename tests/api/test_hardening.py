@@ -55,6 +55,27 @@ def test_a_url_without_end_is_cut_off(connection: socket.socket) -> None:
     assert not answer or answer.split(b"\r\n")[0].split()[1] in (b"431", b"400")
 
 
+@pytest.mark.parametrize("many", [b"X: " + b"a" * 70_000 + b"\r\n", b"X-Y: aaaaaaaa\r\n" * 6_000])
+def test_a_head_that_is_too_large_is_refused_even_if_it_comes_in_one_piece(many: bytes, url: str) -> None:
+    for path in (b"/api/v1/health", b"/api/v1/health?" + b"a" * 70_000):
+        sent = b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + many + b"\r\n"
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=20) as opened:
+            opened.sendall(sent)
+            assert all_of(opened).split(b"\r\n")[0].split()[1:2] in ([b"431"], [])
+    assert httpx.get(f"{url}/api/v1/health", trust_env=False).status_code == 200
+
+
+def test_a_trailer_without_end_loses_its_connection(connection: socket.socket) -> None:
+    head = b"POST /api/v1/jobs HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+    head += b"Authorization: Bearer " + KEY.encode() + b"\r\nContent-Type: application/json\r\n\r\n2\r\n{}\r\n0\r\n"
+    try:
+        connection.sendall(head + b"X-Y: aaaaaaaa\r\n" * 20_000)
+    except OSError:
+        pass
+    all_of(connection)  # a server that goes on reading would let this time out
+
+
 def test_a_head_of_60_kb_and_a_body_after_it_are_taken(client: httpx.Client) -> None:
     answer = client.post("/jobs", json={"kind": "ping"}, headers={"X-Long": "a" * 60_000})
     assert answer.status_code == 202

@@ -47,6 +47,8 @@ class Talkative:
     commands: list[str]
     """What the process list showed."""
     open_status: dict[str, int]
+    open_files: list[str]
+    """Below its home, and not for the owner alone."""
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Talkative]:
             "metrics": httpx.get(f"{url}/metrics", trust_env=False).status_code,
         }
         check_redis(note["redis_url"])
-    yield Talkative(url, settings, secrets, pages, commands, open_status)
+        found = [path for path in settings.home.rglob("*") if not path.is_symlink() and path.exists()]
+        open_files = [str(path) for path in found if path.stat().st_mode & 0o077]
+    yield Talkative(url, settings, secrets, pages, commands, open_status, open_files)
 
 
 def use_it(url: str) -> list[str]:
@@ -146,6 +150,10 @@ def test_no_log_holds_a_secret(stack: Talkative) -> None:
     told = {name: secret[:8] for name, text in logs.items() for secret in stack.secrets if secret in text}
     assert len(set(stack.secrets)) >= 8 and told == {}
     assert [name for name, text in logs.items() if found_in(text)] == []
+
+
+def test_no_file_of_the_stack_is_for_others(stack: Talkative) -> None:
+    assert stack.open_files == [], "made for the owner alone"
 
 
 def test_no_process_list_and_no_page_of_flower_shows_a_secret(stack: Talkative) -> None:
@@ -227,7 +235,22 @@ def test_a_home_that_others_may_enter_is_told_of(tmp_path: Path) -> None:
     settings.home.chmod(0o755)
     assert "may read" in (exposure(settings) or "")
     settings.home.chmod(0o777)
-    assert "may write" in (exposure(settings) or "") and stat.S_IMODE(private_home(settings).stat().st_mode) == 0o777
+    assert "may write" in (exposure(settings) or "")
+
+
+def test_a_home_that_was_open_to_others_is_closed_and_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
+    for name, mark, mode in (
+        ("empty", "", 0o700),
+        ("lived-in", "ledger.sqlite3", 0o700),
+        ("other", "thesis.odt", 0o755),
+    ):
+        home = tmp_path / name
+        home.mkdir()
+        home.chmod(0o755)
+        if mark:
+            (home / mark).touch()
+        private_home(Settings(home=home, _env_file=None))
+        assert stat.S_IMODE(home.stat().st_mode) == mode, name
 
 
 def test_a_redis_elsewhere_without_a_password_is_warned_about() -> None:

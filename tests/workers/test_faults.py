@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 import pytest
 import redis
@@ -39,3 +40,17 @@ def test_only_a_redis_that_cannot_be_reached_is_away() -> None:
     away.__cause__ = redis.ConnectionError("refused")
     refused.__cause__ = redis.ResponseError("WRONGTYPE")
     assert is_redis_away(away) and not is_redis_away(refused) and not is_redis_away(EngineError("x"))
+
+
+def test_a_checkpoint_that_is_no_tensors_is_refused_and_nobody_is_told_to_load_it_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    import torch
+
+    torch.save({"step": torch.nn.Linear(1, 1)}, tmp_path / "optimizer.pt")
+    with pytest.raises(Exception, match="weights_only") as caught:
+        torch.load(tmp_path / "optimizer.pt", weights_only=True)
+    error = to_milo_error(caught.value)
+    assert error.code == "bad_checkpoint" and not error.retryable and "optimizer.pt" in error.detail
+    for said in (error.detail, caplog.text):
+        assert "weights_only" not in said and "re-running" not in said

@@ -29,6 +29,7 @@ from milo.training.data.row import (
     wrong,
 )
 from trainer.data import contained
+from trainer.data.parquet_claims import check_parquet
 
 
 def read_folder(settings: Settings, folder: Path, data: Data, places: Places) -> Splits:
@@ -37,7 +38,9 @@ def read_folder(settings: Settings, folder: Path, data: Data, places: Places) ->
     contained.check_card(folder, places)
     cache = _cache(settings, folder)
     made = _loaded(data, lambda: load_dataset_builder(str(folder), name=data.config, cache_dir=cache))
-    contained.check_files([path for paths in (made.config.data_files or {}).values() for path in paths], places)
+    files = [path for paths in (made.config.data_files or {}).values() for path in paths]
+    contained.check_files(files, places)
+    check_parquet(files)
     tables = _loaded(data, lambda: load_dataset(str(folder), name=data.config, cache_dir=cache))
     places = places.and_made(cache)  # archives are unpacked there
     return {str(name): _rows(table, data, folder, places) for name, table in tables.items()}
@@ -47,6 +50,7 @@ def read_parquet(settings: Settings, path: Path, data: Data, places: Places) -> 
     from datasets import Dataset
 
     contained.check_files([str(path)], places)
+    check_parquet([path])
     table = _loaded(data, lambda: Dataset.from_parquet(str(path), cache_dir=_cache(settings, path)))
     return {ALL: _rows(table, data, path.parent, places, state=file_state(path, places))}
 

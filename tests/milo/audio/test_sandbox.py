@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
+from milo.audio import sandbox_child
 from milo.audio.reading import stream
 from milo.audio.sandbox import DecoderProcess, decoder_of
 from milo.errors import BadMedia, EngineError, MiloError, NotFound, TooLarge
@@ -224,3 +225,15 @@ def test_the_limits_are_settings() -> None:
         assert code_of(process, wav_that_claims(1_000_000, 64, 64_000_000, bytes(64_000_000))) == "decode_limit"
     finally:
         process.close()
+
+
+def test_opening_a_file_may_take_less_than_decoding_half_a_minute_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """200,000 tags in an MP3 took a minute before the first block."""
+    limits: list[float] = []
+    monkeypatch.setattr(sandbox_child.resource, "setrlimit", lambda _which, pair: limits.append(pair[0]))
+    monkeypatch.setattr(sandbox_child, "_cpu_used_s", lambda: 100.0)
+    for cpu_s, wanted in ((60, [110, 160, 160]), (5, [105, 105, 105])):
+        limit = sandbox_child._CpuLimit(cpu_s, 3600, lasting=True)
+        for _ in range(3):
+            limit.wind_up()
+        assert limits[-3:] == wanted
