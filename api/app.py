@@ -29,6 +29,7 @@ from api.http.keys_in_urls import keep_keys_out_of_logs
 from api.http.limits import BodyLimit
 from api.http.observe import Observe
 from api.http.queries import HeadAsGet, check_query
+from api.http.quotas import KeyQuotas
 from api.http.rates import RateLimit, rate_of
 from api.routes import fix, metrics, status
 from milo import __version__
@@ -41,6 +42,7 @@ from milo.monitoring.cache import StatusCache
 from milo.monitoring.fix.service import FixService
 from milo.queue import events
 from milo.queue.celery import configure
+from milo.queue.places import Places
 from milo.queue.streams import EventReader
 from milo.settings import Settings, get_settings
 from milo.storage.files import Files
@@ -95,6 +97,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(HeadAsGet)
     app.add_middleware(BodyLimit, settings=settings)
     app.add_middleware(RateLimit, settings=settings, by="key")
+    app.add_middleware(KeyQuotas)
     app.add_middleware(Authentication, settings=settings)
     app.add_middleware(RateLimit, settings=settings, by="address")
     if settings.cors_origins:
@@ -134,13 +137,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         event_reader=EventReader(settings),
         status_cache=StatusCache(settings, ledger),
         fix_service=FixService(settings, ledger, files),
+        places=Places(settings),
     )
     app.state.context = context
     await context.wake_ups.start()
+    await context.places.start()
     try:
         yield
     finally:
         await context.wake_ups.stop()
+        await context.places.stop()
         await context.event_reader.close()
         context.background.shutdown(wait=False, cancel_futures=True)
         context.status_cache.close()

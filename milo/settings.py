@@ -60,6 +60,16 @@ def _shared(values: list[str]) -> list[str]:
     return values
 
 
+QUOTAS = ("sockets", "streams", "stored_bytes", "queued_audio_s", "compute_s", "requests")
+"""What one key may have, each by its setting `key_<name>`, or its name in `key_quotas`."""
+
+
+def _quotas(values: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    if unknown := sorted({quota for of_key in values.values() for quota in of_key} - set(QUOTAS)):
+        raise ValueError(f"there is no quota {', '.join(unknown)}; there are {', '.join(QUOTAS)}")
+    return values
+
+
 Words = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 """A list written as `a,b,c` or as a JSON list in the environment."""
 Count = Annotated[int, Field(ge=1)]
@@ -136,6 +146,22 @@ class Settings(BaseSettings):
     max_batch_items: Count = 20_000
     max_queued_jobs: Count = 200_000
     """Jobs one key may have queued; above it 429."""
+    key_sockets: NotNegative = 50
+    """Conversations that one key may hold open, over all API processes; 0: no limit. This and the other quotas of a key
+    do not bind the operator's own."""
+    key_streams: NotNegative = 100
+    """Event streams (`…/events`) that one key may hold open, over all API processes; 0: no limit."""
+    key_stored_bytes: NotNegative = 50 * 10**9
+    """Bytes of uploads that are kept for one key; unused ones go after MILO_RETENTION_DAYS. 0: no limit."""
+    key_queued_audio_s: NotNegative = 7 * 24 * 3600
+    """Seconds of audio that one key may have waiting, as far as they are decoded; 0: no limit."""
+    key_compute_s: NotNegative = 24 * 3600
+    """Seconds of computing (`compute_s`, of trainings too) that jobs of one key may take in 24 hours; 0: no limit."""
+    key_requests: NotNegative = 6000
+    """Requests of one key in a minute, counted once a second over all API processes; 0: no limit. `rate_limit` counts
+    each, which costs two trips to Redis a request."""
+    key_quotas: Annotated[dict[str, dict[str, NotNegative]], AfterValidator(_quotas)] = {}
+    """Other quotas for keys by their name, as JSON: `{"ana": {"sockets": 5, "stored_bytes": 0}}`."""
     wait_s: NotNegative = 30
     """How long a blocking request waits by default, before it becomes a 202."""
     max_wait_s: NotNegative = 300

@@ -20,6 +20,7 @@ from milo.ledger.keys import Key, Keys, Scope
 from milo.monitoring.cache import StatusCache
 from milo.monitoring.fix.service import FixService
 from milo.queue.events import WakeUps
+from milo.queue.places import Places
 from milo.queue.streams import EventReader
 from milo.settings import Settings
 from milo.storage.files import Files
@@ -44,6 +45,8 @@ class Context:
     """The status document, at most a second old."""
     fix_service: FixService
     """Takes descriptions of problems, diagnoses them, and runs the operator's command if there is one."""
+    places: Places
+    """What keys hold open, and how often they ask."""
     background: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "publish"))
     """One thread for what may come after the answer: the wake-ups of a large batch."""
     notes: dict[str, Any] = field(default_factory=dict)

@@ -67,6 +67,28 @@ def list_keys(as_json: bool) -> None:
     print_table(["id", "name", "scopes", "created", "expires", "revoked"], rows)
 
 
+@keys.command("usage")
+@json_option
+def show_usage(as_json: bool) -> None:
+    """How much of its quotas each key has used (MILO_KEY_SOCKETS and others)."""
+    from milo.ledger import Ledger
+    from milo.ledger.usage import known_owners
+    from milo.settings import embedded_redis_url
+    from milo.storage.files import Files
+    from milo.usage import usage_of
+
+    settings = load_settings()
+    if "redis_url" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"redis_url": embedded_redis_url(settings)})
+    engine, files = Ledger.open(settings).engine, Files(settings)
+    found = {owner: usage_of(settings, engine, files, owner) for owner in known_owners(engine)}
+    if as_json:
+        print_json([{"key": owner, "quotas": [one.document() for one in usages]} for owner, usages in found.items()])
+        return
+    rows = [(owner, one.quota, f"{one.used:g}", one.limit) for owner, usages in found.items() for one in usages]
+    print_table(["key", "quota", "used", "limit"], rows)
+
+
 @keys.command()
 @click.argument("which", metavar="NAME_OR_ID")
 def revoke(which: str) -> None:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
+from milo import quotas
 from milo.errors import Invalid, TooMany
 from milo.jobs import Batch, Job, NewJob, new_id
 from milo.kinds import KINDS, queue_for
+from milo.ledger import usage
 from milo.ledger.database import reading, writing
 from milo.ledger.read import Reading
 from milo.ledger.schema import batches, idempotency, jobs
 from milo.ledger.store import SCHEMA_VERSION, group_key, job_from, job_of
 
 QUOTA_CACHE_S = 2.0
+COMPUTED_CACHE_S = 30.0
+RETRY_S = 30.0
+COMPUTED_RETRY_S = 600.0
 
 
 class Creating(Reading):
@@ -114,14 +119,23 @@ class Creating(Reading):
     def _check_quota(self, tx: Connection, owner: str, more: int) -> None:
         """Count the owner's queue at most once in `QUOTA_CACHE_S`: the cost of a create stays flat under a backlog."""
         limit, now = self.settings.max_queued_jobs, self.clock()
-        counted_at, queued = self._queued.get(owner, (0.0, 0))
+        counted_at, queued, audio_s = self._queued.get(owner, (0.0, 0, 0.0))
         if not 0 <= now - counted_at < QUOTA_CACHE_S:
-            mine = select(func.count()).where(jobs.c.owner == owner, jobs.c.state == "queued")
-            counted_at, queued = now, tx.execute(mine).scalar_one()
+            counted_at, (queued, audio_s) = now, usage.queued(tx, owner)
+        quotas.check(self.settings, owner, "queued_audio_s", audio_s, 1e-6, RETRY_S)
+        self._check_computed(tx, owner, now)
         if queued + more > limit:
             raise TooMany(
                 f"{queued} jobs of this key are queued, and {limit} is the most: wait until some are done",
                 code="queue_full",
-                retry_after_s=30,
+                retry_after_s=RETRY_S,
             )
-        self._queued[owner] = (counted_at, queued + more)
+        self._queued[owner] = (counted_at, queued + more, audio_s)
+
+    def _check_computed(self, tx: Connection, owner: str, now: float) -> None:
+        if quotas.limit_of(self.settings, owner, "compute_s") is None:
+            return
+        counted_at, computed_s = self._computed.get(owner, (0.0, 0.0))
+        if not 0 <= now - counted_at < COMPUTED_CACHE_S:
+            counted_at, computed_s = self._computed[owner] = now, usage.compute_s(tx, owner, now)
+        quotas.check(self.settings, owner, "compute_s", computed_s, 1e-6, COMPUTED_RETRY_S)

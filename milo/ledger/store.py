@@ -61,7 +61,8 @@ class Store:
         self.notify = notify or (lambda ids: None)
         self.clock = clock
         self.steps = ClockSteps(settings.home / "run" / f"clock-{socket.gethostname()}.note")
-        self._queued: dict[str, tuple[float, int]] = {}
+        self._queued: dict[str, tuple[float, int, float]] = {}
+        self._computed: dict[str, tuple[float, float]] = {}
 
     def move(self, tx: Connection, where: Sequence[ColumnElement[bool]], values: Changes) -> Job | None:
         """Change one row; on a final state also its batch's count and the outbox."""
