@@ -20,8 +20,8 @@ router = APIRouter(tags=["jobs"])
     },
 )
 async def events(request: Request, context: Ctx, key: Reader) -> Response:
-    """Server-sent events of all jobs and batches of this key, from now on: each as a document, a job without payload and
-    result. After a break `Last-Event-ID` brings what changed meanwhile; some may come twice, so compare `version`.
+    """Server-sent events of all jobs and batches of this key, from now on: each as a document, jobs without payload
+    and result. After a break `Last-Event-ID` brings what changed meanwhile; some may come twice, so compare `version`.
     `reload` says that too much has changed to be told: read the lists again."""
     secret = request.scope.get("milo.secret", "")
 

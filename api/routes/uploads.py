@@ -19,6 +19,7 @@ from api.http.deps import Context, Ctx, Reader, Writer, in_thread
 from api.http.problems import UnsupportedType, documented, json_response
 from milo.errors import BadRequest, MiloError
 from milo.jobs import iso
+from milo.ledger import owners
 from milo.ledger.keys import Key
 from milo.storage.uploads import CHECKSUMS, Upload, Uploads
 
@@ -79,7 +80,7 @@ async def create(request: Request, context: Ctx, key: Writer) -> Response:
         raise BadRequest("send `Upload-Length`: uploads of unknown length are not taken", code="bad_upload")
     size = _number(request, "upload-length")
     metadata = _metadata(request)
-    upload = await in_thread(_uploads(context).create, key.name, size, metadata)
+    upload = await _owned(context, await in_thread(_uploads(context).create, key.name, size, metadata))
     if content_type(request) == PIECE:
         upload = await _append(request, context, upload, 0)
     return Response(status_code=201, headers={"Location": _url(upload), **_headers(upload)})
@@ -143,7 +144,14 @@ async def _append(request: Request, context: Context, upload: Upload, offset: in
             if checksum:  # of the whole piece, which will not come
                 raise
 
-    return await _uploads(context).append(upload, offset, arriving(), checksum)
+    return await _owned(context, await _uploads(context).append(upload, offset, arriving(), checksum))
+
+
+async def _owned(context: Context, upload: Upload) -> Upload:
+    """A blob that it became belongs to whose upload it was."""
+    if upload.blob:
+        await in_thread(owners.note, context.ledger.engine, "blob", upload.blob, upload.owner)
+    return upload
 
 
 def _check_version(request: Request) -> None:

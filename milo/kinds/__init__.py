@@ -6,6 +6,7 @@ Public: `KINDS`, `Kind` and `queue_for`. How a kind is added: `docs/adding-a-kin
 from __future__ import annotations
 
 from milo.kinds.chat import CHAT, CONVERSE
+from milo.kinds.corrections import CORRECTIONS
 from milo.kinds.kind import Batches, Kind, ModelUse
 from milo.kinds.ping import PING
 from milo.kinds.playback import PLAYBACK
@@ -18,7 +19,20 @@ __all__ = ["KINDS", "Batches", "Kind", "ModelUse", "batched", "model_uses", "que
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
-    for kind in (STT, TTS, TRANSLATE, CHAT, CONVERSE, TRAINING, EVALUATION, PIPELINE, DEPLOY, PLAYBACK, PING)
+    for kind in (
+        STT,
+        TTS,
+        TRANSLATE,
+        CHAT,
+        CONVERSE,
+        TRAINING,
+        EVALUATION,
+        PIPELINE,
+        DEPLOY,
+        PLAYBACK,
+        CORRECTIONS,
+        PING,
+    )
 }
 
 

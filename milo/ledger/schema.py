@@ -242,3 +242,14 @@ passages = Table(  # what the search finds: the newest revision of each segment.
     Column("words", Text, nullable=False),  # `milo.language.search.indexed`: what the index holds of the text
     Index(None, "job_id", "segment_id"),
 )
+
+consents = Table(  # outlives the job, because what was made of it does: a consent can always be taken back
+    "consents",
+    metadata,
+    Column("job_id", Limited(40), primary_key=True),
+    Column("owner", Limited(128), nullable=False, index=True),
+    Column("given_by", Limited(128), nullable=False),
+    Column("given_at", Float, nullable=False),
+    Column("revoked_by", Limited(128)),
+    Column("revoked_at", Float),
+)
