@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from api.answers import renderings, results
 from api.answers.accepted import accept_and_wait
 from api.answers.documents import JobDocument
 from api.answers.streaming import open_audio
-from api.http.deps import Context
+from api.http import bodies
+from api.http.deps import Context, Ctx, Writer, in_thread
 from api.http.prefer import Prefer
 from api.http.problems import documented, json_response
+from api.requests.errors import pointing_at
 from api.requests.incoming import Submission
+from api.requests.models import choose_speech
 from api.requests.schemas import body_of
-from api.requests.tts import TtsRequest
+from api.requests.tts import TtsRequest, spoken_language
 from milo.audio.formats import MEDIA_TYPES
 from milo.jobs import Job
+from milo.kinds.fields import Closed, OptionalName, PrintableText
 from milo.kinds.kind import AUDIO
+from milo.language.sentences import split
+from milo.synthesis.normalization import check_text, normalize
 
 router = APIRouter(tags=["text to speech"])
 
@@ -61,6 +67,46 @@ async def speak(incoming: Submission) -> Response:
     return await accept_and_wait(
         incoming, "tts", asked, render, priority=asked.priority, begin=begin if streamed else None
     )
+
+
+class SentencesRequest(Closed):
+    text: PrintableText
+    language: OptionalName = None
+    model: OptionalName = None
+
+
+class Sentence(BaseModel):
+    text: str
+    spoken: str
+    """What a voice says for it: numbers, dates, amounts and signs in words. Empty: nothing of it can be said."""
+
+
+class SentencesAnswer(BaseModel):
+    language: str
+    items: list[Sentence]
+
+
+@router.post(
+    "/tts/sentences",
+    summary="The sentences of a text, as they would be spoken",
+    responses={200: {"model": SentencesAnswer}, **documented(400, 408, 413, 415, 422)},
+    openapi_extra=body_of(SentencesRequest),
+)
+async def sentences(request: Request, context: Ctx, key: Writer) -> Response:
+    """What a page shows beside the text before anything is spoken. No model is asked, and no job is made."""
+    asked = await bodies.read_json(request, SentencesRequest)
+    return json_response((await in_thread(_sentences, context, asked)).model_dump())
+
+
+def _sentences(context: Context, asked: SentencesRequest) -> SentencesAnswer:
+    settings = context.settings
+    pointing_at("text", check_text, asked.text, settings.tts_max_chars)
+    language = spoken_language(choose_speech(context, asked.model), asked.language)
+    texts = [part.text.strip() for part in split(asked.text)]
+    items = [
+        Sentence(text=text, spoken=normalize(text, language, settings.number_order).strip()) for text in texts if text
+    ]
+    return SentencesAnswer(language=language, items=items)
 
 
 def json_answer(context: Context, job: Job) -> Response:

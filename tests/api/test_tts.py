@@ -226,3 +226,13 @@ def test_what_is_wrong_with_a_text_of_a_batch_is_pointed_at(client: httpx.Client
     problem(client.post("/batches", json={"kind": "tts", "items": []}), 422, "empty_batch")
     problem(client.post("/batches", json={"items": ["a text for a batch of recordings"]}), 422, "wrong_items")
     problem(client.post("/batches", json={"kind": "tts", "paths": ["/etc"]}), 422, "wrong_items")
+
+
+def test_the_sentences_of_a_text_are_told_as_they_would_be_spoken(client: httpx.Client) -> None:
+    answer = client.post("/tts/sentences", json={"text": "Misy 25 ny olona. Atoa Rabe: 3 kg!\n\n…", "language": "mg"})
+    assert answer.status_code == 200 and answer.json()["language"] == "mg"
+    items = answer.json()["items"]
+    assert [one["text"] for one in items][:2] == ["Misy 25 ny olona.", "Atoa Rabe: 3 kg!"]
+    assert "dimy amby roapolo" in items[0]["spoken"] and not any(digit in items[1]["spoken"] for digit in "0123456789")
+    problem(client.post("/tts/sentences", json={"text": ""}), 422)
+    problem(client.post("/tts/sentences", json={"text": "Salama", "language": "xx"}), 422, "unknown_language")

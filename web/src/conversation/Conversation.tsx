@@ -41,7 +41,7 @@ export default function Conversation() {
   }, [talk.turns])
 
   return (
-    <div className="flex min-h-[calc(100dvh-10.5rem)] flex-col md:min-h-[calc(100dvh-6rem)]">
+    <div className="mx-auto flex min-h-[calc(100dvh-10.5rem)] max-w-3xl flex-col md:min-h-[calc(100dvh-6rem)]">
       <Heading title={t('nav.conversation')}>
         {mode && <Badge tone={mode === 'cloud' ? 'warn' : 'ok'}>{t(mode === 'cloud' ? 'talk.cloud' : 'talk.local')}</Badge>}
         <Sessions talking={talking} />
@@ -138,7 +138,7 @@ function Settings({ language, setLanguage, voice, setVoice, speak, setSpeak }: S
   const speech = useDefaultModel('tts')
   const spoken = new Set(speech?.languages ?? heard)
   return (
-    <div className="flex flex-wrap items-end gap-3">
+    <>
       <Select
         label={t('talk.language')}
         className="w-44"
@@ -173,7 +173,7 @@ function Settings({ language, setLanguage, voice, setVoice, speak, setSpeak }: S
         />
         {t('talk.speak')}
       </label>
-    </div>
+    </>
   )
 }
 
@@ -246,19 +246,6 @@ function Composer({ talking, settings }: { talking: Talking; settings: React.Rea
             {t('talk.interrupt')}
           </Button>
         )}
-        <Select
-          label={t('talk.how')}
-          hideLabel
-          className="w-40 shrink-0"
-          value={handsFree ? 'free' : 'press'}
-          onChange={(event) => {
-            talking.hangUp()
-            setHandsFree(event.target.value === 'free')
-          }}
-        >
-          <option value="free">{t('talk.handsFree')}</option>
-          <option value="press">{t('talk.pressToTalk')}</option>
-        </Select>
       </div>
       <form onSubmit={submit} className="flex gap-2">
         <input
@@ -280,7 +267,21 @@ function Composer({ talking, settings }: { talking: Talking; settings: React.Rea
       </form>
       <details className="mt-2">
         <summary className="w-fit rounded-lg py-1 text-sm text-muted hover:text-text">{t('talk.settings')}</summary>
-        <div className="pt-2">{settings}</div>
+        <div className="flex flex-wrap items-end gap-3 pt-2">
+          <Select
+            label={t('talk.how')}
+            className="w-44"
+            value={handsFree ? 'free' : 'press'}
+            onChange={(event) => {
+              talking.hangUp()
+              setHandsFree(event.target.value === 'free')
+            }}
+          >
+            <option value="free">{t('talk.handsFree')}</option>
+            <option value="press">{t('talk.pressToTalk')}</option>
+          </Select>
+          {settings}
+        </div>
       </details>
     </div>
   )
