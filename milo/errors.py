@@ -10,10 +10,12 @@
       TooLarge          413  one of the limits; the detail says which
       BadMedia          415  not audio, or audio that can't be decoded
       Invalid           422  understood, and wrong
+        ContextExceeded 422  a conversation that is longer than the model can read
       ConditionMissing  428  a change that needs an `If-Match`
       TooMany           429
       EngineError       500  a model failed at its work
         OutOfMemory     500  retryable with a smaller batch
+        ModelBroken     500  it will fail again: its weights are damaged, or make nothing of this input
       Unavailable       503  a part of Milo is down or busy; retry later
         ModelUnavailable 503 the model is not here and can't be fetched
           ModelUnusable 503  its file or a setting has to be mended first
@@ -120,6 +122,12 @@ class Invalid(MiloError):
     code, status, title = "invalid", 422, "A value is wrong"
 
 
+class ContextExceeded(Invalid):
+    """The code is OpenAI's."""
+
+    code, title = "context_length_exceeded", "Longer than the model can read"
+
+
 class ConditionMissing(MiloError):
     code, status, title = "condition_missing", 428, "The change must say what it was made for"
 
@@ -134,6 +142,12 @@ class EngineError(MiloError):
 
 class OutOfMemory(EngineError):
     code, title = "out_of_memory", "Out of memory"
+
+
+class ModelBroken(EngineError):
+    """The same model will fail at the same input again."""
+
+    code, title, retryable = "model_broken", "The model is broken", False
 
 
 class Unavailable(MiloError):

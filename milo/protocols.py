@@ -129,6 +129,8 @@ class ChatEnd:
     reply_tokens: int
     cached_tokens: int = 0
     """Prompt tokens that were still known from an earlier answer."""
+    dropped_messages: int = 0
+    """The oldest ones, which the context had no room for."""
 
 
 class ChatModel(Protocol):
@@ -141,9 +143,10 @@ class ChatModel(Protocol):
 
         Empty pieces may come while a long prompt is read: points at which the reader may stop.
         The oldest turns are left out, by tokens, when the conversation does not fit the context.
-        A model may also take `top_p` and `json_schema` (JSON text: the answer is JSON of that schema); they are given
-        only where they are asked for.
-        Raises `ModelUnavailable` before the first piece when the model can't answer at all.
+        A model may also take `top_p`, `json_schema` (JSON text: the answer is JSON of that schema) and `whole` (leave
+        out nothing); they are given only where they are asked for.
+        Raises, before the first piece, `ModelUnavailable` when the model can't answer at all, and `ContextExceeded`
+        when the last turn, or `whole` the conversation, does not fit.
         """
         ...
 

@@ -281,7 +281,7 @@ class Settings(BaseSettings):
     session_ttl_s: float = Field(24 * 3600, gt=0, validation_alias=_also("SESSION_TTL_S", "SESSION_TTL_S"))
     """A chat session that was not used for this long is forgotten."""
     session_exchanges: int = Field(10, ge=1, validation_alias=_also("SESSION_EXCHANGES", "SESSION_MAX_HISTORY"))
-    """Exchanges (a message and its reply) that a session remembers."""
+    """Exchanges (a message and its reply) that a session remembers; it grows by half before the oldest go."""
     conversation_silence_s: float = Field(0.6, gt=0.1, le=5)
     """Silence that ends an utterance in a spoken conversation."""
     conversation_utterance_s: float = Field(30, ge=1, le=300)

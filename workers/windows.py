@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from milo.errors import EngineError, NotFound
+from milo.errors import ModelBroken, NotFound
 from milo.jobs import Progress
 from milo.kinds.stt import SttPayload
 from milo.protocols import DecodeOptions, Transcriber, WindowText, WordTiming
@@ -107,9 +107,13 @@ class Table:
         total_s = sum(window.duration_s for window in windows)
         touched: dict[str, list[int]] = {}
         for (job_id, index), window, text in zip(chosen, windows, texts, strict=True):
+            recording = self.open.get(job_id)
+            if recording is None:
+                continue
             if not math.isfinite(text.avg_logprob):
-                raise EngineError(f"the model {self._engine.name} returned {text.avg_logprob}: its weights are broken")
-            recording = self.open[job_id]
+                self._fail(recording, f"{self._engine.name} returned {text.avg_logprob}: its weights are broken")
+                touched.pop(job_id, None)
+                continue
             recording.heard[index] = text
             recording.running.compute_s += took_s * window.duration_s / total_s
             touched.setdefault(job_id, []).append(index)
@@ -188,13 +192,21 @@ class Table:
             warnings=speech.warnings,
         )
 
+    def _fail(self, recording: Recording, why: str) -> None:
+        """Of this recording alone: those beside it may be understood."""
+        self._forget([recording.running.id])
+        self._group.fail(recording.running, ModelBroken(f"the model {why}"))
+
     def drop_gone(self) -> None:
         """Forget jobs that were cancelled or lost at the yield point."""
         gone = [job_id for job_id in self.open if not self._group.active(job_id)]
-        for job_id in gone:
-            del self.open[job_id]
         if gone:
-            self._queue = [item for item in self._queue if item[0] in self.open]
+            self._forget(gone)
+
+    def _forget(self, job_ids: Sequence[str]) -> None:
+        for job_id in job_ids:
+            del self.open[job_id]
+        self._queue = [item for item in self._queue if item[0] in self.open]
 
 
 def recording_in(folder: Path, payload: SttPayload) -> Channels:

@@ -24,6 +24,7 @@ def reply_of(context: Context, job: Job, with_audio: bool = True) -> Document:
         "job_id": job.id,
         "finish_reason": result.get("finish_reason"),
         "usage": result.get("usage"),
+        "dropped_messages": result.get("dropped_messages", 0),
     }
     if audio and with_audio:
         document["audio"] = renderings.audio_base64(context, job)

@@ -100,14 +100,14 @@ def _of_run(context: Context, key: Key, name: str) -> Path | None:
 
 
 def check_folder(settings: Settings, path: str) -> str:
-    """A folder or file that requests may name, resolved. `Forbidden` outside of the allowed places."""
+    """The folder of a model that requests may name, resolved. `Forbidden` outside of the allowed places."""
     real = named_path(path).resolve()
     places = [settings.home / name for name in OWN_FOLDERS]
     places += [Path(root) for root in settings.audio_roots if "://" not in root]
     if not any(real.is_relative_to(os.path.realpath(place)) for place in places):
         raise Forbidden(
-            f"{path!r} is not under {settings.home / 'runs'}, nor under an allowed root; the operator lists those in"
-            " MILO_AUDIO_ROOTS",
+            f"{path!r} is not where this server takes models from: copy it into {settings.home / 'runs'}, and name"
+            " it there",
             code="path_not_allowed",
         )
     if not real.exists():

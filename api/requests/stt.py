@@ -72,7 +72,9 @@ def check_options(context: Context, options: SttOptions) -> SttOptions:
     """The options with the model and the language that they come to. `Invalid` for what this server does not have."""
     model = choose_model(context, options.model)
     if options.task not in (model.tasks or ("transcribe", "translate")):
-        raise Invalid(f"{model.name} can't {options.task}; it can {', '.join(model.tasks)}", code="unknown_task")
+        detail = f"{model.name} can't {options.task}: it was trained to {' and '.join(model.tasks)}"
+        way = ". Transcribe, and send the text to /api/v1/translate" if options.task == "translate" else ""
+        raise pointed(detail + way, "task", "unknown_task")
     language = _language(model, options.language)
     return SttOptions.model_validate({**_options(options), "model": model.name, "language": language})
 

@@ -40,6 +40,8 @@ class ChatAnswer(BaseModel):
     job_id: str
     finish_reason: str | None
     usage: dict[str, int] | None
+    dropped_messages: int = 0
+    """The oldest of the session, which the model had no room for."""
     audio: str | None = None
     audio_format: str | None = None
     audio_sample_rate_hz: int | None = None

@@ -14,7 +14,16 @@ from typing import Any, Literal
 from milo import metrics
 from milo.chat.message import check_message, guess_language
 from milo.chat.sessions import Exchange
-from milo.errors import Cancelled, EngineError, Invalid, LeaseLost, MiloError, ModelUnavailable, ModelUnusable
+from milo.errors import (
+    Cancelled,
+    ContextExceeded,
+    EngineError,
+    Invalid,
+    LeaseLost,
+    MiloError,
+    ModelUnavailable,
+    ModelUnusable,
+)
 from milo.language import sentences
 from milo.protocols import ChatEnd, ChatModel, Message, Translator
 from milo.settings import Settings
@@ -60,8 +69,9 @@ class Answer(Iterator[str]):
         top_p: float | None = None,
         stop: Sequence[str] = (),
         json_schema: str | None = None,
+        whole: bool = False,
     ) -> None:
-        """Raises `ModelUnavailable` when there is no model at all."""
+        """`whole`: a model must read all of it. Raises `ModelUnavailable` when there is no model at all."""
         order: tuple[Mode, ...] = ("cloud", "local") if settings.default_mode == "cloud" else ("local", "cloud")
         self._candidates = [(mode, models[mode]) for mode in order if mode in models]
         if not self._candidates:
@@ -76,7 +86,7 @@ class Answer(Iterator[str]):
         self.messages = ending_with_a_question(messages)
         self._max_tokens = max_tokens or settings.chat_max_tokens
         self._temperature = temperature
-        given = {"top_p": top_p, "json_schema": json_schema}
+        given = {"top_p": top_p, "json_schema": json_schema, "whole": whole or None}
         self._options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         self._pieces = self._until_stop([text for text in stop if text]) if any(stop) else self._run()
 
@@ -115,9 +125,11 @@ class Answer(Iterator[str]):
                 metrics.LLM_FALLBACKS.inc()
             try:
                 yield from self._ask(mode, source)
-            except (Invalid, Cancelled, LeaseLost):
-                raise  # another model would not help
+            except (Cancelled, LeaseLost):
+                raise
             except Exception as error:
+                if isinstance(error, Invalid) and not isinstance(error, ContextExceeded):
+                    raise  # another model would not help
                 if self.mode is not None:
                     raise
                 if not isinstance(error, MiloError):
@@ -127,8 +139,9 @@ class Answer(Iterator[str]):
                 failures.append((mode, error))
             else:
                 return
-        if len(failures) == 1:
-            raise failures[0][1]
+        exceeded = next((error for _, error in failures if isinstance(error, ContextExceeded)), None)
+        if exceeded or len(failures) == 1:
+            raise exceeded or failures[0][1]
         reasons = "; ".join(f"{mode}: {error}" for mode, error in failures)
         waits = [error.retry_after_s for _, error in failures if error.retry_after_s]
         kind = ModelUnavailable if any(error.retryable for _, error in failures) else ModelUnusable

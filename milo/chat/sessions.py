@@ -72,11 +72,13 @@ _RENEW = (  # ticket, lease in ms while waiting, lease in ms while holding
     "local lease = ARGV[4] if first == mine then lease = ARGV[5] end redis.call('HSET', KEYS[3], mine, now + lease)"
     "if first == mine then return 1 end return 0"
 )
+# half as many more than are kept come before the oldest go: a conversation that begins elsewhere is read all anew
 _APPEND = (  # ticket or '', exchange as JSON, how many to keep
     f"{_NOW} {_EXISTS} local mine = tonumber(ARGV[3]) or -1 {_FIRST} "
     "if ARGV[3] ~= '' and first ~= mine then return -2 end "
     "redis.call('HSETNX', KEYS[1], 'tickets', 0) "
-    "redis.call('RPUSH', KEYS[2], ARGV[4]) redis.call('LTRIM', KEYS[2], -ARGV[5], -1) "
+    "redis.call('RPUSH', KEYS[2], ARGV[4]) local keep = tonumber(ARGV[5]) "
+    "if redis.call('LLEN', KEYS[2]) > keep + math.floor(keep / 2) then redis.call('LTRIM', KEYS[2], -keep, -1) end "
     f"if ARGV[3] ~= '' then redis.call('HDEL', KEYS[3], ARGV[3]) end {_TOUCH} return 0"
 )
 
@@ -184,7 +186,7 @@ class Sessions:
                 raise _absent(session_id)
 
     def append(self, owner: str, session_id: str, exchange: Exchange, ticket: int | None = None) -> Session:
-        """Add an exchange, drop the oldest beyond `session_exchanges`, and hand the ticket in, in one step.
+        """Add an exchange, drop the oldest (`session_exchanges` stay), and hand the ticket in, in one step.
 
         Raises `NotFound` for a session that was deleted meanwhile (it is not made again), `LeaseLost` when the ticket's
         turn is over: somebody else has been let through.

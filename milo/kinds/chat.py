@@ -51,6 +51,8 @@ class ChatPayload(Frozen):
     """The reply ends before any of them."""
     json_schema: str | None = None
     """The reply is JSON of this schema (itself as JSON text)."""
+    truncate: bool = False
+    """Of `messages`, leave out the oldest that the model has no room for; refused otherwise."""
     voice_mode: bool = False
     """Speak the reply, too."""
     tts_model: str | None = None

@@ -25,6 +25,7 @@ class ModelInfo:
     languages: tuple[str, ...]
     """ISO 639 codes the model was given tokens for; empty when it says none."""
     tasks: tuple[str, ...]
+    """What it was trained for, as far as it says: of a speech model `transcribe`, and `translate` (into English)."""
     max_window_s: float
     pack_window_s: float
     """Length up to which short spans should be merged for this model."""
@@ -101,8 +102,20 @@ def describe(resolved: ResolvedModel, settings: Settings | None = None) -> Model
     english_only = generation.get("is_multilingual") is False or int(config.get("vocab_size", 0)) == 51864
     if not languages:
         languages = ("en",) if english_only else _languages_of_tokenizer(settings, resolved)
-    tasks = tuple(generation.get("task_to_id") or ("transcribe",))
+    tasks = ("transcribe",) if english_only else _tasks(config, generation, extra)
     return ModelInfo(model_type, languages, tasks, longest_s, pack_s, min_s, parameters, dtype, size)
+
+
+def _tasks(config: dict[str, Any], generation: dict[str, Any], extra: Any) -> tuple[str, ...]:
+    """What a multilingual model was trained for. Its `milo.tasks` says so; the tokens of a task are in every Whisper.
+
+    large-v3-turbo, known by its decoder of 4 layers beside 32, has the token too, and answers in the language spoken.
+    """
+    own = extra.get("tasks") if isinstance(extra, dict) else None
+    if isinstance(own, list) and own:
+        return tuple(str(task) for task in own)
+    is_turbo = (config.get("encoder_layers"), config.get("decoder_layers")) == (32, 4)
+    return ("transcribe",) if is_turbo else tuple(generation.get("task_to_id") or ("transcribe",))
 
 
 def _positive(mapping: Any, key: str, default: float) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from milo.audio.resample import resample
-from milo.errors import EngineError, Invalid
+from milo.errors import Invalid, ModelBroken
 from milo.language.malagasy import NumberOrder
 from milo.protocols import Samples, Synthesizer
 from milo.synthesis.normalization import can_be_spoken, check_text, normalize, sentences
@@ -46,7 +46,7 @@ def synthesize(
     Each chunk ends with its pause, so that the chunks are joined by writing one after the other. The first sentence
     sets the loudness; a later one only lowers it, if it would clip. Closing the iterator stops after a sentence.
     Raises at once, before the first chunk: `Invalid` with the code empty_text, nothing_to_speak, text_too_long,
-    unknown_language, unknown_voice, bad_speed or bad_sample_rate. While iterating: `EngineError`; nothing_to_speak
+    unknown_language, unknown_voice, bad_speed or bad_sample_rate. While iterating: `ModelBroken`; nothing_to_speak
     too, when the engine has no sound for any of it.
     """
     check_text(text, max_chars)
@@ -106,7 +106,7 @@ def _speak_pieces(
     for index, piece in enumerate(pieces):
         samples = synth.synthesize(piece, language=language, voice=voice, speed=speed)
         if not np.isfinite(samples).all():
-            raise EngineError(f"{synth.name} gave no audio for {piece[:60]!r}", code="no_audio")
+            raise ModelBroken(f"{synth.name} gave no audio for {piece[:60]!r}", code="no_audio")
         samples = resample(_trim(samples, synth.sample_rate_hz), synth.sample_rate_hz, rate_hz)
         if not len(samples):
             continue

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+import shutil
 import wave
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -20,6 +21,7 @@ import openai.types.audio
 import pytest
 from openai.types.audio import Transcription, TranscriptionVerbose
 
+from milo.models.registry import deploy, embedded_path
 from tests.api.house import KEY, House
 from tests.milo.transcription.test_channels import TWO_AT_ONCE
 from tests.support.servers import ROOT
@@ -189,12 +191,39 @@ def test_a_transcript_is_streamed_segment_by_segment(client: openai.OpenAI) -> N
     assert "".join(event.delta for event in events[:-1] if event.type == "transcript.text.delta") == last.text
 
 
-def test_a_translation_is_told_to_be_english(client: openai.OpenAI, house: House) -> None:
-    """What a model makes of the task is its own affair: this one was only trained to transcribe."""
+def test_a_model_that_was_never_trained_to_translate_says_so(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="milo-tiny-mg can't translate: it was trained to transcribe"):
+        client.audio.translations.create(model="whisper-1", file=upload("01-mono-16k.wav"))
+
+
+@needs_chat
+def test_what_the_chat_model_can_not_read_is_refused_as_openai_does(client: openai.OpenAI) -> None:
+    long = "Ny omby dia mandeha any an-tsaha. " * 400
+    turns: Any = [{"role": "user", "content": long}, {"role": "assistant", "content": "Eny."}]
+    turns.append({"role": "user", "content": "Say yes."})
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(model="gpt-4o-mini", messages=turns, max_tokens=4)
+    assert refused.value.code == "context_length_exceeded" and refused.value.type == "invalid_request_error"
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(model="gpt-4o-mini", input=turns, max_output_tokens=16)
+    assert refused.value.code == "context_length_exceeded"
+    answer = client.responses.create(model="gpt-4o-mini", input=turns, max_output_tokens=16, truncation="auto")
+    assert answer.truncation == "auto" and answer.usage and answer.usage.input_tokens < 100
+
+
+def test_a_translation_is_told_to_be_english(client: openai.OpenAI, house: House, tmp_path: Path) -> None:
+    """By a model that does not say what it was trained for. What it makes of the task is its own affair."""
+    embedded = embedded_path("milo-tiny-mg")
+    assert embedded is not None
+    shutil.copytree(embedded, tmp_path / "model")
+    config = json.loads((embedded / "config.json").read_text())
+    del config["milo"]["tasks"]
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    deploy(house.settings, "says-nothing", tmp_path / "model")
     file = upload("01-mono-16k.wav")
-    answer = client.audio.translations.create(model="whisper-1", file=file, prompt="Market talk", temperature=0.2)
+    answer = client.audio.translations.create(model="says-nothing", file=file, prompt="Market talk", temperature=0.2)
     assert isinstance(answer, openai.types.audio.Translation)
-    verbose = client.audio.translations.create(model="whisper-1", file=file, response_format="verbose_json")
+    verbose = client.audio.translations.create(model="says-nothing", file=file, response_format="verbose_json")
     assert isinstance(verbose, openai.types.audio.TranslationVerbose)
     assert verbose.language == "english" and verbose.duration > 1 and isinstance(verbose.segments, list)
     with house.client() as milo:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from milo.errors import EngineError, MiloError
+from milo.errors import EngineError, MiloError, ModelBroken
 from milo.jobs import Progress
 from milo.models import registry
 from milo.recipes import Task
@@ -46,11 +46,13 @@ def gated_deploy(settings: Settings, candidate: Candidate, engines: Engines) -> 
         _verify(settings, candidate, version, outputs, engines)
     except MiloError as error:
         now = registry.withdraw(settings, candidate.name, version)
-        raise EngineError(
+        refused = EngineError(
             f"{candidate.name} {version} was deployed, did not answer as it should ({error.detail}), and was taken"
             f" back; {now or 'nothing'} serves",
             code="deploy_not_verified",
-        ) from error
+        )
+        refused.retryable = error.retryable
+        raise refused from error
     return {
         "deployed": True,
         "name": candidate.name,
@@ -81,10 +83,10 @@ def _verify(settings: Settings, candidate: Candidate, version: str, outputs: lis
     """Ask the name, as any job would: the same version, the same answers."""
     resolved = registry.resolve(settings, candidate.name)
     if resolved.version != version:
-        raise EngineError(f"the name means {resolved.version}")
+        raise ModelBroken(f"the name means {resolved.version}")
     again = smoke_of(candidate.task).outputs(settings, candidate, candidate.name, engines)
     if again != outputs:
-        raise EngineError(f"it says {again} where the folder said {outputs}")
+        raise ModelBroken(f"it says {again} where the folder said {outputs}")
 
 
 __all__ = ["Candidate", "Refused", "gated_deploy"]

@@ -55,7 +55,7 @@ def generation_config(tokenizer: Any, alignment_heads: list[list[int]]) -> Any:
 
 
 def write(whisper: Any, tokenizer: Any, folder: Path, alignment_heads: list[list[int]] | None = None) -> None:
-    """The model folder, whole: config.json carries a `milo` key with the windows it was trained for.
+    """The model folder, whole: config.json carries a `milo` key with the windows and tasks it was trained for.
 
     `alignment_heads`: measured by `trainer.tiny.align` when not given.
     """
@@ -67,5 +67,5 @@ def write(whisper: Any, tokenizer: Any, folder: Path, alignment_heads: list[list
     half.save_pretrained(folder)
     whisper_tokens.save(tokenizer, folder)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    config["milo"] = {"min_window_s": MIN_WINDOW_S, "pack_window_s": PACK_WINDOW_S}
+    config["milo"] = {"min_window_s": MIN_WINDOW_S, "pack_window_s": PACK_WINDOW_S, "tasks": ["transcribe"]}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -36,7 +36,7 @@ A Whisper of 2.6 million parameters ({megabytes:.1f} MB in fp16) that writes dow
   spelling-to-sound rules, and some French and English; with varied speed, pitch, room, noise, telephone band and coding
   (`trainer/corpus/corpus.py`). No human voice is in it.
 - Windows: trained on 1 s to 30 s, padded to 30 s and not; `config.json` says under `milo` how long a window may be
-  (`min_window_s`) and up to which length sentences are best packed into one (`pack_window_s`).
+  (`min_window_s`) and up to which length sentences are best packed into one (`pack_window_s`), and the `tasks`.
 - Made by `python -m trainer.tiny.whisper --seed 0 --out DIR` from nothing but the seed. The weights here were made in
   four calls, one a cycle, so the optimizer started anew each time; before the last one the numbers from 11 to 19 were
   put right ("ambin'ny folo"), and with them 33 of the tokens changed.

@@ -95,6 +95,7 @@ def _complete(running: RunningJob, payload: ChatPayload, speaker: EventWriter) -
         top_p=payload.top_p,
         stop=payload.stop,
         json_schema=payload.json_schema,
+        whole=not payload.truncate,
     )
     text, count, told = "", 0, False
     try:
@@ -118,8 +119,9 @@ def _complete(running: RunningJob, payload: ChatPayload, speaker: EventWriter) -
 
 
 def _ending(end: ChatEnd | None) -> dict[str, Any]:
-    """Usage in tokens, where the model counts them, and why it stopped."""
+    """Usage in tokens, where the model counts them, why it stopped, and how many messages it had no room for."""
     if end is None:
-        return {"usage": None, "finish_reason": "stop"}
+        return {"usage": None, "finish_reason": "stop", "dropped_messages": 0}
     usage = {"prompt_tokens": end.prompt_tokens, "completion_tokens": end.reply_tokens}
-    return {"usage": usage | {"cached_tokens": end.cached_tokens}, "finish_reason": end.finish}
+    usage["cached_tokens"] = end.cached_tokens
+    return {"usage": usage, "finish_reason": end.finish, "dropped_messages": end.dropped_messages}

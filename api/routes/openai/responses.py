@@ -37,7 +37,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "tool_choice": ("none", "auto"),
     "include": ([],),
     "background": (False,),
-    "truncation": ("disabled", "auto"),
     "top_logprobs": (0,),
     "previous_response_id": (),
     "conversation": (),
@@ -90,6 +89,8 @@ class ResponseRequest(BaseModel):
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
     text: TextOptions | None = None
+    truncation: Literal["disabled", "auto"] | None = None
+    """`auto`: the oldest messages are left out where the model has no room for all."""
 
 
 @router.post(
@@ -132,6 +133,7 @@ def _payload(context: Context, asked: ResponseRequest) -> ChatPayload:
         temperature=1.0 if asked.temperature is None else asked.temperature,
         top_p=asked.top_p,
         json_schema=schema_of(_format(asked)),
+        truncate=asked.truncation == "auto",
         stream=bool(asked.stream),
     )
 
@@ -171,7 +173,7 @@ def _response(context: Context, asked: ResponseRequest, job: Job) -> Document:
         "tool_choice": "auto",
         "tools": [],
         "top_p": 1.0 if asked.top_p is None else asked.top_p,
-        "truncation": "disabled",
+        "truncation": asked.truncation or "disabled",
         "usage": None,
         "user": None,
         "metadata": {},

@@ -18,7 +18,7 @@ from typing import Any
 
 from milo.chat.cloud_key import usable_key
 from milo.engines.chat.breaker import Breaker
-from milo.errors import EngineError, MiloError, ModelUnavailable, ModelUnusable
+from milo.errors import ContextExceeded, EngineError, MiloError, ModelUnavailable, ModelUnusable
 from milo.protocols import Message
 from milo.settings import Settings
 
@@ -70,12 +70,13 @@ class Claude:
         temperature: float = 0.7,
         top_p: float | None = None,
         json_schema: str | None = None,
+        whole: bool = False,
     ) -> Iterator[str]:
         """Pieces of the answer. Closing the iterator ends the request.
 
-        `temperature`, `top_p` are not sent: the current models take no sampling parameters. Raises
-        `ModelUnavailable` before the first piece (`cloud_open`, `cloud_slow`, `cloud_down`, `cloud_refused`),
-        `EngineError` after it.
+        `temperature`, `top_p` are not sent: the current models take no sampling parameters. `whole`: nothing is ever
+        left out. Raises before the first piece `ContextExceeded`, or `ModelUnavailable` (`cloud_open`, `cloud_slow`,
+        `cloud_down`, `cloud_refused`); `EngineError` after it.
         """
         if not self.breaker.allow():
             raise ModelUnavailable(
@@ -241,11 +242,15 @@ def _failure(error: Exception) -> _Failure:
             f"Claude: {_REFUSED[status]} ({status} {kind}: {words})", code="cloud_refused"
         )
         return _Failure(problem, open_s=KEY_OPEN_S)
+    if status == 413 or (status == 400 and "too long" in words):
+        return _Failure(ContextExceeded(f"Claude can't read so much: {words}"), counts=False)
+    if status in (400, 422):
+        return _Failure(ModelUnusable(f"Claude refused: {status} {kind}: {words}", code="cloud_refused"), counts=False)
     retry_after_s = _retry_after_s(error)
     problem = ModelUnavailable(
         f"Claude answered {status} {kind}: {words}", code="cloud_down", retry_after_s=retry_after_s
     )
-    return _Failure(problem, counts=status != 413, open_s=retry_after_s)
+    return _Failure(problem, open_s=retry_after_s)
 
 
 def _retry_after_s(error: Exception) -> float | None:

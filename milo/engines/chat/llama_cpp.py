@@ -13,6 +13,7 @@ import logging
 import os
 import threading
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,6 @@ class LlamaCpp:
             eos=self._text(library.llama_vocab_eos(vocab)),
             control=control,
             tokenize=self._tokenize,
-            detokenize=lambda tokens: b"".join(map(self.piece, tokens)).decode("utf-8", "ignore"),
         )
 
     def reply(
@@ -114,22 +114,25 @@ class LlamaCpp:
         temperature: float = 0.7,
         top_p: float | None = None,
         json_schema: str | None = None,
+        whole: bool = False,
         seed: int | None = None,
     ) -> Generator[str, None, ChatEnd]:
         """Pieces of the answer in whole characters; empty ones while a long prompt is read. Closing it stops at once.
 
         `temperature` 0: always the likeliest token. `seed`: the same one gives the same answer on the same machine.
         The answer ends where the context does. The generator's value says how it ended.
-        Raises `Invalid` without a message of a user or for a schema that can't be followed, `ModelUnavailable` when
-        the context is too small for it, `EngineError` when the model fails or was closed meanwhile.
+        `whole`: no turn may be left out. Raises `Invalid` without a message of a user or for a schema that can't be
+        followed, `ContextExceeded` when it does not fit, `EngineError` when the model fails or was closed meanwhile.
         """
         with self.lock:
-            self._alive()
+            llama = self._alive()
             room = min(max(1, max_tokens), max(1, self.n_ctx // 2))
-            tokens = self.prompts.fit(messages, self.n_ctx - room)
+            cached = llama.input_ids[: llama.n_tokens].tolist()
+            tokens, dropped = self.prompts.fit(messages, self.n_ctx - room, cached=cached, whole=whole)
             reply = _Reply(self, tokens, new_sampler(temperature, seed, top_p, self._grammar(json_schema)))
         try:
-            return (yield from reply.run(min(max(1, max_tokens), self.n_ctx - len(tokens))))
+            end = yield from reply.run(min(max(1, max_tokens), self.n_ctx - len(tokens)))
+            return replace(end, dropped_messages=dropped)
         finally:
             reply.free()
 

@@ -6,11 +6,12 @@ Takes the tokenizer as functions, so it knows nothing of llama.cpp beyond the te
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from typing import Protocol
 
 from milo.engines.chat.template import ChatTemplate, TemplateFailed
-from milo.errors import Invalid, ModelUnusable
+from milo.errors import ContextExceeded, Invalid, MiloError, ModelUnusable
 from milo.protocols import Message
 
 CHATML = (
@@ -18,9 +19,11 @@ CHATML = (
     "{{ '<|im_start|>assistant\n' }}"
 )
 """For a model that brings no template, as llama.cpp does."""
-GAP = " […] "
-"""Stands where a turn was cut."""
 NO_TOOLS = {"functions": None, "function_call": None, "tools": None, "tool_choice": None}
+REFILL = 0.75
+"""Share of the context that is filled again when a conversation has outgrown it."""
+MOST_TRIED = 32
+"""Beginnings of a conversation that are compared with what the model remembers: each is rendered for it."""
 TURN_TOKENS = 8
 """About what a template puts around a turn; only an estimate that saves renderings."""
 LONGEST_TOKEN_CHARS = 32
@@ -44,7 +47,6 @@ class Prompts:
         eos: str,
         control: Iterable[str],
         tokenize: Tokenize,
-        detokenize: Callable[[Sequence[int]], str],
     ) -> None:
         """`control`: the texts of the vocabulary's control tokens. Raises `ModelUnavailable` for a broken template."""
         self._template = ChatTemplate(template or CHATML)
@@ -53,35 +55,52 @@ class Prompts:
         texts = sorted({text for text in control if len(text) > 1}, key=len, reverse=True)
         self._control = re.compile("|".join(re.escape(text) for text in texts)) if texts else None
         self._tokenize = tokenize
-        self._detokenize = detokenize
 
-    def fit(self, messages: Sequence[Message], budget: int) -> list[int]:
-        """At most `budget` tokens: the system prompt, and as many of the newest turns as fit.
+    def fit(
+        self, messages: Sequence[Message], budget: int, *, cached: Sequence[int] = (), whole: bool = False
+    ) -> tuple[list[int], int]:
+        """At most `budget` tokens, and how many of the oldest turns were left out because the rest did not fit.
 
-        The oldest turns are left out; when the last one alone is too long, its middle is. Raises `Invalid` when there
-        is no turn of a user, `ModelUnavailable` when the context is too small for the template itself.
+        They are left out where the model has read on before (`cached`: the tokens that it remembers), else down to
+        `REFILL` of the budget: the turns that follow then fit, too, behind the same beginning, and nothing is read
+        twice. Raises `Invalid` when there is no turn of a user, `ContextExceeded` when the last turn and the system
+        prompt do not fit, or (`whole`) not all; `ModelUnavailable` when the context has no room for the template.
         """
         system, turns = self._clean(messages, budget)
-        turns = self._newest(system, turns, budget)
-        tokens = self._render(system, turns)
-        while len(tokens) > budget and len(turns) > 1:
-            turns = _from_user(turns[1:])
-            tokens = self._render(system, turns)
-        for _ in range(4):  # cutting changes the borders of tokens, so it may take a second look
-            over = len(tokens) - budget
-            if over <= 0:
-                return tokens
-            if self._count(system) > budget // 2:
-                system = self._cut(system, min(budget // 2, self._count(system) - over))
-            else:
-                turns = [Message("user", self._cut(turns[-1].content, self._count(turns[-1].content) - over))]
-            tokens = self._render(system, turns)
-        if len(tokens) > budget:
-            raise ModelUnusable(
+        sizes = [self._count(turn.content) + TURN_TOKENS for turn in turns]
+        about = self._count(system) + sum(sizes)
+        if about <= 2 * budget and len(tokens := self._render(system, turns)) <= budget:
+            return tokens, 0
+        last: tuple[list[int], int] | None = None
+        tried = 0
+        for start in range(1, len(turns)) if not whole else ():
+            about -= sizes[start - 1]
+            few = tried < MOST_TRIED or about <= REFILL * budget or start == len(turns) - 1
+            if turns[start].role != "user" or about > 1.25 * budget or not few:
+                continue
+            tokens = self._render(system, turns[start:])
+            if len(tokens) > budget:
+                continue
+            known = bool(cached) and _common(tokens, cached) >= _common(
+                tokens, self._render(system, turns[start : start + 1])
+            )
+            if known or len(tokens) <= REFILL * budget:
+                return tokens, start
+            last, tried = (tokens, start), tried + 1
+        if last is None:
+            raise self._exceeded(self._count(system) + sum(sizes if whole else sizes[-1:]), budget)
+        return last
+
+    def _exceeded(self, count: int, budget: int) -> MiloError:
+        if len(self._render("", [Message("user", "a")])) > budget:
+            return ModelUnusable(
                 f"a context of {budget} tokens has no room for a message: set MILO_CHAT_CONTEXT_TOKENS higher",
                 code="context_too_small",
             )
-        return tokens
+        return ContextExceeded(
+            f"the model reads at most {budget} tokens beside its answer; these messages have at least {count}. Shorten"
+            " them, or have MILO_CHAT_CONTEXT_TOKENS set higher"
+        )
 
     def close(self) -> None:
         """Let the template go."""
@@ -109,35 +128,12 @@ class Prompts:
 
     def _harmless(self, text: str, budget: int) -> str:
         """The text, with whatever could end a turn or open a system prompt broken up: that is the template's to say."""
-        longest = (budget + 1) * LONGEST_TOKEN_CHARS
-        if len(text) > longest:
-            text = text[: longest // 2] + GAP + text[-longest // 2 :]
+        text = text.strip()[: (budget + 1) * LONGEST_TOKEN_CHARS]  # as much as can't fit, if it is longer
         text = text.encode("utf-8", "replace").decode().replace("\0", " ").strip()
         return self._control.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text) if self._control else text
 
-    def _newest(self, system: str, turns: list[Message], budget: int) -> list[Message]:
-        left = budget - self._count(system) - TURN_TOKENS
-        kept = 0
-        for turn in reversed(turns):
-            left -= self._count(turn.content) + TURN_TOKENS
-            if left < 0 and kept:
-                break
-            kept += 1
-        return _from_user(turns[-kept:])
-
     def _count(self, text: str) -> int:
-        return len(self._plain(text)) if text else 0
-
-    def _plain(self, text: str) -> list[int]:
-        return self._tokenize(text, special=False, first=False)
-
-    def _cut(self, text: str, keep: int) -> str:
-        """About `keep` tokens of a text: how it begins and how it ends."""
-        tokens = self._plain(text)
-        half = max(0, keep - len(self._plain(GAP))) // 2
-        if not half:
-            return self._detokenize(tokens[: max(1, keep)])
-        return self._detokenize(tokens[:half]) + GAP + self._detokenize(tokens[-half:])
+        return len(self._tokenize(text, special=False, first=False)) if text else 0
 
     def _render(self, system: str, turns: Sequence[Message]) -> list[int]:
         prompt = self._format([Message("system", system), *turns] if system else turns)
@@ -161,3 +157,8 @@ def _from_user(turns: Sequence[Message]) -> list[Message]:
     """The turns from the first one of a user on."""
     first = next((index for index, turn in enumerate(turns) if turn.role == "user"), len(turns))
     return list(turns[first:])
+
+
+def _common(one: Sequence[int], other: Sequence[int]) -> int:
+    """How many tokens both begin with."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

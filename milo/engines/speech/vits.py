@@ -14,7 +14,7 @@ from milo.engines.runtime.devices import torch_device
 from milo.engines.runtime.memory import is_out_of_memory
 from milo.engines.runtime.torch_model import TorchModel
 from milo.engines.speech.vits_checkpoint import Tokens, read_model, read_tokens
-from milo.errors import EngineError, Invalid, MiloError, ModelUnavailable, OutOfMemory
+from milo.errors import EngineError, Invalid, MiloError, ModelBroken, ModelUnavailable, OutOfMemory
 from milo.models.registry import ResolvedModel
 from milo.protocols import Samples
 from milo.settings import Settings
@@ -82,14 +82,14 @@ class VitsSynthesizer(TorchModel):
             wave = self.model(ids, torch.ones_like(ids), speaker_id=speaker, speaking_rate=rate).waveform[0]
         samples = np.asarray(wave.float().cpu().numpy(), dtype=np.float32)
         if not len(samples) or not np.isfinite(samples).all():
-            raise EngineError(f"{self.name} gave no audio for {text[:60]!r}", code="no_audio")
+            raise ModelBroken(f"{self.name} gave no audio for {text[:60]!r}", code="no_audio")
         return samples
 
     def _check_durations(self, module: Any, arguments: Any, log_durations: Any) -> None:
         """Called with the predicted log of each token's frames, (1, 1, tokens), before any audio is made."""
         frames = float((log_durations.float().exp() / float(self.model.config.speaking_rate)).ceil().sum())
         if not math.isfinite(frames) or frames > self._most_frames:
-            raise EngineError(
+            raise ModelBroken(
                 f"{self.name} predicted {frames:g} frames where at most {self._most_frames:.0f} make sense: "
                 "its weights are damaged, or its training diverged",
                 code="no_audio",

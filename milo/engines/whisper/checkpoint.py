@@ -88,7 +88,8 @@ class Checkpoint:
             self.language_of(options.language)
         if options.task not in (self.tasks or {"transcribe": 0}):
             raise Invalid(
-                f"{self.resolved.name} can't {options.task!r}; it can {', '.join(sorted(self.tasks)) or 'transcribe'}",
+                f"{self.resolved.name} can't {options.task}: it was trained to"
+                f" {' and '.join(sorted(self.tasks)) or 'transcribe'}",
                 code="unknown_task",
             )
         if options.beam_size < 1 or not options.temperatures or min(options.temperatures) < 0:
@@ -188,7 +189,8 @@ def load_checkpoint(settings: Settings, resolved: registry.ResolvedModel) -> Che
     languages = {} if english_only else _languages(tokenizer, generation.get("lang_to_id"), info)
     by_name = {"transcribe": transcribe, "translate": translate}
     listed = generation.get("task_to_id") or by_name
-    tasks = {name: int(token) for name, token in listed.items() if token is not None} if languages else {}
+    trained = {name: token for name, token in listed.items() if token is not None and name in info.tasks}
+    tasks = {name: int(token) for name, token in trained.items()} if languages else {}
     layers, heads = int(config["decoder_layers"]), int(config["decoder_attention_heads"])
     default_heads = [(layer, head) for layer in range(layers // 2, layers) for head in range(heads)]
     blank = [*tokenizer.encode(" ", add_special_tokens=False).ids, eot]

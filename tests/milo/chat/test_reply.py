@@ -14,7 +14,7 @@ from milo.chat.reply import Mode, Reply, Source, converse
 from milo.chat.sessions import Exchange
 from milo.engines.chat import select
 from milo.engines.chat.llama_cpp import LlamaCpp
-from milo.errors import EngineError, Invalid, MiloError, ModelUnavailable, ModelUnusable
+from milo.errors import ContextExceeded, EngineError, Invalid, MiloError, ModelUnavailable, ModelUnusable
 from milo.protocols import ChatEnd, ChatModel, Message
 from milo.settings import Settings
 from tests.support.claude_server import KEY, ClaudeServer, claude_server
@@ -183,6 +183,18 @@ def test_what_will_fail_again_is_not_retryable() -> None:
     assert caught.value.retryable
     again = MiloError.from_problem(missing.problem())
     assert (again.code, again.status, again.retryable) == ("no_model", 503, False)
+
+
+def test_the_larger_model_answers_what_the_smaller_one_can_not_read(server: ClaudeServer, local: LlamaCpp) -> None:
+    long = "x " * 3900
+    settings = with_claude(server, default_mode="local")
+    reply = said(long, both(settings, local), settings=settings)
+    assert (reply.text, reply.mode) == ("Salama! Milo aho.", "cloud")
+    with pytest.raises(ContextExceeded):
+        said(long, {"local": of(local)})
+    server.answer = lambda handler: handler.refuse(529, "overloaded_error", "Overloaded")
+    with pytest.raises(ContextExceeded):
+        said(long, both(settings, local), settings=settings)
 
 
 def test_a_model_that_fails_in_the_middle_is_not_replaced() -> None:

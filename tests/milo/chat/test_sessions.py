@@ -57,9 +57,13 @@ def test_exchanges_come_back_as_they_went_in_oldest_first(sessions: Sessions) ->
 
 def test_only_the_last_exchanges_are_kept(sessions: Sessions) -> None:
     session = sessions.open("bot")
-    for number in range(13):
+    lengths = []
+    for number in range(23):
         sessions.append("bot", session.id, said(number))
-    assert users(sessions, session.id) == [f"question {number}" for number in range(3, 13)]
+        remembered = users(sessions, session.id)
+        assert remembered == [f"question {n}" for n in range(number + 1 - len(remembered), number + 1)]
+        lengths.append(len(remembered))
+    assert lengths == [*range(1, 16), *range(10, 16), 10, 11], "the oldest go seldom: it would all be read anew"
 
 
 def test_everything_in_redis_is_json_or_a_number(sessions: Sessions, redis_client: redis.Redis) -> None:

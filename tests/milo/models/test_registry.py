@@ -16,6 +16,8 @@ from safetensors.numpy import save
 
 from milo.errors import Conflict, Forbidden, Invalid, ModelUnavailable, NotFound, Unauthorized, Unavailable
 from milo.models import registry, store
+from milo.models.describe import describe
+from milo.models.store import ResolvedModel
 from milo.settings import Settings
 from tests.support.hub_server import Hub, hub_server
 
@@ -451,3 +453,31 @@ def test_a_name_without_a_slash_is_never_asked_from_the_hub(online: Settings, hu
     with pytest.raises(ModelUnavailable):
         registry.ensure(online, "whisper")
     assert hub.requests == []
+
+
+BOTH = {**GENERATION, "task_to_id": {"transcribe": 5, "translate": 6}}
+
+
+@pytest.mark.parametrize(
+    ("config", "generation", "tasks"),
+    [
+        ({}, BOTH, ("transcribe", "translate")),
+        ({"milo": {"tasks": ["transcribe"]}}, BOTH, ("transcribe",)),
+        ({"milo": {"tasks": "transcribe"}}, BOTH, ("transcribe", "translate")),
+        ({"encoder_layers": 32, "decoder_layers": 4}, BOTH, ("transcribe",)),
+        ({"encoder_layers": 32, "decoder_layers": 32}, BOTH, ("transcribe", "translate")),
+        ({"vocab_size": 51864}, BOTH, ("transcribe",)),
+        ({}, {**BOTH, "is_multilingual": False}, ("transcribe",)),
+        ({}, {}, ("transcribe",)),
+    ],
+)
+def test_a_model_can_what_it_was_trained_for(
+    tmp_path: Path, config: dict[str, Any], generation: dict[str, Any], tasks: tuple[str, ...]
+) -> None:
+    folder = write_model(tmp_path / "model", **config)
+    (folder / "generation_config.json").write_text(json.dumps(generation))
+    assert describe(ResolvedModel("model", "1", folder, None, "folder")).tasks == tasks
+
+
+def test_the_model_of_the_package_transcribes_and_no_more(settings: Settings) -> None:
+    assert describe(registry.resolve(settings, "milo-tiny-mg")).tasks == ("transcribe",)

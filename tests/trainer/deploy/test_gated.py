@@ -321,7 +321,7 @@ def test_a_checkpoint_gets_what_it_lacks_from_its_base(settings: Settings, tmp_p
     assert {"tokenizer.json", "preprocessor_config.json", "config.json", "model.safetensors"} <= names
     assert not names & {"optimizer.pt", "trainer_state.json", "wer.json", "README.md"}
     made = json.loads((folder / "config.json").read_text())
-    assert made["milo"] == {"min_window_s": 1.0, "pack_window_s": 3.0} and made["use_cache"]
+    assert made["milo"] == {"min_window_s": 1.0, "pack_window_s": 3.0, "tasks": ["transcribe"]} and made["use_cache"]
     generation = json.loads((folder / "generation_config.json").read_text())
     assert generation["suppress_tokens"] == [1] and generation["lang_to_id"]["<|mg|>"]
     before = registry.content_sha256(registry.resolve(settings, str(folder)))

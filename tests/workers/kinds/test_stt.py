@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -143,16 +144,39 @@ def test_a_model_with_broken_weights_fails_the_job_and_invents_nothing(
     whole = FakeTranscriber.transcribe
 
     def broken(self: FakeTranscriber, windows: list[Samples], options: DecodeOptions) -> list[WindowText]:
-        from dataclasses import replace
-
         return [replace(text, avg_logprob=float("nan")) for text in whole(self, windows, options)]
 
     monkeypatch.setattr(FakeTranscriber, "transcribe", broken)
-    job = submit(ledger, files, spoken(1), max_attempts=1)
+    job = submit(ledger, files, spoken(1))
     runner.run(job.id)
     runner.run(job.id)
     failed = ledger.get(job.id)
     assert failed.state == "failed" and failed.error and "weights are broken" in failed.error["detail"]
+    assert failed.attempt == 1 and not failed.error["retryable"], "it would fail again"
+
+
+def test_a_recording_that_a_model_breaks_on_does_not_take_its_neighbours_along(
+    runner: Runner, ledger: Ledger, files: Files, engine: FakeTranscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = FakeTranscriber.transcribe
+
+    def breaks_on_the_longest(
+        self: FakeTranscriber, windows: list[Samples], options: DecodeOptions
+    ) -> list[WindowText]:
+        texts = whole(self, windows, options)
+        return [
+            replace(text, avg_logprob=float("nan")) if len(window) > 3 * 16_000 else text
+            for text, window in zip(texts, windows, strict=True)
+        ]
+
+    engine.pack_window_s = 30.0
+    monkeypatch.setattr(FakeTranscriber, "transcribe", breaks_on_the_longest)
+    good, bad = submit(ledger, files, spoken(1)), submit(ledger, files, sentences(4, 0.4))
+    for job in (good, bad, good, bad):
+        runner.run(job.id)
+    assert ledger.get(good.id).state == "succeeded"
+    failed = ledger.get(bad.id)
+    assert failed.state == "failed" and failed.error and failed.error["code"] == "model_broken"
 
 
 def test_a_job_whose_decoded_audio_was_lost_is_decoded_again(

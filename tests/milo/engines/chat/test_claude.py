@@ -11,7 +11,7 @@ import pytest
 from milo.chat.cloud_key import usable_key
 from milo.engines.chat.breaker import Breaker
 from milo.engines.chat.claude import KEY_OPEN_S, OPEN_S, Claude
-from milo.errors import EngineError, ModelUnavailable
+from milo.errors import EngineError, MiloError, ModelUnavailable
 from milo.protocols import Message
 from milo.settings import Settings
 from tests.support.claude_server import KEY, ClaudeServer, Handler, claude_server
@@ -130,6 +130,26 @@ def test_a_busy_service_is_unavailable_and_asked_once_only(server: ClaudeServer,
     server.answer = lambda handler: handler.refuse(status, kind, "not now")
     assert failing_with(claude(server)) == "cloud_down"
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "status, kind, words, code, retryable",
+    [
+        (400, "invalid_request_error", "prompt is too long: 208310 tokens > 200000", "context_length_exceeded", False),
+        (413, "request_too_large", "Request exceeds the maximum size", "context_length_exceeded", False),
+        (400, "invalid_request_error", "temperature: unexpected", "cloud_refused", False),
+    ],
+)
+def test_what_will_be_refused_again_is_not_tried_again_and_opens_no_circuit(
+    server: ClaudeServer, status: int, kind: str, words: str, code: str, retryable: bool
+) -> None:
+    server.answer = lambda handler: handler.refuse(status, kind, words)
+    model = claude(server)
+    for _ in range(4):
+        with pytest.raises(MiloError) as caught:
+            ask(model)
+        assert (caught.value.code, caught.value.retryable) == (code, retryable) and words in caught.value.detail
+    assert model.breaker.state == "closed"
 
 
 def test_an_error_event_before_the_first_token_is_unavailable(server: ClaudeServer) -> None:

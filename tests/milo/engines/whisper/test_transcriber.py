@@ -355,7 +355,7 @@ def test_an_unknown_language_is_refused_with_the_list(checkpoint: Checkpoint) ->
 
 
 def test_an_unknown_task_is_refused_with_the_list(checkpoint: Checkpoint) -> None:
-    with pytest.raises(Invalid, match="it can transcribe, translate"):
+    with pytest.raises(Invalid, match="it was trained to transcribe and translate"):
         WhisperTranscriber(checkpoint, FakeBackend(checkpoint)).transcribe([noise(1)], DecodeOptions(task="sing"))
 
 
