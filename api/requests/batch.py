@@ -15,7 +15,7 @@ from api.http.bodies import validate
 from api.http.deps import Context
 from api.requests.checks import check
 from api.requests.errors import pointed, pointers_below
-from api.requests.owned import Uploads
+from api.requests.owned import OwnBlobs
 from api.requests.sources import check_name, check_path
 from milo.audio.folder import walk_recordings
 from milo.audio.formats import RECORDING_SUFFIXES
@@ -217,7 +217,7 @@ def _source(context: Context, key: Key, item: Item, stored: dict[str, bool]) -> 
         return AudioSource(path=check_path(context, item.path), name=item.name or os.path.basename(item.path))
     blob = item.blob or ""
     if blob not in stored:
-        stored[blob] = Uploads(context, key).size(blob) is not None
+        stored[blob] = OwnBlobs(context, key).size(blob) is not None
     if not stored[blob]:
         raise Invalid(f"the blob {blob} is not stored here; send it to POST /api/v1/blobs", code="unknown_blob")
     return AudioSource(blob=blob, name=item.name or "audio")

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from api.http.bodies import Multipart, Part
 from api.http.problems import invalid
-from api.requests.owned import Uploads
+from api.requests.owned import OwnBlobs
 from api.requests.sources import file_name
 from milo.errors import BadMedia, MiloError
 from milo.jobs import AudioSource
@@ -40,7 +40,7 @@ async def _at_once() -> None:
 
 async def read_form(
     request: Request,
-    stored: Uploads,
+    stored: OwnBlobs,
     max_bytes: int,
     max_parts: int,
     *,

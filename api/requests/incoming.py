@@ -16,7 +16,7 @@ from api.http import bodies, memory, prefer
 from api.http.deps import Admin, Context, Ctx, Writer, in_thread
 from api.http.prefer import Prefer
 from api.requests import checks
-from api.requests.owned import Uploads
+from api.requests.owned import OwnBlobs
 from milo.errors import Invalid
 from milo.jobs import Job, NewJob, Priority
 from milo.ledger.keys import Key
@@ -40,8 +40,8 @@ class Incoming:
     _callback_checked: str | None = None
 
     @property
-    def uploads(self) -> Uploads:
-        return Uploads(self.context, self.key)
+    def blobs(self) -> OwnBlobs:
+        return OwnBlobs(self.context, self.key)
 
     async def read_json(self, model: type[Model]) -> Model:
         return await bodies.read_json(self.request, model)

@@ -33,8 +33,13 @@ def may_use_run(context: Context, key: Key, run: Run) -> bool:
     return may_use(context, key, "run", run.job_id or run.id)
 
 
+def note_blob(context: Context, blob_id: str, owner: str) -> None:
+    """Who has sent all of it may use it."""
+    owners.note(context.ledger.engine, "blob", blob_id, owner)
+
+
 @dataclass(frozen=True)
-class Uploads:
+class OwnBlobs:
     """The uploads of one key: who has sent the bytes may use them, and nobody else by knowing their hash."""
 
     context: Context
@@ -92,7 +97,7 @@ class Uploads:
         counted = self.context.notes.get(f"stored:{self.key.name}")
         if counted and not owners.owns(self.context.ledger.engine, "blob", blob.id, self.key.name):
             self.context.notes[f"stored:{self.key.name}"] = counted[0], counted[1] + blob.size_bytes
-        owners.note(self.context.ledger.engine, "blob", blob.id, self.key.name)
+        note_blob(self.context, blob.id, self.key.name)
 
 
 def _smaller(limit_bytes: int, left: int | None) -> int:

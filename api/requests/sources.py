@@ -6,7 +6,7 @@ import os
 import stat
 
 from api.http.deps import Context
-from api.requests.owned import Uploads
+from api.requests.owned import OwnBlobs
 from milo.errors import Forbidden, Invalid, NotFound
 from milo.jobs import AudioSource
 from milo.kinds.fields import MAX_NAME
@@ -21,7 +21,7 @@ def check_source(context: Context, key: Key, source: AudioSource) -> AudioSource
     for name in (source.name, source.path or ""):
         check_name(name)
     if source.blob:
-        if Uploads(context, key).size(source.blob) is None:
+        if OwnBlobs(context, key).size(source.blob) is None:
             raise Invalid(
                 f"the blob {source.blob} is not stored here; send it to POST /api/v1/blobs", code="unknown_blob"
             )

@@ -86,7 +86,7 @@ async def _read_form(incoming: Incoming) -> BatchRequest:
     settings = context.settings
     uploads = await read_form(
         incoming.request,
-        incoming.uploads,
+        incoming.blobs,
         settings.max_upload_bytes,
         settings.max_batch_items + 1,
         take_field=take_field,

@@ -101,7 +101,7 @@ async def _read(incoming: Incoming, beside: dict[str, str]) -> tuple[SttFields, 
 
 async def _read_raw(incoming: Incoming, asked: SttFields) -> tuple[SttFields, AudioSource]:
     await in_thread(_check, incoming, asked)
-    blob = await incoming.uploads.receive(incoming.request.stream(), incoming.context.settings.max_upload_bytes)
+    blob = await incoming.blobs.receive(incoming.request.stream(), incoming.context.settings.max_upload_bytes)
     return asked, _source(asked, Upload(blob, None))
 
 
@@ -113,7 +113,7 @@ def _take_json(incoming: Incoming, asked: SttRequest) -> AudioSource:
         path_name = (asked.path or "audio").rstrip("/").rsplit("/", 1)[-1]
         source = AudioSource(blob=asked.blob, path=asked.path, name=asked.name or path_name or "audio")
         return check_source(context, incoming.key, source)
-    blob = incoming.uploads.put(bodies.decode_base64(asked.audio), context.settings.max_upload_bytes)
+    blob = incoming.blobs.put(bodies.decode_base64(asked.audio), context.settings.max_upload_bytes)
     return _source(asked, Upload(blob, None))
 
 
@@ -143,7 +143,7 @@ async def _read_form(incoming: Incoming) -> tuple[SttFields, AudioSource]:
     context = incoming.context
     uploads = await read_form(
         incoming.request,
-        incoming.uploads,
+        incoming.blobs,
         context.settings.max_upload_bytes,
         max_parts=32,
         take_field=take_field,

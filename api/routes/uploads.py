@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from api.http.bodies import content_type
 from api.http.deps import Context, Ctx, Reader, Writer, in_thread
 from api.http.problems import UnsupportedType, documented, json_response
+from api.requests.owned import note_blob
 from milo.errors import BadRequest, MiloError
 from milo.jobs import iso
 from milo.ledger import owners
@@ -83,6 +84,7 @@ async def create(request: Request, context: Ctx, key: Writer) -> Response:
     upload = await _owned(context, await in_thread(_uploads(context).create, key.name, size, metadata))
     if content_type(request) == PIECE:
         upload = await _append(request, context, upload, 0)
+    await _note(context, upload)
     return Response(status_code=201, headers={"Location": _url(upload), **_headers(upload)})
 
 
@@ -94,6 +96,7 @@ async def create(request: Request, context: Ctx, key: Writer) -> Response:
 async def look(upload_id: str, context: Ctx, key: Reader) -> Response:
     """`Upload-Offset` says where to go on; HEAD answers the same without the document."""
     upload = await in_thread(_uploads(context).get, upload_id, key.owner)
+    await _note(context, upload)
     headers = _headers(upload) | {"Upload-Length": str(upload.size_bytes), "Cache-Control": "no-store"}
     headers |= {"Upload-Metadata": upload.metadata} if upload.metadata else {}
     document = {"id": upload.id, "size_bytes": upload.size_bytes, "offset": upload.offset, "blob": upload.blob}
@@ -116,6 +119,7 @@ async def append(upload_id: str, request: Request, context: Ctx, key: Writer) ->
     if content_type(request) != PIECE:
         raise UnsupportedType(f"the content type of a piece is {PIECE}")
     upload = await _append(request, context, upload, _number(request, "upload-offset"))
+    await _note(context, upload)
     return Response(status_code=204, headers=_headers(upload))
 
 
@@ -131,6 +135,13 @@ async def _find(request: Request, context: Context, key: Key, upload_id: str) ->
     upload = await in_thread(_uploads(context).get, upload_id, key.owner)
     _check_version(request)
     return upload
+
+
+async def _note(context: Context, upload: Upload) -> None:
+    """What is complete is its owner's blob. Noted whenever it is asked for, too: the answer may have been the last act
+    of a process that was killed."""
+    if upload.blob:
+        await in_thread(note_blob, context, upload.blob, upload.owner)
 
 
 async def _append(request: Request, context: Context, upload: Upload, offset: int) -> Upload:

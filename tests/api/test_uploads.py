@@ -114,6 +114,20 @@ def test_nobody_else_sees_it(client: httpx.Client, people: People) -> None:
     assert "checksum" in client.options("/uploads", headers=TUS).headers["tus-extension"]
 
 
+def test_the_blob_is_theirs_who_sent_it(people: People) -> None:
+    with people.client("ana") as ana, people.client("ben") as ben:
+        where = begin(ana)
+        blob = send(ana, where, 0, CONTENT).headers["milo-blob"]
+        whole = ana.post("/uploads", content=CONTENT[:99], headers=PIECE | {"Upload-Length": "99"})
+        for name in (blob, whole.headers["milo-blob"]):
+            assert ana.get(f"/blobs/{name}").status_code == 200
+            job = ana.post("/stt", json={"blob": name}, headers={"Prefer": "respond-async"})
+            assert job.status_code == 202
+            problem(ben.get(f"/blobs/{name}"), 404, "unknown_blob")
+            problem(ben.post("/stt", json={"blob": name}), 422, "unknown_blob")
+            problem(ben.get(f"/jobs/{job.json()['id']}/audio"), 404, "unknown_job")
+
+
 def test_what_nobody_continues_expires_and_a_key_has_only_so_many(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,7 +120,7 @@ async def _read(incoming: Incoming, model: type[Fields]) -> tuple[Fields, AudioS
 
     uploads = await read_form(
         incoming.request,
-        incoming.uploads,
+        incoming.blobs,
         context.settings.max_upload_bytes,
         max_parts=64,
         take_field=take_field,
