@@ -12,7 +12,6 @@ from milo.errors import Invalid, ModelUnavailable
 from milo.models import registry
 from milo.recipes import TASKS, Recipe
 from milo.settings import Settings
-from milo.storage.opening import Places
 from milo.training import datasets
 from milo.training.data.leaks import Leak, refuse_audio
 from milo.training.data.pairs import TextPair, pair_splits
@@ -83,7 +82,7 @@ def check(settings: Settings, recipe: Recipe) -> Report:
         return _check_pairs(settings, recipe)
     kind = datasets.kind_of(recipe.data.source, recipe.data.confined)
     read_as = (
-        datasets.read(recipe.data, Places.of(settings, recipe.data.confined))[1] if kind in ("file", "folder") else kind
+        datasets.read(recipe.data, datasets.places_of(settings, recipe.data))[1] if kind in ("file", "folder") else kind
     )
     sets = read_splits(settings, recipe.data, ("train", "validation", "test"))
     leaks, old = shared(sets), None
@@ -125,7 +124,7 @@ def _labels(settings: Settings, recipe: Recipe, train: Dataset) -> list[str]:
 
 
 def _check_pairs(settings: Settings, recipe: Recipe) -> Report:
-    splits = pair_splits(recipe.data, Places.of(settings, recipe.data.confined))
+    splits = pair_splits(recipe.data, datasets.places_of(settings, recipe.data))
     parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     if splits.test is splits.validation:
         del parts["test"]

@@ -26,7 +26,6 @@ from milo.ledger.keys import Key
 from milo.models import registry
 from milo.recipes import TASKS, Data, Evaluation, Task
 from milo.settings import Settings
-from milo.storage.opening import Places
 from milo.storage.roots import named_path
 from milo.training import datasets, runs
 
@@ -71,7 +70,7 @@ def check(context: Context, key: Key, asked: EvaluationRequest) -> EvaluationPay
 def check_data(context: Context, key: Key, data: Data, task: Task) -> Data:
     """The data part, if its source is there and may be read. `Invalid` or `Forbidden`."""
     data = reached_data(context, key, data, task)  # first: nobody learns here what else is on this machine
-    datasets.check(data, task, places=Places.of(context.settings, data.confined))
+    datasets.check(data, task, places=datasets.places_of(context.settings, data))
     return data
 
 

@@ -11,12 +11,14 @@ from api.http.deps import Context
 from api.requests.errors import pointed
 from api.requests.owned import may_use_run
 from milo.errors import Forbidden, MiloError
+from milo.ledger import owners
 from milo.ledger.keys import Key
 from milo.models import registry
 from milo.models.contained import check_contained
 from milo.recipes import TASKS, Data, Task
 from milo.storage.roots import named_path
 from milo.training import runs
+from milo.training.correction_sets import folder_of
 from milo.training.datasets import HUB_ID, kind_of, not_there
 from milo.training.runs import Run
 
@@ -31,8 +33,7 @@ def reached_path(context: Context, key: Key, name: str, field: str) -> str:
     path = named_path(name)
     if key.may("admin"):
         return name
-    run = real_below(name, runs.root(context.settings))
-    if run and field in OF_RUNS and may_use_run(context, key, Run(runs.root(context.settings) / run)):
+    if _is_own(context, key, name, field):
         return os.path.realpath(path)
     try:
         return context.files.allowed_path(str(path))
@@ -41,6 +42,15 @@ def reached_path(context: Context, key: Key, name: str, field: str) -> str:
         raise
     except MiloError as error:
         raise pointed(f"{field.replace('/', '.')}: {error.detail}", field, "bad_recipe") from None
+
+
+def _is_own(context: Context, key: Key, name: str, field: str) -> bool:
+    """Whether a path leads into a run, or a set of corrections, that is the key's, where the field may name such."""
+    if field in OF_RUNS:
+        run = real_below(name, runs.root(context.settings))
+        return run is not None and may_use_run(context, key, Run(runs.root(context.settings) / run))
+    job_id = real_below(name, folder_of(context.settings, ""))
+    return job_id is not None and owners.is_of_job(context.ledger.engine, job_id, key.owner or "")
 
 
 def reached_data(context: Context, key: Key, data: Data, task: Task) -> Data:

@@ -23,7 +23,6 @@ from milo.ledger.keys import Key
 from milo.models import registry
 from milo.models.contained import check_contained
 from milo.recipes import TASKS, Data, Recipe, Task
-from milo.storage.opening import Places
 from milo.storage.roots import named_path
 from milo.training import datasets
 
@@ -106,7 +105,7 @@ def check_recipe(context: Context, key: Key, recipe: Recipe) -> Recipe:
 def check_data(context: Context, data: Data, task: Task) -> None:
     """The source is there and has the columns, where that is cheap to tell."""
     try:
-        datasets.check(data, task, to_train=True, places=Places.of(context.settings, data.confined))
+        datasets.check(data, task, to_train=True, places=datasets.places_of(context.settings, data))
     except OSError as error:
         detail = f"data.source: {data.source} can't be read: {error.strerror}"
         raise pointed(detail, "data/source", "bad_recipe") from None

@@ -36,9 +36,13 @@ def owns(engine: Engine, what: What, name: str, owner: str) -> bool:
     with reading(engine) as connection:
         if connection.execute(query).first() is not None:
             return True
-        if what != "run":
-            return False
-        own = select(jobs.c.id).where(jobs.c.id == name, jobs.c.owner == owner)
+    return what == "run" and is_of_job(engine, name, owner)
+
+
+def is_of_job(engine: Engine, job_id: str, owner: str) -> bool:
+    """Whether a job that is still in the ledger is theirs."""
+    own = select(jobs.c.id).where(jobs.c.id == job_id, jobs.c.owner == owner)
+    with reading(engine) as connection:
         return connection.execute(own).first() is not None
 
 

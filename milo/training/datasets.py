@@ -13,8 +13,10 @@ from milo.audio.formats import RECORDING_SUFFIXES
 from milo.errors import Invalid
 from milo.models.files import near
 from milo.recipes import TASKS, Data, Task
+from milo.settings import Settings
 from milo.storage.opening import ONLY_THE_SET, Places
 from milo.storage.roots import named_path
+from milo.training import correction_sets
 from milo.training.data import layouts, leaks, pairs, webdataset
 from milo.training.data.row import Splits, wrong
 from milo.training.data.splits import choose
@@ -52,6 +54,17 @@ def kind_of(source: str, confined: bool = False) -> Kind:
 
 def not_there(source: str, hint: str = "") -> Invalid:
     return wrong("source", f"there is no {source}; write a hub id, a folder, a file or `synthetic`.{hint}")
+
+
+def places_of(settings: Settings, data: Data) -> Places:
+    """Where the files of a data set may lie, beside its own folder if it is not confined. A set that was made of
+    somebody's corrections is in MILO_HOME; whose it is was asked when it was named."""
+    places = Places.of(settings, data.confined)
+    made = correction_sets.folder_of(settings, "").resolve()
+    source = named_path(data.source).resolve()
+    if source != made and source.is_relative_to(made):
+        return places.and_made(made / source.relative_to(made).parts[0])
+    return places
 
 
 def check(data: Data, task: Task = "whisper", to_train: bool = False, places: Places = ONLY_THE_SET) -> None:

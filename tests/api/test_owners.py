@@ -133,6 +133,20 @@ def test_a_report_and_its_rows_are_read_by_those_whose_jobs_came_to_it(
     assert ben.get("/evaluations").json()["items"] == []
 
 
+def test_a_set_of_corrections_is_trained_on_by_whose_job_made_it(
+    ana: httpx.Client, ben: httpx.Client, settings: Settings
+) -> None:
+    job = ana.post("/corrections", json={}).json()["id"]
+    made = settings.home / "corrections" / job
+    made.mkdir(parents=True)
+    (made / "a.wav").write_bytes(b"RIFF")
+    (made / "train.jsonl").write_text('{"audio": "a.wav", "text": "eny"}\n{"audio": "b.wav", "text": "tsia"}\n')
+    assert ana.post("/trainings", json=recipe(data={"source": str(made)})).status_code == 202
+    for source in (made, made / "train.jsonl", f"{made}/../{job}", made.parent, made.parent / "job_x"):
+        problem(ben.post("/trainings", json=recipe(data={"source": str(source)})), 403, "path_not_allowed")
+    problem(ana.post("/trainings", json=recipe(data={"source": str(made.parent)})), 403, "path_not_allowed")
+
+
 def test_a_batch_and_all_of_it_is_its_owners(ana: httpx.Client, ben: httpx.Client, client: httpx.Client) -> None:
     blob = ana.post("/blobs", content=wav(bytes(32_000))).json()["id"]
     batch = ana.post("/batches", json={"items": [{"blob": blob}], "name": "tsiambaratelo"}).json()

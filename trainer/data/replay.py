@@ -16,10 +16,10 @@ from milo.errors import Invalid
 from milo.models.files import read_json, write_durably
 from milo.recipes import Data, Recipe
 from milo.settings import Settings
-from milo.storage.opening import Places
 from milo.training import guard
 from milo.training.data import leaks
 from milo.training.data.pairs import PairSplits, TextPair, pair_splits
+from milo.training.datasets import places_of
 from milo.training.guard import Guard, GuardSet
 from milo.training.runs import Run
 from trainer.data.load import Dataset, Item, ReportProgress, load, load_to_judge, shared
@@ -152,7 +152,7 @@ def draw(pools: dict[str, list[T]], count: int, seed: int) -> dict[str, list[T]]
 
 
 def _pairs(settings: Settings, data: Data) -> PairSplits:
-    return pair_splits(data, Places.of(settings, data.confined))
+    return pair_splits(data, places_of(settings, data))
 
 
 def _heldout(settings: Settings, one: GuardSet, report: ReportProgress | None) -> Dataset:

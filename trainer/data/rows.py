@@ -26,7 +26,7 @@ def read(settings: Settings, data: Data) -> Splits:
 
 def _from_hub(settings: Settings, data: Data) -> Splits:
     folder = hub.fetch(settings, data)
-    places = Places.of(settings, data.confined).and_made(folder.parent.parent)  # a snapshot is links into `blobs`
+    places = datasets.places_of(settings, data).and_made(folder.parent.parent)  # a snapshot is links into `blobs`
     if data.config is None and any(item.name in METADATA for item in folder.rglob("metadata.*")):
         return _from_disk(
             settings, data.model_copy(update={"source": str(folder)}), places
@@ -35,7 +35,7 @@ def _from_hub(settings: Settings, data: Data) -> Splits:
 
 
 def _from_disk(settings: Settings, data: Data, places: Places | None = None) -> Splits:
-    places = places or Places.of(settings, data.confined)
+    places = places or datasets.places_of(settings, data)
     parts, _ = datasets.read(data, places)
     if parts is not None:
         return parts

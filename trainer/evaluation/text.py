@@ -19,9 +19,9 @@ from milo.errors import Invalid
 from milo.jobs import Progress
 from milo.recipes import Data, Evaluation
 from milo.settings import Settings
-from milo.storage.opening import Places
 from milo.training.data.pairs import pair_splits
 from milo.training.data.splits import Split
+from milo.training.datasets import places_of
 from milo.training.evaluations import INSUFFICIENT, Stored
 from milo.training.statistics import ratio_interval
 from trainer.evaluation.engines import Engines
@@ -49,7 +49,7 @@ def load(settings: Settings, data: Data, evaluation: Evaluation, report: ReportP
 
 
 def heldout_sentences(settings: Settings, data: Data, split: Split = "test") -> list[Sentence]:
-    splits = pair_splits(data, Places.of(settings, data.confined))
+    splits = pair_splits(data, places_of(settings, data))
     heldout = splits.validation if split == "validation" else splits.test
     sentences = []
     for pair in heldout:

@@ -23,8 +23,8 @@ from milo.errors import Invalid
 from milo.models.files import write_durably
 from milo.recipes import Recipe
 from milo.settings import Settings
-from milo.storage.opening import Places
 from milo.training.data.pairs import TextPair, pair_splits
+from milo.training.datasets import places_of
 from milo.training.runs import Run
 from trainer.data import replay
 from trainer.evaluation.chrf import chrf
@@ -61,7 +61,7 @@ class TranslationTraining:
         self.device = device_of(settings)
         if self.options.precision == "fp16":
             raise Invalid("training.precision: fp16 is not used for nllb; use bf16 or fp32", code="bad_recipe")
-        splits = pair_splits(recipe.data, Places.of(settings, recipe.data.confined))
+        splits = pair_splits(recipe.data, places_of(settings, recipe.data))
         old, replayed = replay.old_pairs(settings, recipe, splits.train, run)
         pairs, heldout = [*splits.train, *old], splits.validation
         self.heldout = heldout[:MOST_PAIRS]

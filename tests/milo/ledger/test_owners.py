@@ -46,29 +46,32 @@ def test_a_run_is_its_jobs_owners_from_the_first_moment(ledger: Ledger) -> None:
     assert owners.owns(ledger.engine, "run", job.id, "ana") and not owners.owns(ledger.engine, "run", job.id, "ben")
 
 
-def test_a_ledger_from_before_there_were_owners_learns_them_from_its_jobs(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path / "home", _env_file=None)
-    ledger = Ledger.open(settings)
+def test_a_ledger_from_before_there_were_owners_learns_them_from_its_jobs(ledger: Ledger, tmp_path: Path) -> None:
     job = NewJob(kind="ping", payload={"seconds": 0}, owner="ana", priority="batch")
     made = [ledger.create(job).id for _ in range(4)]
-    ledger.engine.dispose()
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.attributes["engine"] = connect(settings.ledger_url)
-    command.downgrade(config, "0006")
     rows = [
         ("stt", {"source": {"blob": BLOB}}, None),
         ("training", {"recipe": {}}, {"run": "x"}),
         ("evaluation", {"model": "m"}, {"key": KEY}),
         ("ping", ["odd"], "odd"),
     ]
-    with sqlite3.connect(settings.home / "ledger.sqlite3") as database:
+    before = Settings(home=tmp_path / "before", _env_file=None)
+    before.home.mkdir()
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["engine"] = connect(before.ledger_url)
+    command.upgrade(config, "0006")
+    with sqlite3.connect(before.home / "ledger.sqlite3") as database:
+        database.execute("ATTACH ? AS now", (str(ledger.settings.home / "ledger.sqlite3"),))
+        columns = ", ".join(row[1] for row in database.execute("PRAGMA main.table_info(jobs)"))
+        database.execute(f"INSERT INTO main.jobs ({columns}) SELECT {columns} FROM now.jobs")
         for job_id, (kind, payload, result) in zip(made, rows, strict=True):
             values = (kind, json.dumps(payload), json.dumps(result), job_id)
-            database.execute("UPDATE jobs SET kind = ?, payload = ?, result = ? WHERE id = ?", values)
-    engine = Ledger.open(settings).engine
-    for what, name in (("blob", BLOB), ("run", made[1]), ("evaluation", KEY)):
+            database.execute("UPDATE main.jobs SET kind = ?, payload = ?, result = ? WHERE id = ?", values)
+    engine = Ledger.open(before).engine
+    noted: tuple[tuple[owners.What, str], ...] = (("blob", BLOB), ("run", made[1]), ("evaluation", KEY))
+    for what, name in noted:
         assert owners.owns(engine, what, name, "ana") and not owners.owns(engine, what, name, "ben"), what
-    with sqlite3.connect(settings.home / "ledger.sqlite3") as database:
+    with sqlite3.connect(before.home / "ledger.sqlite3") as database:
         assert database.execute("SELECT count(*) FROM owners").fetchone() == (3,)
     engine.dispose()
