@@ -259,7 +259,7 @@ class Settings(BaseSettings):
     """Never ask the hub, whatever is missing."""
 
     # --- training ---
-    deploy_margin: float = Field(0.02, ge=0, lt=1)
+    deploy_margin: float = Field(0.04, ge=0, lt=1)
     """How much worse than what serves a deployed model may be at most, on its own data and on each guard set: a
     difference of error rates, the upper end of its 95 % interval. A recipe may say its own (`deploy.margin`)."""
 

@@ -21,6 +21,7 @@ from milo.kinds import model_uses
 from milo.models import registry
 from milo.settings import Settings
 from milo.synthesis.voices import EMBEDDED, describe_speech
+from milo.training import guard
 from milo.translation import translate
 
 router = APIRouter(tags=["models"])
@@ -54,6 +55,13 @@ async def rollback(name: str, context: Ctx, key: Admin) -> Response:
     return json_response((await in_thread(roll_back, context, name)).model_dump())
 
 
+class GuardDocument(BaseModel):
+    """A guard set of a model, and what its last deploy found on it."""
+
+    name: str
+    last: guard.Judged | None = None
+
+
 class ModelDocument(BaseModel):
     """One model. What is not known of it is left out."""
 
@@ -72,6 +80,8 @@ class ModelDocument(BaseModel):
     parameters: int = 0
     dtype: str | None = None
     weights_bytes: int = 0
+    guard: list[GuardDocument] = []
+    """Data that no later version may be worse on (`milo models guard`)."""
 
 
 def _models(context: Context) -> list[ModelDocument]:
@@ -100,6 +110,8 @@ def _with_abilities(settings: Settings, one: ModelDocument) -> ModelDocument:
         if one.name == EMBEDDED:
             one.available, one.label, one.use, one.type = True, one.name, "tts", "espeak-ng"
             return _with_voices(settings, one)
+        if sets := guard.read(settings, one.name).sets:
+            one.guard = [_guard(each) for each in sets]
         resolved = registry.resolve(settings, one.name)
         info = registry.describe(resolved, settings)
         described = one.model_copy(
@@ -126,6 +138,10 @@ def _with_abilities(settings: Settings, one: ModelDocument) -> ModelDocument:
     except MiloError as error:
         one.available, one.problem = False, error.detail
         return one
+
+
+def _guard(one: guard.GuardSet) -> GuardDocument:
+    return GuardDocument(name=one.name, last=one.last)
 
 
 def _with_voices(settings: Settings, one: ModelDocument) -> ModelDocument:

@@ -103,6 +103,30 @@ def deploy(
     else:
         verdict = result["comparison"]["verdict"]
         click.echo(f"{name} {result['version']} (before: {result['before'] or 'nothing'}; {verdict})")
+        guarded = result["guard"]
+        for one in guarded["sets"]:
+            click.echo(f"guard set {one['name']}: {one['verdict']}, {one['reason']}")
+        if not guarded["sets"] and guarded.get("reason"):
+            click.echo(f"{guarded['verdict']}: {guarded['reason']}")
+
+
+@models.command()
+@click.argument("name")
+@click.option("--forget", metavar="SET", help="Take this set out: deploys may be worse on it from now on.")
+@json_option
+def guard(name: str, forget: str | None, as_json: bool) -> None:
+    """The guard sets of NAME: data that no later version may be worse on."""
+    from milo.training import guard as guards
+
+    settings = load_settings()
+    if forget is not None:
+        guards.forget(settings, name, forget)
+    sets = guards.read(settings, name).sets
+    if as_json:
+        print_json([one.model_dump(mode="json", exclude_defaults=True) for one in sets])
+        return
+    rows = [(one.name, one.data.source, one.evaluation.split, one.added_by or "-", one.verdict) for one in sets]
+    print_table(["set", "data", "split", "added by", "last verdict"], rows)
 
 
 @models.command()

@@ -82,7 +82,7 @@ def against_margin(found: Row, margin: float) -> tuple[Verdict, str]:
     if high <= margin:
         return "not worse", f"{told}, within the margin of {margin:.1%}"
     told += (
-        f"; the margin is {margin:.1%}, and this set shows a difference of {found['detectable']:.1%} with 90 % power"
+        f"; the margin is {margin:.1%}, and this set finds a difference of {found['detectable']:.1%} with 90 % power"
     )
     return "worse" if low > 0 else "not shown", told
 

@@ -46,6 +46,13 @@ class GuardSet(Part):
     """The version whose deploy added it; empty: a person, or Milo."""
     last: Judged | None = None
 
+    @property
+    def verdict(self) -> str:
+        """What the last deploy found, for people."""
+        if self.last is None:
+            return "none yet"
+        return f"{self.last.verdict}: {self.last.difference:+.1%}, at most {self.last.upper:+.1%} ({self.last.version})"
+
     def is_of(self, task: Task, data: Data) -> bool:
         """Whether this set is that data."""
         return self.task == task and self.data == data

@@ -24,7 +24,7 @@ from milo.training.guard import Guard, GuardSet
 from milo.training.runs import Run
 from trainer.data.load import Dataset, Item, ReportProgress, load, load_to_judge, shared
 
-SHARE = 0.25
+SHARE = 0.5
 """Where the recipe says nothing. Measured: `docs/training.md`."""
 KEPT = "replay.json"
 T = TypeVar("T")

@@ -6,14 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from milo.cli.models import models
 from milo.errors import Invalid, NotFound
 from milo.models import registry
 from milo.models.files import model_files
 from milo.recipes import Data
 from milo.settings import Settings
 from milo.training import guard
-from milo.training.guard import GuardSet
+from milo.training.guard import GuardSet, Judged
 
 SET = GuardSet(name="radio", task="whisper", data=Data(source="/data/radio.tsv"))
 
@@ -72,3 +74,13 @@ def test_names_are_free(settings: Settings) -> None:
         "task": "whisper",
         "data": {"source": "/data/radio.tsv"},
     }
+
+
+def test_the_command_shows_the_sets_and_takes_one_out(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MILO_HOME", str(settings.home))
+    last = Judged(version="ab12", verdict="not worse", difference=0.01, upper=0.03, margin=0.04)
+    guard.put(settings, "ours", (SET.model_copy(update={"last": last}),))
+    shown = CliRunner().invoke(models, ["guard", "ours"])
+    assert shown.exit_code == 0 and "radio" in shown.output and "not worse" in shown.output, shown.output
+    CliRunner().invoke(models, ["guard", "ours", "--forget", "radio"], catch_exceptions=False)
+    assert guard.read(settings, "ours").sets == ()
