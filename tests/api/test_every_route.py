@@ -30,8 +30,8 @@ OPEN = {*(f"{method} {path}" for method in ("GET", "HEAD") for path in ("/", "/r
     *(f"GET {folder}{{name}}" for folder in web.FOLDERS),
     *(f"GET {screen}{rest}" for screen in web.SCREENS for rest in ("", "/{rest}")),
 }
-"""All that a stranger may have: signs of life, documentation and a client that are public with the source, and a key for
-a link that counts once (`test_web_link.py`)."""
+"""All that a stranger may have: signs of life, documentation and a client that are public with the source, and a key
+for a link that counts once (`test_web_link.py`)."""
 ADMIN = {"POST /api/v1/web/links", "GET /api/v1/keys", "POST /api/v1/keys", "DELETE /api/v1/keys/{which}"}
 ADMIN |= {"POST /api/v1/models/{name}/deploy", "POST /api/v1/models/{name}/rollback"}
 ADMIN |= {
