@@ -23,7 +23,8 @@ def read_config(resolved: ResolvedModel, model_type: str, needs: str) -> dict[st
     try:
         check_config(resolved.path, config)
     except ModelUnavailable as error:
-        raise ModelUnavailable(f"{resolved.name}: {error.detail}. The two do not belong together") from None
+        apart = ". The two do not belong together" if error.detail.startswith("config.json") else ""
+        raise ModelUnavailable(f"{resolved.name}: {error.detail}{apart}") from None
     return config
 
 
