@@ -32,7 +32,13 @@ OPEN = {*(f"{method} {path}" for method in ("GET", "HEAD") for path in ("/", "/r
 }
 """All that a stranger may have: signs of life, documentation and a client that are public with the source, and a key
 for a link that counts once (`test_web_link.py`)."""
-ADMIN = {"POST /api/v1/web/links", "GET /api/v1/keys", "POST /api/v1/keys", "DELETE /api/v1/keys/{which}"}
+ADMIN = {
+    "POST /api/v1/web/links",
+    "GET /api/v1/keys",
+    "POST /api/v1/keys",
+    "DELETE /api/v1/keys/{which}",
+    "GET /api/v1/keys/usage",
+}
 ADMIN |= {"POST /api/v1/models/{name}/deploy", "POST /api/v1/models/{name}/rollback"}
 ADMIN |= {
     "GET /api/v1/fix/history",
