@@ -182,6 +182,14 @@ class Milo:
             if before is None:
                 return
 
+    def give_to_training(self, job_id: str, give: bool = True) -> dict[str, Any]:
+        """A transcript and its recording may be used for training from now on; with `give=False`, not any more."""
+        return self.http.ask("PUT" if give else "DELETE", f"/transcripts/{job_id}/consent")
+
+    def corrections(self, segments: str = "edited") -> Job:
+        """Queue a data set of what was corrected and given. The job's result has its `path` on the server."""
+        return Job.model_validate(self.http.post("/corrections", {"segments": segments}))
+
     def search(self, query: str, *, limit: int | None = None, **filters: Any) -> Iterator[dict[str, Any]]:
         """Segments of transcripts that hold every word, those made or edited last first. Filters: language, speaker,
         batch, transcript, min_confidence, max_confidence, since, until."""

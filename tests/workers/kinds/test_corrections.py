@@ -75,7 +75,7 @@ def test_what_was_given_and_corrected_becomes_a_set_with_its_exact_samples(
     data = Data(source=result["path"], splits=Splits(validation=None, test=None))
     datasets.check(data, to_train=True)
     parts, said = datasets.read(data)
-    assert parts and [row.text for row in parts["train"]] == ["inona ny vaovao"] and "tables" in said
+    assert parts and [row.text for row in parts["train"]] == ["inona ny vaovao"] and "audio from 'audio'" in said
     assert len(collected(settings, ledger, files, segments="all")[1]) == 3
     assert len(collected(settings, ledger, files, owner=None)[1]) == 2, "the operator collects everybody's"
 
