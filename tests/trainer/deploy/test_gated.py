@@ -150,7 +150,7 @@ def guarded(settings: Settings, data: Data, name: str = "known") -> None:
     guard.put(settings, NAME, (GuardSet(name=name, task="whisper", data=data),))
 
 
-def as_heard(settings: Settings, engines: Engines, model: Path, data: Data, table: Path) -> Data:
+def as_heard(settings: Settings, engines: Engines, model: Path, data: Data) -> Data:
     """The same recordings, with what this model hears as their texts: new data that it alone is good at."""
     steps = evaluate(settings, str(model), data, engines=engines)
     while True:
@@ -160,9 +160,9 @@ def as_heard(settings: Settings, engines: Engines, model: Path, data: Data, tabl
             rows = evaluations.find(settings, end.value["key"]).rows()
             break
     lines = [json.loads(line) for line in Path(data.source).read_text().splitlines()]
-    there = Path(data.source).parent
     heard = {Path(str(one["id"])).name: one["hyp"] for one in rows.values()}
-    new = [one | {"audio": str(there / one["audio"]), "text": heard[one["audio"]] or "teny"} for one in lines]
+    new = [one | {"text": heard[one["audio"]] or "teny"} for one in lines]
+    table = Path(data.source).with_name("as-heard.jsonl")
     table.write_text("".join(json.dumps(one) + "\n" for one in new))
     return Data(source=str(table))
 
@@ -172,7 +172,7 @@ def test_a_training_that_learned_and_forgot_is_refused_by_the_guard_which_names_
 ) -> None:
     good = registry.deploy(settings, NAME, copy_of_base(tmp_path / "good"))
     forgot = copy_of_base(tmp_path / "forgot", deafen)
-    new = as_heard(settings, engines, forgot, data, tmp_path / "new.jsonl")
+    new = as_heard(settings, engines, forgot, data)
     guarded(settings, data)
     with pytest.raises(Refused) as caught:
         deploy(settings, engines, forgot, new)
