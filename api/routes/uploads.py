@@ -60,7 +60,15 @@ def _uploads(context: Context) -> Uploads:
     return Uploads(context.settings, context.files)
 
 
-@router.options("/uploads", summary="What of tus is spoken here", status_code=204)
+@router.options(
+    "/uploads",
+    summary="What of tus is spoken here",
+    status_code=204,
+    responses={
+        204: {"description": "Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm"},
+        **documented(),
+    },
+)
 async def options(context: Ctx, key: Writer) -> Response:
     headers = {"Tus-Resumable": VERSION, "Tus-Version": VERSION, "Tus-Extension": EXTENSIONS}
     headers |= {"Tus-Checksum-Algorithm": ",".join(CHECKSUMS), "Tus-Max-Size": str(context.settings.max_upload_bytes)}
