@@ -1,15 +1,16 @@
 """Secrets that have to be read again, sealed where others may look: in the rows of the ledger, and in its backups.
 
-A key of the home (or MILO_LEDGER_KEY) makes, for each label once, a stream of HMAC-SHA512 that covers the text, and an
-HMAC-SHA256 over both that shows a change. A label seals one text and no second one: ids of keys are never used again.
+AES-256-GCM with a key of the home (or MILO_LEDGER_KEY); the label, the id of the row, is authenticated with the text.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import hmac
 import secrets
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from milo.errors import Unavailable
 from milo.settings import Settings
@@ -18,43 +19,30 @@ from milo.storage.secrets import kept
 KEY = "ledger_key"
 """Name of the file of the key."""
 MARK = "v1:"
-LONGEST = 64
-"""Bytes of a text: what one HMAC-SHA512 covers."""
-_TAG = 12
+_NONCE_BYTES = 12
 
 
 def seal(settings: Settings, label: str, text: str) -> str:
     """The text, readable only with the key of this home, under this label."""
-    content = text.encode()
-    assert len(content) <= LONGEST, "only short secrets are sealed"
-    key = _key(settings)
-    covered = _covered(key, label, content)
-    return MARK + base64.b64encode(covered + _tag(key, label, covered)).decode()
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    return MARK + base64.b64encode(nonce + _cipher(settings).encrypt(nonce, text.encode(), label.encode())).decode()
 
 
 def unseal(settings: Settings, label: str, sealed: str) -> str:
     """What was sealed; a text that never was is returned as it is. Raises `Unavailable` without the right key."""
     if not sealed.startswith(MARK):
         return sealed
-    key, content = _key(settings), base64.b64decode(sealed[len(MARK) :])
-    covered, tag = content[:-_TAG], content[-_TAG:]
-    if not hmac.compare_digest(_tag(key, label, covered), tag):
+    content = base64.b64decode(sealed[len(MARK) :])
+    try:
+        return _cipher(settings).decrypt(content[:_NONCE_BYTES], content[_NONCE_BYTES:], label.encode()).decode()
+    except InvalidTag:
         raise Unavailable(
             "a secret in the ledger was sealed with another key: set MILO_LEDGER_KEY to what is in secrets/ledger_key "
             "of the home that sealed it",
             code="sealed_elsewhere",
-        )
-    return _covered(key, label, covered).decode()
+        ) from None
 
 
-def _key(settings: Settings) -> bytes:
-    return (settings.ledger_key or kept(settings, KEY, lambda: secrets.token_hex(32))).encode()
-
-
-def _covered(key: bytes, label: str, content: bytes) -> bytes:
-    stream = hmac.new(key, f"milo vault stream:{label}".encode(), hashlib.sha512).digest()
-    return bytes(one ^ other for one, other in zip(content, stream, strict=False))
-
-
-def _tag(key: bytes, label: str, covered: bytes) -> bytes:
-    return hmac.new(key, f"milo vault tag:{label}:".encode() + covered, hashlib.sha256).digest()[:_TAG]
+def _cipher(settings: Settings) -> AESGCM:
+    key = settings.ledger_key or kept(settings, KEY, lambda: secrets.token_hex(32))
+    return AESGCM(hashlib.sha256(key.encode()).digest())
