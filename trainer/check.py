@@ -80,10 +80,6 @@ def check(settings: Settings, recipe: Recipe) -> Report:
     """Read the data of a recipe as its training will, audio and all. Raises `Invalid` for what can't be read."""
     if TASKS[recipe.task].examples == "pairs":
         return _check_pairs(settings, recipe)
-    kind = datasets.kind_of(recipe.data.source, recipe.data.confined)
-    read_as = (
-        datasets.read(recipe.data, datasets.places_of(settings, recipe.data))[1] if kind in ("file", "folder") else kind
-    )
     sets = read_splits(settings, recipe.data, ("train", "validation", "test"))
     leaks, old = shared(sets), None
     if sets["train"].items and replay.sets_of(settings, recipe):
@@ -94,8 +90,9 @@ def check(settings: Settings, recipe: Recipe) -> Report:
     if [item.id for item in sets["validation"]] == [item.id for item in sets["test"]]:
         del sets["test"]
     documents = {name: one.document() for name, one in sets.items()}
-    labels, refused = _labels(settings, recipe, sets["train"]), _refusal(sets, leaks, recipe)
-    return Report(read_as, documents, labels, leaks, old, refused)
+    train = sets["train"]
+    labels, refused = _labels(settings, recipe, train), _refusal(sets, leaks, recipe)
+    return Report(train.read_as, documents, labels, leaks, old, refused)
 
 
 def _refusal(sets: Mapping[str, Dataset], leaks: list[Leak], recipe: Recipe) -> str:

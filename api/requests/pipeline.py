@@ -12,11 +12,11 @@ from milo.models import registry
 
 def check(context: Context, key: Key, asked: TrainingRequest) -> PipelinePayload:
     """The payload of a `pipeline` job. Raises `Invalid` that names the field of the recipe."""
-    recipe = check_recipe(context, key, asked.recipe)
+    recipe, read_as = check_recipe(context, key, asked.recipe)
     if recipe.deploy is not None:
         registry.serving(context.settings, recipe.deploy.name)  # raises for what can't be a name
         if not key.may("admin"):
             raise Forbidden(
                 f"the key {key.name!r} has not the scope 'admin', which deploying needs", code="missing_scope"
             )
-    return PipelinePayload(recipe=recipe, name=recipe.name)
+    return PipelinePayload(recipe=recipe, name=recipe.name, data_read_as=read_as)

@@ -39,7 +39,8 @@ class TrainingRequest(Closed):
 
 def check(context: Context, key: Key, asked: TrainingRequest) -> TrainingPayload:
     """The payload of a `training` job. Raises `Invalid` that names the field of the recipe."""
-    return TrainingPayload(recipe=check_recipe(context, key, asked.recipe), name=asked.recipe.name)
+    recipe, read_as = check_recipe(context, key, asked.recipe)
+    return TrainingPayload(recipe=recipe, name=recipe.name, data_read_as=read_as)
 
 
 async def read(request: Request) -> TrainingRequest:
@@ -81,9 +82,9 @@ def _parse(body: bytearray, media_type: str) -> TrainingRequest:
     return TrainingRequest(recipe=recipes.check(document["recipe"]), callback_url=url)
 
 
-def check_recipe(context: Context, key: Key, recipe: Recipe) -> Recipe:
-    """The recipe as its job is to have it. Base model, data and checkpoint are there, as far as that is cheap to tell.
-    Raises what is wrong, and the fix."""
+def check_recipe(context: Context, key: Key, recipe: Recipe) -> tuple[Recipe, str]:
+    """The recipe as its job is to have it, and what its data was read as. Base model, data and checkpoint are there, as
+    far as that is cheap to tell. Raises what is wrong, and the fix."""
     recipe = recipe.model_copy(
         update={
             "model": reached_model(context, key, recipe.model),
@@ -92,20 +93,20 @@ def check_recipe(context: Context, key: Key, recipe: Recipe) -> Recipe:
         }
     )
     _check_model(context, key, recipe)
-    check_data(context, recipe.data, recipe.task)
+    read_as = check_data(context, recipe.data, recipe.task)
     if recipe.resume is not None:
         folder = named_path(recipe.resume)
         if not folder.is_dir():
             raise pointed(f"resume: there is no folder {recipe.resume} on the server", "resume", "bad_recipe")
         if recipe.data.confined:
             check_contained(context.settings, folder)
-    return recipe
+    return recipe, read_as
 
 
-def check_data(context: Context, data: Data, task: Task) -> None:
-    """The source is there and has the columns, where that is cheap to tell."""
+def check_data(context: Context, data: Data, task: Task) -> str:
+    """The source is there and has the columns, where that is cheap to tell. Returns what it was read as."""
     try:
-        datasets.check(data, task, to_train=True, places=datasets.places_of(context.settings, data))
+        return datasets.check(data, task, to_train=True, places=datasets.places_of(context.settings, data))
     except OSError as error:
         detail = f"data.source: {data.source} can't be read: {error.strerror}"
         raise pointed(detail, "data/source", "bad_recipe") from None

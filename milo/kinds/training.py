@@ -13,6 +13,8 @@ class TrainingPayload(Frozen):
     recipe: Recipe
     name: str | None = None
     """What people call it: the recipe's name."""
+    data_read_as: str | None = None
+    """What its data was taken for when it was submitted: from which columns, and what is checked only later."""
 
 
 class EvaluationPayload(Frozen):
@@ -30,6 +32,7 @@ class PipelinePayload(Frozen):
 
     recipe: Recipe
     name: str | None = None
+    data_read_as: str | None = None
 
 
 class DeployPayload(Frozen):

@@ -5,12 +5,13 @@ The API checks a recipe with this before it queues anything; the trainer measure
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Literal
 
 from milo.audio.formats import RECORDING_SUFFIXES
-from milo.errors import Invalid
+from milo.errors import Invalid, MiloError
 from milo.models.files import near
 from milo.recipes import TASKS, Data, Task
 from milo.settings import Settings
@@ -18,16 +19,20 @@ from milo.storage.opening import ONLY_THE_SET, Places
 from milo.storage.roots import named_path
 from milo.training import correction_sets
 from milo.training.data import layouts, leaks, pairs, webdataset
+from milo.training.data.columns import roles_of
 from milo.training.data.row import Splits, wrong
 from milo.training.data.splits import choose
 from milo.training.data.table_rows import missing_audio, read_table
-from milo.training.data.tables import TABLES
+from milo.training.data.tables import TABLES, TEXT_TABLES
 
 Kind = Literal["synthetic", "hub", "folder", "file"]
 HUB_ID = re.compile(r"^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$")
 
 MOST_TABLE_BYTES = 16 * 1024 * 1024
 """Larger tables, of some 100,000 rows, are read when the training begins: nobody waits so long for an answer."""
+HEAD_ROWS = 1000
+"""Of those, so many are read at once."""
+LATER = "all of it is checked when the job begins"
 
 
 def kind_of(source: str, confined: bool = False) -> Kind:
@@ -67,23 +72,32 @@ def places_of(settings: Settings, data: Data) -> Places:
     return places
 
 
-def check(data: Data, task: Task = "whisper", to_train: bool = False, places: Places = ONLY_THE_SET) -> None:
+def check(data: Data, task: Task = "whisper", to_train: bool = False, places: Places = ONLY_THE_SET) -> str:
     """Read the source as the trainer will, but for its audio. Raises `Invalid` for whatever it would refuse.
 
+    Returns what it was read as, and what is checked only when the job begins: what is large, or far away.
     `to_train`: also that there is a training split, with audio, and none of it in another split.
     """
+    path = named_path(data.source)
     if TASKS[task].examples == "pairs":
-        if _table_bytes(named_path(data.source)) <= MOST_TABLE_BYTES:
-            pairs.pair_splits(data, places)
-        return
+        if _table_bytes(path) > MOST_TABLE_BYTES:
+            return f"pairs of {data.source}; {LATER}"
+        pairs.pair_splits(data, places)
+        return "pairs"
     kind = kind_of(data.source, data.confined)
-    if kind in ("file", "folder") and _table_bytes(named_path(data.source)) > MOST_TABLE_BYTES:
-        return
-    parts = read(data, places)[0] if kind in ("file", "folder") else None
-    if parts is None or not to_train:
-        return
-    _need_audio(parts, data)
-    leaks.check_files({split: choose(parts, data, split) for split in ("train", "validation", "test")}, data)
+    if kind == "hub":
+        return f"{data.source} of the hub; {LATER}"
+    if kind == "synthetic":
+        return kind
+    if _table_bytes(path) > MOST_TABLE_BYTES:
+        return f"{_head(path, data, places)}; {LATER}"
+    parts, said = read(data, places)
+    if parts is None:
+        return f"{said}{_saved_columns(path, data, places)}; {LATER}"
+    if to_train:
+        _need_audio(parts, data)
+        leaks.check_files({split: choose(parts, data, split) for split in ("train", "validation", "test")}, data)
+    return said
 
 
 def _table_bytes(path: Path) -> int:
@@ -91,6 +105,29 @@ def _table_bytes(path: Path) -> int:
     files = path.iterdir() if path.is_dir() else [path] if path.is_file() else path.parent.glob(f"{path.name}.*")
     texts = (file for file in files if file.suffix.lower() not in (*RECORDING_SUFFIXES, ".parquet", ".tar"))
     return sum(file.stat().st_size for file in texts if file.is_file())
+
+
+def _head(path: Path, data: Data, places: Places) -> str:
+    """What a large table, or a folder with one, is read as. Of a table the first rows are checked."""
+    path = path.resolve()
+    places = places.own(path if path.is_dir() else path.parent)
+    if path.is_dir():
+        return layouts.recognise(path, data, places).name
+    if path.suffix.lower() not in TEXT_TABLES or path.suffix.lower() == ".json":
+        return path.name  # one array: it is read whole, or not at all
+    _, roles = read_table(path, data, places, most=HEAD_ROWS)
+    return f"{path.name}: {roles}"
+
+
+def _saved_columns(path: Path, data: Data, places: Places) -> str:
+    """The columns of what `save_to_disk` wrote, as it says itself beside each split."""
+    found = sorted(path.glob("dataset_info.json")) or sorted(path.glob("*/dataset_info.json"))
+    try:
+        about = json.loads(places.own(path.resolve()).read_text(found[0], MOST_TABLE_BYTES)) if found else None
+    except (OSError, ValueError, MiloError):
+        return ""
+    features = about.get("features") if isinstance(about, dict) else None
+    return f": {roles_of(features, data, data.source)}" if isinstance(features, dict) and features else ""
 
 
 def read(data: Data, places: Places = ONLY_THE_SET) -> tuple[Splits | None, str]:

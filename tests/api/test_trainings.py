@@ -54,6 +54,7 @@ def test_a_recipe_in_json_or_yaml_is_queued_behind_everything_else(client: httpx
     assert (job["kind"], job["state"], job["priority"]) == ("training", "queued", "background")
     assert answer.headers["location"] == f"/api/v1/trainings/{job['id']}"
     assert job["payload"]["recipe"]["training"]["learning_rate"] == 1e-5
+    assert "audio from" in job["payload"]["data_read_as"]
     text = yaml.safe_dump(recipe(table))
     again = client.post("/trainings", content=text, headers={"content-type": "application/yaml"})
     assert again.status_code == 202 and again.json()["payload"] == job["payload"]

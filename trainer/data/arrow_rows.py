@@ -6,7 +6,7 @@ Files are read where they lie; audio stays encoded (`Audio(decode=False)`) until
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +15,7 @@ from milo.errors import Invalid
 from milo.recipes import Data
 from milo.settings import Settings
 from milo.storage.opening import Places
-from milo.training.data.columns import roles_of, segment_of
+from milo.training.data.columns import Roles, roles_of, segment_of
 from milo.training.data.row import (
     ALL,
     LANGUAGE_COLUMNS,
@@ -32,7 +32,7 @@ from trainer.data import contained
 from trainer.data.parquet_claims import check_parquet
 
 
-def read_folder(settings: Settings, folder: Path, data: Data, places: Places) -> Splits:
+def read_folder(settings: Settings, folder: Path, data: Data, places: Places) -> tuple[Splits, str]:
     from datasets import load_dataset, load_dataset_builder
 
     contained.check_card(folder, places)
@@ -42,27 +42,26 @@ def read_folder(settings: Settings, folder: Path, data: Data, places: Places) ->
     contained.check_files(files, places)
     check_parquet(files)
     tables = _loaded(data, lambda: load_dataset(str(folder), name=data.config, cache_dir=cache))
-    places = places.and_made(cache)  # archives are unpacked there
-    return {str(name): _rows(table, data, folder, places) for name, table in tables.items()}
+    return _splits(tables, data, folder, places.and_made(cache))  # archives are unpacked there
 
 
-def read_parquet(settings: Settings, path: Path, data: Data, places: Places) -> Splits:
+def read_parquet(settings: Settings, path: Path, data: Data, places: Places) -> tuple[Splits, str]:
     from datasets import Dataset
 
     contained.check_files([str(path)], places)
     check_parquet([path])
     table = _loaded(data, lambda: Dataset.from_parquet(str(path), cache_dir=_cache(settings, path)))
-    return {ALL: _rows(table, data, path.parent, places, state=file_state(path, places))}
+    return _splits({ALL: table}, data, path.parent, places, file_state(path, places))
 
 
-def read_saved(folder: Path, data: Data, places: Places) -> Splits:
+def read_saved(folder: Path, data: Data, places: Places) -> tuple[Splits, str]:
     """What `save_to_disk` wrote, of a set or of its splits."""
     from datasets import DatasetDict, load_from_disk
 
     contained.check_saved(folder, places)
     tables = _loaded(data, lambda: load_from_disk(str(folder)))
     parts = tables if isinstance(tables, DatasetDict) else {ALL: tables}
-    return {str(name): _rows(table, data, folder, places) for name, table in parts.items()}
+    return _splits(parts, data, folder, places)
 
 
 def _cache(settings: Settings, source: Path) -> str:
@@ -92,11 +91,17 @@ def _sentence(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _rows(table: Any, data: Data, base: Path, places: Places, state: str = "") -> list[Row]:
+def _splits(tables: Mapping[Any, Any], data: Data, base: Path, places: Places, state: str = "") -> tuple[Splits, str]:
+    """Rows by split, and the columns of the first."""
+    roles = {str(name): roles_of(table.column_names, data, data.source) for name, table in tables.items()}
+    splits = {str(name): _rows(table, roles[str(name)], data, base, places, state) for name, table in tables.items()}
+    return splits, next((f"{data.source}: {one}" for one in roles.values()), data.source)
+
+
+def _rows(table: Any, columns: Roles, data: Data, base: Path, places: Places, state: str) -> list[Row]:
     from datasets import Audio, features
 
     fingerprint = table._fingerprint
-    columns = roles_of(table.column_names, data, data.source)
     feature = table.features[columns.audio]
     if isinstance(feature, features.Audio):
         table = table.cast_column(columns.audio, Audio(decode=False))

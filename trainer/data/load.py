@@ -89,6 +89,8 @@ class Dataset(Sequence[Item]):
         """Those of them whose audio is the reason: an evaluation counts them."""
         self.wrong_length = list(wrong_length)
         """Ids of rows whose WAV header claims another length than is there; all that is there is used."""
+        self.read_as = ""
+        """What its source was taken for, and from which columns it was read, named or guessed."""
         hashed = hashlib.sha256()
         for item in self.items:
             hashed.update(json.dumps([item.id, item.text, item.speaker, item.sha256]).encode() + b"\n")
@@ -158,8 +160,13 @@ def read_splits(
     settings: Settings, data: Data, splits: Iterable[Split], report: ReportProgress | None = None
 ) -> dict[str, Dataset]:
     """The splits as they are, whatever is wrong with them."""
-    parts = rows.read(settings, data)
-    return {split: _filtered(settings, data, split, choose(parts, data, split), report) for split in splits}
+    parts, read_as = rows.read(settings, data)
+    sets: dict[str, Dataset] = {
+        split: _filtered(settings, data, split, choose(parts, data, split), report) for split in splits
+    }
+    for one in sets.values():
+        one.read_as = read_as
+    return sets
 
 
 def shared(sets: Mapping[str, Dataset]) -> list[leaks.Leak]:
@@ -175,14 +182,16 @@ def _is_own(test: Dataset, sets: Mapping[str, Dataset]) -> bool:
 
 def load_to_judge(settings: Settings, data: Data, split: Split, report: ReportProgress | None = None) -> Dataset:
     """A split for an evaluation: what can't be read belongs to it, and none at all is a finding, not a mistake."""
-    readable = _filtered(settings, data, split, choose(rows.read(settings, data), data, split), report)
+    readable = _filtered(settings, data, split, choose(rows.read(settings, data)[0], data, split), report)
     return Dataset(split, [*readable.items, *readable.unreadable], readable.dropped)
 
 
 def write_document(path: Path, data: Data, splits: Iterable[Dataset], **more: Any) -> dict[str, Any]:
     """dataset.json: where the examples are from, and for each split its hash, counts, seconds and what was dropped."""
+    parts = list(splits)
     source = {"source": data.source, "config": data.config, "revision": data.revision}
-    document = {**source, "splits": {one.split: one.document() for one in splits}, **more}
+    read_as = next((one.read_as for one in parts if one.read_as), None)
+    document = {**source, "read_as": read_as, "splits": {one.split: one.document() for one in parts}, **more}
     write_durably(path, json.dumps(document, indent=1))
     return document
 

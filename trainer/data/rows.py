@@ -19,12 +19,19 @@ from milo.training.datasets import Kind, kind_of
 from trainer.data import arrow_rows, hub, synthetic_rows
 
 
-def read(settings: Settings, data: Data) -> Splits:
-    """All rows by split. Raises `Invalid` that names the field of the recipe and the fix."""
+def read(settings: Settings, data: Data) -> tuple[Splits, str]:
+    """All rows by split, and what they were read as: from which columns.
+
+    Raises `Invalid` that names the field of the recipe and the fix.
+    """
     return READERS[kind_of(data.source, data.confined)](settings, data)
 
 
-def _from_hub(settings: Settings, data: Data) -> Splits:
+def _synthetic(settings: Settings, data: Data) -> tuple[Splits, str]:
+    return synthetic_rows.rows(settings, data), "synthetic"
+
+
+def _from_hub(settings: Settings, data: Data) -> tuple[Splits, str]:
     folder = hub.fetch(settings, data)
     places = datasets.places_of(settings, data).and_made(folder.parent.parent)  # a snapshot is links into `blobs`
     if data.config is None and any(item.name in METADATA for item in folder.rglob("metadata.*")):
@@ -34,11 +41,11 @@ def _from_hub(settings: Settings, data: Data) -> Splits:
     return arrow_rows.read_folder(settings, folder, data, places)
 
 
-def _from_disk(settings: Settings, data: Data, places: Places | None = None) -> Splits:
+def _from_disk(settings: Settings, data: Data, places: Places | None = None) -> tuple[Splits, str]:
     places = places or datasets.places_of(settings, data)
-    parts, _ = datasets.read(data, places)
+    parts, said = datasets.read(data, places)
     if parts is not None:
-        return parts
+        return parts, said
     path = named_path(data.source).resolve()
     if path.is_file():
         return arrow_rows.read_parquet(settings, path, data, places.own(path.parent))
@@ -48,8 +55,8 @@ def _from_disk(settings: Settings, data: Data, places: Places | None = None) -> 
     return arrow_rows.read_folder(settings, path, data, places)
 
 
-READERS: dict[Kind, Callable[[Settings, Data], Splits]] = {
-    "synthetic": synthetic_rows.rows,
+READERS: dict[Kind, Callable[[Settings, Data], tuple[Splits, str]]] = {
+    "synthetic": _synthetic,
     "hub": _from_hub,
     "folder": _from_disk,
     "file": _from_disk,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path, PureWindowsPath
 
 from milo.recipes import Data
@@ -48,12 +49,15 @@ class AudioFinder:
         return self._places[0] / names[-1]
 
 
-def read_table(path: Path, data: Data, places: Places, folder: Path | None = None) -> tuple[Splits, Roles | None]:
-    """Rows by split, and the columns they were read by. `folder`: where the audio lies, if not beside the table."""
+def read_table(
+    path: Path, data: Data, places: Places, folder: Path | None = None, most: int | None = None
+) -> tuple[Splits, Roles | None]:
+    """Rows by split, and the columns they were read by. `folder`: where the audio lies, if not beside the table;
+    `most`: of its first rows alone."""
     splits: Splits = {}
     roles: Roles | None = None
     find = AudioFinder([folder or path.parent], places)
-    for line, row in numbered_rows(path, places):
+    for line, row in islice(numbered_rows(path, places), most):
         roles = roles or roles_of(row, data, path.name, path.name in METADATA)
         made = row_of(row, roles, find, f"{path.name}, line {line}")
         split = text_of(row.get("split")) or _split_folder(path, text_of(row.get(roles.audio)), data)

@@ -171,6 +171,7 @@ def test_what_is_dropped_is_counted_with_its_reason(local: Settings, folder: Pat
     assert document["items"] == len(made) and document["seconds"] == round(sum(i.duration_s for i in made), 3)
     data.write_document(tmp_path / "dataset.json", Data(source=str(path)), [made])
     written = json.loads((tmp_path / "dataset.json").read_text())
+    assert "audio from" in written["read_as"] and "text from" in written["read_as"]
     assert written["splits"]["train"]["sha256"] == made.sha256
 
 

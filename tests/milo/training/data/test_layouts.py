@@ -205,9 +205,52 @@ def test_a_letter_typed_as_two_is_one(tmp_path: Path) -> None:
     assert everything(tmp_path / "a.csv")[0].text == "voal\u00f2hany"
 
 
-def test_a_table_that_takes_long_to_read_is_left_to_the_training(
+def test_what_was_guessed_is_said_when_it_is_checked(tmp_path: Path) -> None:
+    clip(tmp_path / "a.wav")
+    (tmp_path / "a.csv").write_text("path,sentence\na.wav,Eny\n")
+    said = datasets.check(Data(source=str(tmp_path / "a.csv")), to_train=True)
+    assert said == "a.csv: audio from 'path', text from 'sentence'"
+
+
+def test_of_a_large_table_the_first_rows_are_checked_and_the_rest_is_said_to_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "a.csv").write_text("audio,text\nx/a.wav,Eny\n")
-    monkeypatch.setattr(datasets, "MOST_TABLE_BYTES", 10)
-    datasets.check(Data(source=str(tmp_path / "a.csv")), to_train=True)
+    monkeypatch.setattr(datasets, "MOST_TABLE_BYTES", 100)
+    monkeypatch.setattr(datasets, "HEAD_ROWS", 3)
+    path = tmp_path / "a.csv"
+    clip(tmp_path / "a.wav")
+    path.write_text("path,sentence\n" + "a.wav,Eny\n" * 20 + "broken,row,of,many\n")
+    assert datasets.check(Data(source=str(path)), to_train=True) == (
+        "a.csv: audio from 'path', text from 'sentence'; all of it is checked when the job begins"
+    )
+    path.write_text("file,words\n" + "a.wav,Eny\n" * 20)
+    with pytest.raises(Invalid, match="no column 'text'"):
+        datasets.check(Data(source=str(path)), to_train=True)
+
+
+def test_what_only_the_job_can_read_is_said_to_be_checked_then(tmp_path: Path) -> None:
+    later = "all of it is checked when the job begins"
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
+    assert datasets.check(Data(source=str(tmp_path / "a.parquet")), to_train=True) == f"Parquet; {later}"
+    assert datasets.check(Data(source="google/fleurs"), to_train=True) == f"google/fleurs of the hub; {later}"
+    assert datasets.check(Data(source="synthetic"), to_train=True) == "synthetic"
+
+
+def test_the_columns_of_a_set_saved_to_disk_are_checked_without_reading_it(tmp_path: Path) -> None:
+    (tmp_path / "dataset_dict.json").write_text('{"splits": ["train"]}')
+    (tmp_path / "train").mkdir()
+    info = tmp_path / "train" / "dataset_info.json"
+    info.write_text('{"features": {"audio": {}, "transcription": {}}}')
+    said = datasets.check(Data(source=str(tmp_path)), to_train=True)
+    assert said.startswith("save_to_disk: audio from 'audio', text from 'transcription'; all of it")
+    info.write_text('{"features": {"audio": {}, "words": {}}}')
+    with pytest.raises(Invalid, match="no column 'text'; its columns are audio, words"):
+        datasets.check(Data(source=str(tmp_path)), to_train=True)
+
+
+def test_many_pairs_are_checked_when_the_job_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets, "MOST_TABLE_BYTES", 100)
+    path = tmp_path / "a.tsv"
+    path.write_text("mg\tfr\n" + "Eny\tOui\n" * 100)
+    said = datasets.check(Data(source=str(path), language="mg", target_language="fr"), "nllb")
+    assert said.endswith("all of it is checked when the job begins")
