@@ -48,7 +48,7 @@ check: $(READY) $(WEB_READY) ## style, types, import rules
 audit: $(READY) $(WEB_READY) ## known vulnerabilities in the pinned versions (asks pypi.org and npmjs.org)
 	@$(BIN)/python .ci/audit.py; python=$$?; $(NPM) audit; npm=$$?; exit $$((python > npm ? python : npm))
 
-fuzz: $(READY) ## spoiled files through the decoder, for ten minutes
+fuzz: $(READY) ## spoiled files, tables, recipes and configurations through their readers, for ten minutes
 	@$(BIN)/python -m tests.fuzz --minutes 10
 
 env: $(READY) ## the whole Python environment in .venv (the first time it compiles llama.cpp)

@@ -67,6 +67,12 @@ class OwnBlobs:
         self._note(blob)
         return blob
 
+    def check_room(self, size_bytes: int) -> None:
+        """Raises `QuotaExceeded` when an upload of this size would be more than may be kept for this key."""
+        left = self._left()
+        if left is not None:
+            self._explain(left, size_bytes)
+
     def size(self, blob_id: str) -> int | None:
         """Bytes of an upload of this key; None if there is none."""
         if not may_use(self.context, self.key, "blob", blob_id):

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from api.http.bodies import content_type
 from api.http.deps import Context, Ctx, Reader, Writer, in_thread
 from api.http.problems import UnsupportedType, documented, json_response
-from api.requests.owned import note_blob
+from api.requests.owned import OwnBlobs, note_blob
 from milo.errors import BadRequest, MiloError
 from milo.jobs import iso
 from milo.ledger import owners
@@ -89,6 +89,7 @@ async def create(request: Request, context: Ctx, key: Writer) -> Response:
         raise BadRequest("send `Upload-Length`: uploads of unknown length are not taken", code="bad_upload")
     size = _number(request, "upload-length")
     metadata = _metadata(request)
+    await in_thread(OwnBlobs(context, key).check_room, size)
     upload = await _owned(context, await in_thread(_uploads(context).create, key.name, size, metadata))
     if content_type(request) == PIECE:
         upload = await _append(request, context, upload, 0)

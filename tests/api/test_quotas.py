@@ -62,6 +62,8 @@ def test_uploads_of_one_key_are_bounded_and_the_same_bytes_count_once(people: Pe
     assert ben.post("/blobs", content=b"b" * 600).status_code == 201
     assert people.client("many").post("/blobs", content=b"e" * 2000).status_code == 201
     assert used(ana)["stored_bytes"] == 1300
+    resumable = {"Tus-Resumable": "1.0.0", "Upload-Length": "1301"}
+    exceeded(people.client("eva").post("/uploads", headers=resumable), "stored_bytes", 1300)
 
 
 def test_requests_are_bounded_by_the_minute_and_the_answer_says_when_to_come_again(people: People) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from milo.audio.sandbox import DecoderProcess
 from tests.fuzz.__main__ import BAD, FOUND, try_file
+from tests.fuzz.documents import DOCUMENTS, try_document
 from tests.fuzz.mutate import EXTREMES, WAYS, Edit, random_edits, seeds, spoil
 from tests.fuzz.text import PIECES, check_base64
 
@@ -53,6 +54,9 @@ def test_the_long_form_spoils_the_same_way_each_time() -> None:
 def test_what_was_found_once_stays_mended(process: DecoderProcess) -> None:
     for path in sorted(FOUND.glob("*.json")):
         case = json.loads(path.read_text())
+        if case["what"] == "document":
+            assert try_document(case["seed"], [Edit(*edit) for edit in case["edits"]])
+            continue
         edits = [Edit(*edit) for edit in case["edits"]]
         assert try_file(process, spoil(FILES[case["seed"]], edits)) not in BAD, path.name
 
@@ -61,3 +65,13 @@ def test_what_was_found_once_stays_mended(process: DecoderProcess) -> None:
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=8), max_size=8).map("".join))
 def test_base64_is_strict_or_refused(text: str) -> None:
     check_base64(text)
+
+
+def test_every_document_is_read_as_it_is() -> None:
+    assert {name: try_document(name, []) for name in DOCUMENTS} == dict.fromkeys(DOCUMENTS, "read")
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
+@given(name=st.sampled_from(sorted(DOCUMENTS)), edits=st.lists(EDITS, min_size=1, max_size=6))
+def test_a_spoiled_table_recipe_or_configuration_is_read_or_refused(name: str, edits: list[Edit]) -> None:
+    assert try_document(name, edits)
