@@ -60,9 +60,11 @@ class Changes(BaseModel):
 
 def difference(before: Sequence[Segment], after: Sequence[Segment]) -> Changes:
     """What to do to `before` to have `after`."""
-    matcher = SequenceMatcher(None, [one.id for one in before], [one.id for one in after], autojunk=False)
+    old_ids, new_ids = [one.id for one in before], [one.id for one in after]
+    same = old_ids == new_ids  # almost always, and told at once
+    matcher = SequenceMatcher(None, [] if same else old_ids, [] if same else new_ids, autojunk=False)
     fields, splices = [], []
-    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
+    for tag, i1, i2, j1, j2 in [("equal", 0, len(before), 0, len(after))] if same else matcher.get_opcodes():
         if tag != "equal":
             splices.append(Splice(at=i1, removed=list(before[i1:i2]), added=list(after[j1:j2])))
             continue
