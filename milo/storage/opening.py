@@ -115,7 +115,7 @@ def open_regular(path: Name, most_bytes: int) -> BinaryIO:
 
 def _is_there(path: Name) -> bool:
     try:
-        return os.path.isfile(path)
+        return os.path.exists(path) and not os.path.isdir(path)
     except ValueError:
         return False
 
