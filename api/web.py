@@ -18,8 +18,8 @@ from milo.errors import NotFound
 FOLDER = Path(__file__).parent / "web_client"
 SCREENS = ("/conversation", "/transcription", "/speech", "/admin", "/monitor")
 """Its own routes; what lies below them is a page of that screen."""
-ROOT_FILES = ("/manifest.webmanifest", "/sw.js", "/theme.js")
-"""Files that must lie at the root: a service worker serves what lies below it."""
+ROOT_FILES = ("/index.html", "/manifest.webmanifest", "/sw.js", "/theme.js")
+"""Files that must lie at the root: a service worker serves what lies below it, and keeps the page by its name."""
 FOLDERS = ("/assets/", "/icons/")
 HEADERS = {
     "Content-Security-Policy": (

@@ -92,8 +92,9 @@ function Health() {
           </Card>
         )}
         {status.data && (
-          <Card className="overflow-x-auto">
+          <Card>
             <h2 className="mb-2 font-semibold">{t('admin.queues')}</h2>
+            <div className="overflow-x-auto" tabIndex={0} role="region" aria-label={t('admin.queues')}>
             <table className="w-full text-left text-[0.95rem]">
               <thead className="text-sm text-muted">
                 <tr>
@@ -116,6 +117,7 @@ function Health() {
                 ))}
               </tbody>
             </table>
+            </div>
           </Card>
         )}
       </div>

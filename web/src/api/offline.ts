@@ -1,6 +1,8 @@
 /** Documents that were opened stay readable without a network, until the key is given back. */
 
+import { noteFailure } from '../app/connection'
 import { put, read } from '../app/device'
+import { queryClient } from '../app/queryClient'
 import { useSession } from '../app/session'
 import { ApiError, get } from './client'
 
@@ -15,6 +17,7 @@ export async function getKept<T>(path: string, signal?: AbortSignal): Promise<T>
     if (!(error instanceof ApiError) || error.status !== 0) throw error
     const kept = await read<T>('documents', key).catch(() => undefined)
     if (kept === undefined) throw error
+    noteFailure(error, queryClient) // nothing failed on the page, but nobody answered
     return kept
   }
 }

@@ -24,9 +24,9 @@ export function Login() {
 
   return (
     <div className="mx-auto flex min-h-dvh max-w-md flex-col px-4 py-6">
-      <div className="flex justify-end">
+      <header className="flex justify-end">
         <Choices />
-      </div>
+      </header>
       <main className="my-auto py-8">
         <img src="/icons/icon.svg" alt="" className="mb-5 size-14" />
         <h1 className="text-3xl font-semibold tracking-tight">Milo</h1>

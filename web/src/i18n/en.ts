@@ -185,7 +185,7 @@ export default {
   'monitor.disk': 'free on disk',
   'monitor.trainings': 'Trainings',
   'monitor.none': 'No trainings yet',
-  'monitor.noneHint': '`milo train RECIPE` or POST /api/v1/trainings begins one.',
+  'monitor.noneHint': 'milo train RECIPE or POST /api/v1/trainings begins one.',
   'monitor.evaluations': 'Evaluations',
   'monitor.model': 'Model',
   'monitor.when': 'When',

@@ -188,7 +188,7 @@ const fr: Texts = {
   'monitor.disk': 'libre sur le disque',
   'monitor.trainings': 'Entraînements',
   'monitor.none': 'Aucun entraînement pour le moment',
-  'monitor.noneHint': '`milo train RECETTE` ou POST /api/v1/trainings en démarre un.',
+  'monitor.noneHint': 'milo train RECETTE ou POST /api/v1/trainings en démarre un.',
   'monitor.evaluations': 'Évaluations',
   'monitor.model': 'Modèle',
   'monitor.when': 'Quand',

@@ -188,7 +188,7 @@ const mg: Texts = {
   'monitor.disk': 'malalaka amin’ny kapila',
   'monitor.trainings': 'Fampianarana',
   'monitor.none': 'Mbola tsy misy fampianarana',
-  'monitor.noneHint': '`milo train RECIPE` na POST /api/v1/trainings no manomboka azy.',
+  'monitor.noneHint': 'milo train RECIPE na POST /api/v1/trainings no manomboka azy.',
   'monitor.evaluations': 'Fitsapana',
   'monitor.model': 'Modely',
   'monitor.when': 'Oviana',

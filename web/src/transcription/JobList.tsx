@@ -24,7 +24,8 @@ export const STATES: Record<JobState, { text: TextKey; tone: 'neutral' | 'accent
   cancelled: { text: 'job.cancelled', tone: 'warn' },
 }
 
-export const nameOf = (job: Job): string => job.payload.source?.name ?? job.payload.name ?? job.id
+export const nameOf = (job: Job): string =>
+  job.payload.source?.name ?? job.payload.name ?? job.payload.text?.slice(0, 80) ?? job.id
 
 /** The transcriptions of this key, the newest first. */
 export function JobList() {

@@ -1,0 +1,88 @@
+"""The web client in a real Chromium. Skipped with a sentence where there is none, or where the client is not built."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api import web
+from tests.support.servers import ROOT
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
+BROWSER = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+BROWSER += ["--autoplay-policy=no-user-gesture-required", "--disable-dev-shm-usage"]
+SCREENSHOTS = os.environ.get("MILO_SCREENSHOTS")
+"""A folder for a picture of each screen; nothing: none is made."""
+
+
+def why_not() -> str | None:
+    """Why the browser tests can't run here."""
+    if CHROMIUM is None:
+        return "no Chromium is installed here (apt install chromium)"
+    if not (web.FOLDER / "index.html").is_file() or not AXE.is_file():
+        return "the web client is not built; `make web` builds it"
+    return None
+
+
+@pytest.fixture(scope="session")
+def launch() -> Iterator[Callable[..., Any]]:
+    """Starts a Chromium: `launch("--flag", …)`. All of them end with the tests."""
+    if reason := why_not():
+        pytest.skip(reason)
+    playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        yield lambda *flags: driver.chromium.launch(executable_path=CHROMIUM, args=[*BROWSER, *flags])
+
+
+class Visit:
+    """A page of a visitor of his own, and what must not happen on it."""
+
+    def __init__(self, browser: Any, url: str, key: str | None = None, **context: Any) -> None:
+        self.url = url
+        self.context = browser.new_context(base_url=url, **({"locale": "en"} | context))
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(30_000)
+        self.complaints: list[str] = []
+        self.foreign: list[str] = []
+        self.page.on("console", self._said)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", self._asked)
+        if key:
+            self.context.add_init_script(
+                f"sessionStorage.getItem('milo.key') ?? sessionStorage.setItem('milo.key', '{key}')"
+            )
+
+    def _said(self, message: Any) -> None:
+        if "Content Security Policy" in message.text or "Content-Security-Policy" in message.text:
+            self.complaints.append(message.text)
+
+    def _asked(self, request: Any) -> None:
+        if not request.url.startswith((self.url, "blob:", "data:")):
+            self.foreign.append(request.url)
+
+    def go(self, path: str) -> Any:
+        self.page.goto(path)
+        return self.page
+
+    def axe(self) -> list[str]:
+        """What axe-core finds on the page, one line each."""
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(AXE.read_text(encoding="utf-8"))
+        found = self.page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+        return [f"{one['id']}: {node['html'][:160]}" for one in found["violations"] for node in one["nodes"]]
+
+    def picture(self, name: str) -> None:
+        if SCREENSHOTS:
+            Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
+            self.page.screenshot(path=str(Path(SCREENSHOTS) / f"{name}.png"))
+
+    def close(self) -> None:
+        self.context.close()
+        assert not self.complaints, self.complaints
+        assert not self.foreign, f"requests left the origin: {self.foreign}"
