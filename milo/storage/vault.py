@@ -8,13 +8,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
-
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from typing import TYPE_CHECKING
 
 from milo.errors import Unavailable
 from milo.settings import Settings
 from milo.storage.secrets import kept
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 KEY = "ledger_key"
 """Name of the file of the key."""
@@ -32,6 +33,8 @@ def unseal(settings: Settings, label: str, sealed: str) -> str:
     """What was sealed; a text that never was is returned as it is. Raises `Unavailable` without the right key."""
     if not sealed.startswith(MARK):
         return sealed
+    from cryptography.exceptions import InvalidTag
+
     content = base64.b64decode(sealed[len(MARK) :])
     try:
         return _cipher(settings).decrypt(content[:_NONCE_BYTES], content[_NONCE_BYTES:], label.encode()).decode()
@@ -44,5 +47,7 @@ def unseal(settings: Settings, label: str, sealed: str) -> str:
 
 
 def _cipher(settings: Settings) -> AESGCM:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # not in processes that seal nothing
+
     key = settings.ledger_key or kept(settings, KEY, lambda: secrets.token_hex(32))
     return AESGCM(hashlib.sha256(key.encode()).digest())

@@ -67,7 +67,7 @@ def _card(path: Path, places: Places) -> Any:
         parts = text.split("---", 2)
         text = parts[1] if len(parts) == 3 and not parts[0].strip() else ""
     try:
-        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return yaml.safe_load(text)
     except (yaml.YAMLError, ValueError) as error:
         raise wrong("source", f"{path} is not YAML: {' '.join(str(error).split())[:200]}") from None
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from milo.engines import first_load
 from milo.engines import registry as door
 from milo.engines.residency import Residency
 from milo.errors import ModelUnavailable
@@ -126,6 +127,7 @@ def test_an_engine_that_was_added_serves_a_job(
     held = Residency(1e9, 0, 0)
     monkeypatch.setattr(workers_engines, "residency", lambda: held)
     monkeypatch.setattr(workers_engines, "report", lambda settings, worker: None)
+    monkeypatch.setattr(first_load, "try_first", lambda *_: None)  # another process does not know this package
     ledger, files = Ledger.open(settings), Files(settings)
     payload = {"text": "Salama", "model": beeper, "language": "mg", "format": "wav"}
     values = {"kind": "tts", "payload": payload, "owner": "ana", "priority": "interactive"}

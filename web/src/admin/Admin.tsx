@@ -70,7 +70,7 @@ function Health() {
       {health.isPending && <Loading label={t('state.loading')} />}
       {health.isError && <Trouble error={health.error} onRetry={() => void health.refetch()} />}
       {status.data && <AlertList alerts={status.data.alerts} />}
-      <div className="grid items-start gap-4 lg:grid-cols-2">
+      <div className="grid grid-cols-[minmax(0,1fr)] items-start gap-4 lg:grid-cols-2">
         {health.data && (
           <Card>
             <div className="mb-2 flex items-center justify-between">
