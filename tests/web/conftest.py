@@ -30,9 +30,10 @@ def why_not() -> str | None:
     return None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def launch() -> Iterator[Callable[..., Any]]:
-    """Starts a Chromium: `launch("--flag", …)`. All of them end with the tests."""
+    """Starts a Chromium: `launch("--flag", …)`. All of them end with the module: as long as Playwright's driver lives,
+    its event loop counts as running in this thread, and no other test could call `asyncio.run`."""
     if reason := why_not():
         pytest.skip(reason)
     playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
