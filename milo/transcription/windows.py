@@ -25,7 +25,7 @@ _CLEAR_DB, _CLEAR_PROBABILITY = 18.0, 0.35
 _PROBABILITY_DB = 15.0
 """What a fall of the VAD's probability from 1 to 0 counts beside the fall of the level."""
 _FLOOR_DB = -90.0
-_PATIENCE = 2
+_PATIENCE = 3
 """Where no pause is clear, windows of so many `pack_window_s` are looked through before a cut is made all the same."""
 
 
@@ -57,7 +57,7 @@ def plan_windows(decoded: Speech, *, pack_window_s: float, max_window_s: float, 
 
     Neighbouring spans share a window while it stays within `pack_window_s` and the pause between them within
     `max_gap_s`. A span longer than `pack_window_s` is cut at clear pauses. No window is longer than `max_window_s`, or
-    than four times `pack_window_s`, beyond which a model hears little: where a longer span has no clear pause, it is
+    than three times `pack_window_s`, beyond which a model hears little: where a longer span has no clear pause, it is
     cut at its deepest one. Raises `Invalid` for a `max_window_s` under one second.
     """
     if max_window_s < 1 or pack_window_s <= 0:
