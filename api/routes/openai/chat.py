@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -132,17 +132,29 @@ async def completions(incoming: Submission) -> Response:
     context = incoming.context
     asked = await incoming.read_json(CompletionRequest)
     job = await submit(incoming, "chat", partial(_payload, context, asked))
-    if not asked.stream:
+    usage = bool(asked.stream_options and asked.stream_options.include_usage)
+    whole = partial(_completion, context)
+    return await answer(incoming, job, None if asked.stream else whole, lambda it: _chunks(context, it, job, usage))
+
+
+async def answer(
+    incoming: Submission,
+    job: Job,
+    whole: Callable[[Job], Document] | None,
+    events: Callable[[Steps], AsyncIterator[Event]],
+) -> Response:
+    """The `whole` reply as one document; None: its `events`, once the job has begun. One that failed is an error."""
+    context = incoming.context
+    if whole is not None:
         job = await finished(context, incoming.request, job)
-        return JSONResponse(await in_thread(_completion, context, job), headers=headers_of(job))
+        return JSONResponse(await in_thread(whole, job), headers=headers_of(job))
     steps = Steps(context, job.id)
     async with steps.kept():
         first = await steps.peek()
         if isinstance(first, Job) and first.state != "succeeded":
             await steps.leave()
             raise failure(first)
-        usage = bool(asked.stream_options and asked.stream_options.include_usage)
-        return Events(_chunks(context, steps, job, usage), steps, {"X-Milo-Job-Id": job.id})
+        return Events(events(steps), steps, {"X-Milo-Job-Id": job.id})
 
 
 def _payload(context: Context, asked: CompletionRequest) -> ChatPayload:

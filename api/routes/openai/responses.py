@@ -11,12 +11,9 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import JSONResponse
 
-from api.answers.accepted import finished
 from api.answers.renderings import load
-from api.answers.results import headers_of
-from api.answers.streaming import Event, Events, Steps, failure
+from api.answers.streaming import Event, Steps
 from api.http import openai_errors
 from api.http.deps import Context, in_thread
 from api.http.problems import documented_openai
@@ -24,7 +21,16 @@ from api.requests.aliases import resolve_model
 from api.requests.chat import chat_model_name, check_chat_model
 from api.requests.incoming import Submission, submit
 from api.requests.schemas import body_of
-from api.routes.openai.chat import MAX_MESSAGES, Message, ResponseFormat, new_text, refuse_unknown, schema_of, turns_of
+from api.routes.openai.chat import (
+    MAX_MESSAGES,
+    Message,
+    ResponseFormat,
+    answer,
+    new_text,
+    refuse_unknown,
+    schema_of,
+    turns_of,
+)
 from milo.errors import MiloError
 from milo.jobs import Job
 from milo.kinds.chat import ChatPayload
@@ -104,16 +110,8 @@ async def respond(incoming: Submission) -> Response:
     context = incoming.context
     asked = await incoming.read_json(ResponseRequest)
     job = await submit(incoming, "chat", partial(_payload, context, asked))
-    if not asked.stream:
-        job = await finished(context, incoming.request, job)
-        return JSONResponse(await in_thread(_ended, context, asked, job), headers=headers_of(job))
-    steps = Steps(context, job.id)
-    async with steps.kept():
-        first = await steps.peek()
-        if isinstance(first, Job) and first.state != "succeeded":
-            await steps.leave()
-            raise failure(first)
-        return Events(_events(context, asked, steps, job), steps, {"X-Milo-Job-Id": job.id})
+    whole = partial(_ended, context, asked)
+    return await answer(incoming, job, None if asked.stream else whole, lambda it: _events(context, asked, it, job))
 
 
 def _payload(context: Context, asked: ResponseRequest) -> ChatPayload:
