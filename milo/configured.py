@@ -19,8 +19,10 @@ from milo.errors import MiloError, ModelUnavailable
 from milo.models import registry
 from milo.models.chat_file import EMBEDDED as EMBEDDED_CHAT
 from milo.models.chat_file import find_model
+from milo.models.configuration import require_transformers
+from milo.models.ct2_whisper import check_folder_whole, read_vocabulary
 from milo.models.engines import ENGINES, TASKS, Use, engines_of
-from milo.models.files import fingerprint, safetensors_header, weight_files
+from milo.models.files import fingerprint, holds_ctranslate2, safetensors_header, weight_files
 from milo.models.gguf import read_header
 from milo.models.registry import ResolvedModel
 from milo.settings import Settings
@@ -152,6 +154,9 @@ def _of_registry(settings: Settings, use: Use, name: str) -> ResolvedModel:
     missing = [package for package in engine.needs if importlib.util.find_spec(package) is None]
     if missing:
         raise ModelUnavailable(f"{resolved.name} needs the package {' and '.join(missing)}, which is not installed")
+    if engine.name == "transformers":
+        require_transformers(resolved.path, resolved.name, f"the engine {engine.name} needs")
+    check_folder_whole(resolved.path)
     _check_weights(resolved.path, fingerprint(resolved.path))
     return resolved
 
@@ -173,6 +178,8 @@ def _check_weights(folder: Path, _state: str) -> None:
 
 def _stt(settings: Settings, name: str) -> None:
     resolved = _of_registry(settings, "stt", name)
+    if holds_ctranslate2(resolved.path) and read_vocabulary(resolved.path):
+        return
     try:
         registry.find_file(settings, resolved, "tokenizer.json")
     except ModelUnavailable:

@@ -21,6 +21,7 @@ from milo.kinds.fields import Closed
 from milo.kinds.training import TrainingPayload
 from milo.ledger.keys import Key
 from milo.models import registry
+from milo.models.configuration import require_transformers
 from milo.models.contained import check_contained
 from milo.recipes import TASKS, Data, Recipe, Task
 from milo.storage.roots import named_path
@@ -121,7 +122,11 @@ def _check_model(context: Context, key: Key, recipe: Recipe) -> None:
             need_hub(context, key, recipe.model, "model")
             return  # it will be pulled when the training begins
         raise pointed(f"model: {error.detail}", "model", "unknown_model") from None
-    info = registry.describe(resolved, settings)
+    try:
+        info = registry.describe(resolved, settings)
+        require_transformers(resolved.path, recipe.model, "training needs")
+    except ModelUnavailable as error:
+        raise pointed(f"model: {error.detail}", "model", "unknown_model") from None
     wanted = TASKS[recipe.task].model_type
     if info.model_type != wanted:
         detail = f"model: {recipe.model} is a {info.model_type} model; task {recipe.task} trains a {wanted} one"

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from milo.errors import MiloError, ModelUnavailable
+from milo.models.alignment_heads import ENGLISH_VOCABULARY
+from milo.models.configuration import read_configuration
+from milo.models.ct2_whisper import VOCABULARIES, dtype_and_parameters, generation_config, read_vocabulary
 from milo.models.engines import Use, model_type_of, use_of
-from milo.models.files import count_parameters, read_json, weight_files
+from milo.models.files import count_parameters, holds_ctranslate2, read_json, weight_files
 from milo.models.resolve import resolve
 from milo.models.store import ResolvedModel
 from milo.settings import Settings
@@ -88,8 +91,9 @@ def describe(resolved: ResolvedModel, settings: Settings | None = None) -> Model
     size = sum(path.stat().st_size for path in weight_files(resolved.path))
     if not (resolved.path / "config.json").is_file():
         return ModelInfo("gguf", (), ("chat",), 0, 0, 0, 0, "", size)
-    config = read_json(resolved.path / "config.json")
-    parameters, dtype = count_parameters(resolved.path)
+    config = read_configuration(resolved.path)
+    compiled = holds_ctranslate2(resolved.path)
+    parameters, dtype = (dtype_and_parameters if compiled else count_parameters)(resolved.path)
     model_type = model_type_of(resolved.path)
     if use_of(model_type) != "stt":
         return ModelInfo(model_type, (), (), 0, 0, 0, parameters, dtype, size)
@@ -97,25 +101,42 @@ def describe(resolved: ResolvedModel, settings: Settings | None = None) -> Model
     extra = config.get("milo") if isinstance(config.get("milo"), dict) else {}
     pack_s = min(longest_s, _positive(extra, "pack_window_s", longest_s))
     min_s = min(longest_s, _positive(extra, "min_window_s", longest_s))
-    generation = _optional_json(settings, resolved, "generation_config.json")
+    generation = read_generation(settings, resolved)
     languages = tuple(sorted(code.strip("<|>") for code in generation.get("lang_to_id") or {}))
-    english_only = generation.get("is_multilingual") is False or int(config.get("vocab_size", 0)) == 51864
+    english_only = is_english_only(config, generation)
     if not languages:
         languages = ("en",) if english_only else _languages_of_tokenizer(settings, resolved)
-    tasks = ("transcribe",) if english_only else _tasks(config, generation, extra)
+    trained = ("transcribe", "translate") if compiled else ("transcribe",)
+    tasks = ("transcribe",) if english_only else _tasks(config, generation, extra, trained)
     return ModelInfo(model_type, languages, tasks, longest_s, pack_s, min_s, parameters, dtype, size)
 
 
-def _tasks(config: dict[str, Any], generation: dict[str, Any], extra: Any) -> tuple[str, ...]:
+def read_generation(settings: Settings | None, resolved: ResolvedModel) -> dict[str, Any]:
+    """generation_config.json, from the base model where the checkpoint has none; of a CTranslate2 folder its own."""
+    if holds_ctranslate2(resolved.path):
+        return generation_config(resolved.path)
+    return _optional_json(settings, resolved, "generation_config.json")
+
+
+def is_english_only(config: dict[str, Any], generation: dict[str, Any]) -> bool:
+    """Whether a Whisper has no languages to choose from. The tokens of languages are in every tokenizer of Whisper."""
+    return generation.get("is_multilingual") is False or config.get("vocab_size") == ENGLISH_VOCABULARY
+
+
+def _tasks(
+    config: dict[str, Any], generation: dict[str, Any], extra: Any, otherwise: tuple[str, ...]
+) -> tuple[str, ...]:
     """What a multilingual model was trained for. Its `milo.tasks` says so; the tokens of a task are in every Whisper.
 
-    large-v3-turbo, known by its decoder of 4 layers beside 32, has the token too, and answers in the language spoken.
+    Distilled models and large-v3-turbo, known by a decoder of a third of the encoder's layers or fewer, have the token
+    for translation too, and answer in the language spoken.
     """
     own = extra.get("tasks") if isinstance(extra, dict) else None
     if isinstance(own, list) and own:
         return tuple(str(task) for task in own)
-    is_turbo = (config.get("encoder_layers"), config.get("decoder_layers")) == (32, 4)
-    return ("transcribe",) if is_turbo else tuple(generation.get("task_to_id") or ("transcribe",))
+    encoder, decoder = (_positive(config, f"{side}_layers", 0) for side in ("encoder", "decoder"))
+    is_distilled = 0 < 3 * decoder <= encoder
+    return ("transcribe",) if is_distilled else tuple(generation.get("task_to_id") or otherwise)
 
 
 def _positive(mapping: Any, key: str, default: float) -> float:
@@ -132,4 +153,6 @@ def _optional_json(settings: Settings | None, resolved: ResolvedModel, filename:
 def _languages_of_tokenizer(settings: Settings | None, resolved: ResolvedModel) -> tuple[str, ...]:
     added = _optional_json(settings, resolved, "tokenizer.json").get("added_tokens") or []
     names = [str(token.get("content", "")) for token in added if isinstance(token, dict)]
+    if not names and any((resolved.path / name).is_file() for name in VOCABULARIES):
+        names = read_vocabulary(resolved.path)
     return tuple(sorted(name[2:-2] for name in names if re.fullmatch(r"<\|[a-z]{2,3}\|>", name)))

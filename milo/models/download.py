@@ -57,6 +57,23 @@ class Repository:
         except ValueError:
             raise Unavailable(f"{self.endpoint} does not answer like a model hub (no JSON at {path})") from None
 
+    def head(self, commit: str, file: str, size: int) -> bytes:
+        """The first bytes of a file, `size` of them where it has so many."""
+        try:
+            headers = {"Range": f"bytes=0-{size - 1}"}
+            with self.client.stream("GET", self.url(commit, file), headers=headers) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    _check(answer, self.name)
+                found = b""
+                for block in answer.iter_raw():
+                    found += block
+                    if len(found) >= size:
+                        break
+                return found[:size]
+        except httpx.HTTPError as error:
+            raise _unreachable(self.endpoint, self.name, error) from None
+
     def url(self, commit: str, file: str) -> str:
         return f"{self.endpoint}/{self.name}/resolve/{commit}/{quote(file)}"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from milo.models.files import read_json
+from milo.models.configuration import read_configuration
 
 Use = Literal["stt", "tts", "translate", "chat"]
 TASKS: dict[Use, str] = {
@@ -61,9 +61,9 @@ def use_of(model_type: str) -> Use | None:
 
 
 def model_type_of(folder: Path) -> str:
-    """The type of the model in a folder: what its config.json says, `gguf` without one, empty where it says none.
+    """The type of the model in a folder: what its configuration says, `gguf` without one, empty where it says none.
 
-    Raises `ModelUnavailable` for a config.json that can't be read.
+    Raises `ModelUnavailable` for a config.json that can't be read, or a CTranslate2 folder that no engine loads.
     """
     config = folder / "config.json"
-    return str(read_json(config).get("model_type", "")) if config.is_file() else "gguf"
+    return str(read_configuration(folder).get("model_type", "")) if config.is_file() else "gguf"

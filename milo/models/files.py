@@ -1,6 +1,7 @@
 """What a model folder holds: weights, manifests, fingerprints. JSON and hashes only; nothing here loads a model.
 
-Weights are safetensors or GGUF. Pickles are never read: a folder that has only those is refused with a sentence.
+Weights are safetensors, GGUF or CTranslate2's; which of them, a file's first bytes tell (`formats`). Pickles are never
+read: a folder that has only those is refused with a sentence.
 """
 
 from __future__ import annotations
@@ -15,19 +16,20 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from milo.errors import Invalid, ModelUnavailable, NotFound, TooLarge
+from milo.models.formats import MAX_HEADER_BYTES, WHAT, Format, format_of
 from milo.storage.opening import open_regular
 
 MANIFEST = "manifest.json"
 GUARD = "guard.json"
 """Belongs to a registered name, not to a version of it (`milo.training.guard`)."""
 SAFE_WEIGHTS = (".safetensors", ".gguf")
+CT2_WEIGHTS = "model.bin"
+"""The one name that CTranslate2 opens. Most files of this name are pickles: only the content tells."""
 SAFE_TEXT = (".json", ".txt", ".model", ".jinja", ".md")
 """Tokenizers, configurations, model cards. `.model` is a SentencePiece file."""
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".msgpack", ".h5")
 TRAINING_ONLY = frozenset({"trainer_state.json", MANIFEST, GUARD})
 """JSON files of a training run that serving has no use for, and our own list."""
-MAX_HEADER_BYTES = 100 * 1024**2
-"""The limit of the safetensors format (https://github.com/huggingface/safetensors#format)."""
 MAX_JSON_BYTES = 64 * 1024**2
 MAX_WEIGHTS_BYTES = 1024**4
 
@@ -58,11 +60,27 @@ def wanted(name: str) -> bool:
 
 def model_files(folder: Path) -> list[Path]:
     """The served files directly in a folder, sorted by name."""
-    return sorted(path for path in folder.iterdir() if wanted(path.name) and path.is_file())
+    files = [path for path in folder.iterdir() if wanted(path.name) and path.is_file()]
+    return sorted([*files, folder / CT2_WEIGHTS] if holds_ctranslate2(folder) else files)
+
+
+def holds_ctranslate2(folder: Path) -> bool:
+    """Whether the model of a folder is its CTranslate2 file. Beside weights of transformers, config.json tells whose
+    folder it is: CTranslate2's names no `model_type`."""
+    if format_of(folder / CT2_WEIGHTS) != "ctranslate2":
+        return False
+    config = folder / "config.json"
+    return not _safe_weights(folder) or (config.is_file() and "model_type" not in read_json(config))
+
+
+def _safe_weights(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.name.endswith(SAFE_WEIGHTS) and path.is_file())
 
 
 def weight_files(folder: Path) -> list[Path]:
     """The weight files of a folder, adapters left out. With a sharded index, every shard must be there."""
+    if holds_ctranslate2(folder):
+        return [folder / CT2_WEIGHTS]
     index = folder / "model.safetensors.index.json"
     if index.is_file() and not (folder / "model.safetensors").is_file():
         shards = _shards(index)
@@ -70,8 +88,7 @@ def weight_files(folder: Path) -> list[Path]:
         if missing:
             raise ModelUnavailable(f"{folder} is incomplete: {', '.join(missing)} of its weights is missing")
         return [folder / shard for shard in shards]
-    files = [path for path in folder.iterdir() if path.name.endswith(SAFE_WEIGHTS) and path.is_file()]
-    return sorted(path for path in files if not path.name.startswith("adapter_"))
+    return [path for path in _safe_weights(folder) if not path.name.startswith("adapter_")]
 
 
 def _shards(index: Path) -> list[str]:
@@ -103,12 +120,16 @@ def check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise ModelUnavailable(f"{folder} is a file; a model is a folder with config.json and model.safetensors")
     names = sorted(item.name for item in folder.iterdir())
-    if weight_files(folder):
+    if found := weight_files(folder):
+        for path in found:
+            _check_format(path)
         if not (folder / "config.json").is_file() and not any(name.endswith(".gguf") for name in names):
             raise ModelUnavailable(f"{folder} has weights but no config.json")
         return
     if "adapter_model.safetensors" in names:
         detail = "holds a LoRA adapter, not a whole model; merge it into its base model first"
+    elif other := [path for path in map(folder.joinpath, names) if format_of(path) not in ("", "pickle")]:
+        detail = f"holds no model as it is: {other[0].name} is {WHAT[format_of(other[0])]}"
     elif pickles := [name for name in names if name.endswith(PICKLES) and name not in ("training_args.bin",)]:
         detail = (
             f"holds no safetensors, only {', '.join(pickles[:3])}, and Milo never loads pickled weights;"
@@ -119,6 +140,14 @@ def check_folder(folder: Path) -> None:
     else:
         detail = "holds no model: model.safetensors is missing"
     raise ModelUnavailable(f"{folder} {detail}")
+
+
+def _check_format(path: Path) -> None:
+    """Raises `ModelUnavailable` for a file of weights that is another format than its name says."""
+    named: Format = "gguf" if path.suffix == ".gguf" else "safetensors"
+    found = format_of(path)
+    if found not in ("", named) and path.name != CT2_WEIGHTS:
+        raise ModelUnavailable(f"{path} is no {named} file: it is {WHAT[found]}")
 
 
 def fingerprint(folder: Path) -> str:

@@ -17,7 +17,8 @@ from filelock import FileLock, Timeout
 
 from milo.errors import Invalid, ModelUnavailable, Unavailable
 from milo.models.download import Progress, RemoteFile, Repository, fetch_all
-from milo.models.files import PICKLES, SAFE_WEIGHTS, check_folder, read_json, valid_name, wanted
+from milo.models.files import CT2_WEIGHTS, PICKLES, SAFE_WEIGHTS, check_folder, read_json, valid_name, wanted
+from milo.models.formats import HEAD_BYTES, WHAT, format_of_bytes
 from milo.models.store import ResolvedModel, home_of, locked, point, problems, seal
 from milo.settings import Settings
 from milo.storage.secrets import private_home
@@ -74,7 +75,9 @@ def _pull(
     if not (home / version).is_dir() or problems(home / version):
         staging = home / f".pull-{commit}"
         staging.mkdir(exist_ok=True)
-        fetch_all(repository, commit, choose_files(name, document.get("siblings", []), weights), staging, progress)
+        siblings = document.get("siblings", [])
+        compiled = _holds_ctranslate2(repository, commit, siblings)
+        fetch_all(repository, commit, choose_files(name, siblings, weights, compiled), staging, progress)
         check_folder(staging)
         with locked(settings, name):
             seal(staging, home, version, source=f"{repository.endpoint}/{name}", revision=commit)
@@ -87,11 +90,33 @@ def _pull(
     )
 
 
-def choose_files(name: str, siblings: list[dict[str, Any]], weights: str | None = None) -> list[RemoteFile]:
-    """The files that serving needs, weights last. `Invalid` when there are no weights that are safe to load."""
+def _holds_ctranslate2(repository: Repository, commit: str, siblings: list[dict[str, Any]]) -> bool:
+    """Whether the repository's weights are CTranslate2's model.bin, as its first bytes tell.
+
+    Most files that end in .bin are pickles, and are not asked for. Raises `Invalid` for those of whisper.cpp.
+    """
+    listed = [str(item.get("rfilename", "")) for item in siblings]
+    if any(wanted(file) and file.endswith(SAFE_WEIGHTS) for file in listed):
+        return False
+    if CT2_WEIGHTS in listed:
+        return format_of_bytes(repository.head(commit, CT2_WEIGHTS, HEAD_BYTES)) == "ctranslate2"
+    ggml = next((file for file in listed if file.startswith("ggml-") and file.endswith(".bin")), None)
+    if ggml and format_of_bytes(repository.head(commit, ggml, HEAD_BYTES)) == "whisper.cpp":
+        raise Invalid(f"{ggml} of {repository.name} is {WHAT['whisper.cpp']}", code="no_weights")
+    return False
+
+
+def choose_files(
+    name: str, siblings: list[dict[str, Any]], weights: str | None = None, compiled: bool = False
+) -> list[RemoteFile]:
+    """The files that serving needs, weights last. `Invalid` when there are no weights that are safe to load.
+
+    `compiled`: its model.bin is CTranslate2's.
+    """
     listed = [str(item.get("rfilename", "")) for item in siblings]
     safe = [file for file in listed if wanted(file) and file.endswith(SAFE_WEIGHTS) and not file.startswith("adapter_")]
     shards = [file for file in safe if re.fullmatch(r"model-\d+-of-\d+\.safetensors", file)]
+    safe += [CT2_WEIGHTS] * compiled
     if weights:
         chosen = [file for file in safe if fnmatch(file, weights)]
     elif "model.safetensors" in safe:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from filelock import FileLock
 
 from milo.errors import ModelUnavailable
+from milo.models.ct2_whisper import check_folder_whole
 from milo.models.files import (
     MANIFEST,
     check_folder,
@@ -27,6 +28,7 @@ from milo.models.files import (
     read_json,
     sha256_file,
     valid_name,
+    weight_files,
     write_durably,
 )
 from milo.settings import Settings
@@ -149,14 +151,22 @@ def problems(folder: Path) -> list[str]:
 
 
 def verify(resolved: ResolvedModel) -> list[str]:
-    """Compare a model with its manifest. A folder without one is only checked for loadable weights."""
+    """Compare a model with its manifest. A folder without one is only checked for weights that Milo can load."""
     if (resolved.path / MANIFEST).is_file():
         return problems(resolved.path)
     try:
         check_folder(resolved.path)
+        check_folder_whole(resolved.path)
     except ModelUnavailable as error:
         return [error.detail]
     return []
+
+
+def _weights(folder: Path) -> list[Path]:
+    try:
+        return weight_files(folder)
+    except ModelUnavailable:
+        return []
 
 
 def versions_of(home: Path) -> list[str]:
@@ -181,7 +191,7 @@ def list_models(settings: Settings) -> list[ModelEntry]:
         versions = versions_of(home) + ([EMBEDDED] if name in embedded else [])
         current = next(iter(history_of(settings, name)), EMBEDDED if name in embedded else None)
         folder = ASSETS / name if current == EMBEDDED else home / (current or "")
-        size = sum(p.stat().st_size for p in folder.glob("*.safetensors")) if current and folder.is_dir() else 0
+        size = sum(p.stat().st_size for p in _weights(folder)) if current and folder.is_dir() else 0
         if versions and name not in {entry.name for entry in entries}:
             entries.append(ModelEntry(name, current, tuple(versions), size))
     return entries

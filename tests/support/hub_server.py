@@ -122,13 +122,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def _file(self, commit: str, name: str, content: bytes) -> None:
-        span = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        span = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         start = int(span[1]) if span and self.hub.honour_ranges else 0
+        last = int(span[2]) if span and span[2] and self.hub.honour_ranges else len(content)
         if span and start >= len(content):
             return self._refuse(416, "")
         if name in self.hub.corrupt:
             content = content[:-1] + bytes([content[-1] ^ 1])
-        self.send_response(206 if start else 200)
+        content = content[: last + 1]
+        self.send_response(206 if span and self.hub.honour_ranges else 200)
         self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
         self.send_header("X-Repo-Commit", commit)
         self.send_header("Accept-Ranges", "bytes")

@@ -14,6 +14,7 @@ from typing import Any
 
 from milo.errors import Invalid, ModelUnavailable
 from milo.models import registry
+from milo.models.configuration import require_transformers
 from milo.models.files import (
     check_folder,
     fingerprint,
@@ -80,6 +81,7 @@ def _fill(settings: Settings, checkpoint: Path, base: ResolvedModel | None, fold
         for path in model_files(checkpoint):
             shutil.copyfile(path, folder / path.name)
     if half:
+        require_transformers(folder, checkpoint.name, "storing in half precision needs")
         _halve(folder)
     own = ResolvedModel(checkpoint.name, "", checkpoint, None, "folder")
     sources = [item for model in (own, base) if model for item in registry.folders_of(settings, model)]

@@ -7,6 +7,7 @@ from typing import Any
 
 from milo.engines.whisper.checkpoint import load_checkpoint
 from milo.errors import Invalid
+from milo.models.configuration import require_transformers
 from milo.models.registry import ResolvedModel
 from milo.recipes import Recipe
 from milo.settings import Settings
@@ -36,6 +37,7 @@ class Prepared:
 def prepare(settings: Settings, recipe: Recipe, run: Run, report: load.ReportProgress | None = None) -> Prepared:
     """Find the base model, read the data, plan the batches, and write down where all of it came from."""
     base = pinned(settings, recipe.model, run)
+    require_transformers(base.path, base.name, "training needs")
     checkpoint = load_checkpoint(settings, base)
     info = checkpoint.info
     labels = Labels(checkpoint, recipe.data.language)

@@ -8,7 +8,7 @@ from typing import Any
 
 from milo.errors import ModelUnavailable
 from milo.models import registry
-from milo.models.files import read_json
+from milo.models.configuration import read_configuration
 from milo.models.registry import ResolvedModel
 from milo.models.shapes import check_config
 from milo.settings import Settings
@@ -17,7 +17,7 @@ from milo.settings import Settings
 def read_config(resolved: ResolvedModel, model_type: str, needs: str) -> dict[str, Any]:
     """config.json; `ModelUnavailable` for another `model_type`, in words that end with what `needs` this one, and for
     one that describes other weights than those beside it."""
-    config = read_json(resolved.path / "config.json")
+    config = read_configuration(resolved.path)
     if config.get("model_type") != model_type:
         raise ModelUnavailable(f"{resolved.name} is a {config.get('model_type', 'nameless')} model; {needs}")
     try:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from filelock import FileLock
 
@@ -52,6 +52,9 @@ class Conversion:
     config: Mapping[str, object] | None = None
     """CTranslate2's config.json, where it is not the converter that writes it."""
 
+    beside: ClassVar[bool] = True
+    """Whether the result may lie in the model's own folder."""
+
     @property
     def state(self) -> dict[str, object]:
         """What the result depends on; another state, and it is made again."""
@@ -80,14 +83,14 @@ def dtype_of(info: ModelInfo) -> str:
     return "float16" if info.dtype == "F16" else "float32"
 
 
-def _places(settings: Settings, checkpoint: Checkpoint) -> list[Path]:
+def _places(settings: Settings, job: Conversion) -> list[Path]:
     """Where the conversion may lie: beside the user's own model, else in the cache."""
-    resolved, path = checkpoint.resolved, checkpoint.resolved.path
+    resolved, path = job.checkpoint.resolved, job.checkpoint.resolved.path
     key = sha256(str(path).encode()).hexdigest()[:16]
     cache = settings.home / "cache" / "ct2" / key
-    beside = path / f"ct2-{dtype_of(checkpoint.info)}"
+    beside = path / f"ct2-{dtype_of(job.checkpoint.info)}"
     ours = resolved.kind in ("registry", "folder") or path.is_relative_to(settings.home)
-    return [beside, cache] if ours and os.access(path, os.W_OK) else [cache]
+    return [beside, cache] if job.beside and ours and os.access(path, os.W_OK) else [cache]
 
 
 @contextmanager
@@ -97,7 +100,7 @@ def converted(settings: Settings, job: Conversion) -> Iterator[Path]:
     Raises `ModelUnavailable` when the conversion fails, with its last line.
     """
     state = job.state
-    places = _places(settings, job.checkpoint)
+    places = _places(settings, job)
     for place in places:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -51,12 +51,17 @@ def default_dtype(device: Device) -> str:
     return "float16" if device == "cuda" else "float32"
 
 
-def ct2_compute_type(variable: str, value: str, device: Device) -> str:
-    """CTranslate2's compute type for the setting `variable`; `Invalid` names those that run on this device."""
+def ct2_compute_type(variable: str, value: str, device: Device, dtype: str = "") -> str:
+    """CTranslate2's compute type for the setting `variable`; `Invalid` names those that run on this device.
+
+    `dtype`: of the weights on disk. What was saved as 8-bit numbers is computed with those, where the device can.
+    """
     import ctranslate2
 
-    chosen = default_dtype(device) if value == "default" else value
     supported = sorted(ctranslate2.get_supported_compute_types(device))
+    chosen = default_dtype(device) if value == "default" else value
+    if value == "default" and dtype == "I8" and f"int8_{chosen}" in supported:
+        chosen = f"int8_{chosen}"
     if chosen not in (*supported, "auto"):
         raise Invalid(f"{variable}={chosen} does not run on {device} here; it can {', '.join(supported)}")
     return chosen

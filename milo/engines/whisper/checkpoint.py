@@ -12,12 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from milo.engines.runtime.config import find_files, read_config
+from milo.engines.whisper.vocabulary import tokenizer_of
 from milo.errors import Invalid, ModelUnavailable
 from milo.models import registry
-from milo.models.files import read_json
+from milo.models.alignment_heads import usable_heads
+from milo.models.ct2_whisper import check_folder_whole, read_vocabulary
+from milo.models.describe import is_english_only, read_generation
+from milo.models.files import holds_ctranslate2, read_json
 from milo.models.tokenizers import read_tokenizer_json
 from milo.protocols import DecodeOptions
 from milo.settings import Settings
@@ -141,12 +145,16 @@ def _token_bytes(tokenizer: Tokenizer, first_special: int) -> dict[int, bytes]:
 
 
 def load_tokenizer(settings: Settings, resolved: registry.ResolvedModel) -> tuple[Tokenizer, Path]:
-    """The tokenizer of a model and the file it came from: tokenizer.json, or vocab.json with merges.txt."""
+    """The tokenizer of a model and the file it came from: tokenizer.json, vocab.json with merges.txt, or CTranslate2's
+    vocabulary."""
     from tokenizers import AddedToken, Tokenizer
     from tokenizers.decoders import ByteLevel as ByteLevelDecoder
     from tokenizers.models import BPE
     from tokenizers.pre_tokenizers import ByteLevel
 
+    own = resolved.path / "tokenizer.json"
+    if holds_ctranslate2(resolved.path) and not own.is_file() and (listed := read_vocabulary(resolved.path)):
+        return tokenizer_of(listed), resolved.path
     path, *merges = find_files(settings, resolved, ["tokenizer.json"], ["vocab.json", "merges.txt"])
     if merges:
         tokenizer = Tokenizer(BPE.from_file(str(path), str(merges[0])))
@@ -177,31 +185,23 @@ def _languages(tokenizer: Tokenizer, listed: object, info: registry.ModelInfo) -
 def load_checkpoint(settings: Settings, resolved: registry.ResolvedModel) -> Checkpoint:
     """Read a checkpoint's small files. Raises `ModelUnavailable` with the file that is missing or wrong."""
     config = read_config(resolved, "whisper", "speech to text needs a whisper one")
+    check_folder_whole(resolved.path)
     tokenizer, path = load_tokenizer(settings, resolved)
-    try:
-        generation = read_json(registry.find_file(settings, resolved, "generation_config.json"))
-    except ModelUnavailable:
-        generation = {}
+    generation = read_generation(settings, resolved)
     info = registry.describe(resolved, settings)
     eot = _needed(tokenizer, "<|endoftext|>", path)
     transcribe, translate = _special(tokenizer, "<|transcribe|>"), _special(tokenizer, "<|translate|>")
-    english_only = generation.get("is_multilingual") is False or config.get("vocab_size") == 51864
-    languages = {} if english_only else _languages(tokenizer, generation.get("lang_to_id"), info)
+    languages = {} if is_english_only(config, generation) else _languages(tokenizer, generation.get("lang_to_id"), info)
     by_name = {"transcribe": transcribe, "translate": translate}
-    listed = generation.get("task_to_id") or by_name
+    listed: dict[str, Any] = generation.get("task_to_id") or by_name
     trained = {name: token for name, token in listed.items() if token is not None and name in info.tasks}
     tasks = {name: int(token) for name, token in trained.items()} if languages else {}
-    layers, heads = int(config["decoder_layers"]), int(config["decoder_attention_heads"])
-    default_heads = [(layer, head) for layer in range(layers // 2, layers) for head in range(heads)]
     blank = [*tokenizer.encode(" ", add_special_tokens=False).ids, eot]
     suppress = [int(token) for token in generation.get("suppress_tokens") or []]
     suppress_begin = [int(token) for token in generation.get("begin_suppress_tokens", blank) or []]
-    alignment_heads = [(int(a), int(b)) for a, b in generation.get("alignment_heads") or default_heads]
     _check_numbers(
         [eot, *languages.values(), *tasks.values(), *suppress, *suppress_begin], int(config["vocab_size"]), "token"
     )
-    _check_numbers([layer for layer, _ in alignment_heads], layers, "layer of alignment_heads")
-    _check_numbers([head for _, head in alignment_heads], heads, "head of alignment_heads")
     return Checkpoint(
         resolved=resolved,
         info=info,
@@ -219,7 +219,7 @@ def load_checkpoint(settings: Settings, resolved: registry.ResolvedModel) -> Che
         no_speech=_special(tokenizer, "<|nospeech|>", "<|nocaptions|>"),
         suppress=suppress,
         suppress_begin=suppress_begin,
-        alignment_heads=alignment_heads,
+        alignment_heads=usable_heads(generation.get("alignment_heads"), config, resolved.name),
     )
 
 

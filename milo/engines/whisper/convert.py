@@ -1,10 +1,12 @@
-"""Convert a transformers Whisper checkpoint to CTranslate2, once, and keep it beside the model.
+"""Convert a transformers Whisper checkpoint to CTranslate2, once, and keep it beside the model. One that is in
+CTranslate2's format already is only linked.
 
 See `milo.engines.runtime.ct2_convert` for how, and `ct2_cache` for where.
 """
 
 from __future__ import annotations
 
+import json
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from milo.engines.runtime import ct2_cache
 from milo.engines.runtime.ct2_convert import Weights, main
 from milo.engines.whisper.checkpoint import Checkpoint
+from milo.models.configuration import read_configuration
+from milo.models.files import CT2_WEIGHTS, holds_ctranslate2, write_durably
 from milo.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,7 +34,26 @@ def converted(settings: Settings, checkpoint: Checkpoint) -> AbstractContextMana
         "suppress_ids_begin": checkpoint.suppress_begin,
     }
     tokens = checkpoint.tokenizer.to_str()
-    return ct2_cache.converted(settings, ct2_cache.Conversion(checkpoint, __name__, RECIPE, tokens, config))
+    kind = Linked if holds_ctranslate2(checkpoint.resolved.path) else ct2_cache.Conversion
+    return ct2_cache.converted(settings, kind(checkpoint, __name__, RECIPE, tokens, config))
+
+
+class Linked(ct2_cache.Conversion):
+    """A folder of CTranslate2's own: its weights as they are, under a configuration and a vocabulary that were checked.
+
+    CTranslate2 takes the heads of the alignment and the suppressed tokens of config.json as they come.
+    """
+
+    beside = False
+    checkpoint: Checkpoint
+
+    def fill(self, folder: Path) -> None:
+        source = self.checkpoint.resolved.path
+        (folder / CT2_WEIGHTS).symlink_to(source.resolve() / CT2_WEIGHTS)
+        size = int(read_configuration(source)["vocab_size"])
+        names = vocabulary(self.checkpoint.tokenizer, size)
+        (folder / "vocabulary.json").write_text(json.dumps(names), encoding="utf-8")
+        write_durably(folder / ct2_cache.CONFIG, json.dumps(self.config))
 
 
 def whisper_spec(weights: Weights, config: dict[str, Any]) -> Any:

@@ -83,12 +83,13 @@ class CT2Backend(CT2Model):
 
 
 def load(settings: Settings, resolved: ResolvedModel) -> WhisperTranscriber:
-    """Convert once, then load. Raises `ModelUnavailable` for files that are missing, `Invalid` for bad settings."""
+    """Convert once, then load; weights in CTranslate2's format are taken as they are. Raises `ModelUnavailable` for
+    files that are missing, `Invalid` for bad settings."""
     import ctranslate2
 
     checkpoint = load_checkpoint(settings, resolved)
     device = ct2_device(settings)
-    compute_type = ct2_compute_type("MILO_STT_COMPUTE_TYPE", settings.stt_compute_type, device)
+    compute_type = ct2_compute_type("MILO_STT_COMPUTE_TYPE", settings.stt_compute_type, device, checkpoint.info.dtype)
     threads = cores(settings.cpu_threads)
     replicas = 1 if device == "cuda" else min(threads, 4)
     ctranslate2.set_random_seed(SEED)

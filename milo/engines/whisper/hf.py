@@ -14,6 +14,7 @@ from milo.engines.whisper.checkpoint import Checkpoint, load_checkpoint
 from milo.engines.whisper.transcriber import WhisperTranscriber
 from milo.engines.whisper.words import Alignment, dtw
 from milo.errors import Invalid
+from milo.models.configuration import require_transformers
 from milo.models.registry import ResolvedModel
 from milo.settings import Settings
 
@@ -174,6 +175,7 @@ def load(settings: Settings, resolved: ResolvedModel) -> WhisperTranscriber:
     """Load from safetensors. Raises `ModelUnavailable` for files that are missing, `Invalid` for bad settings."""
     from transformers import GenerationConfig, WhisperForConditionalGeneration
 
+    require_transformers(resolved.path, resolved.name, "the transformers engine needs")
     checkpoint = load_checkpoint(settings, resolved)
     device = torch_device(settings)
     dtype = default_dtype(device) if settings.stt_compute_type == "default" else settings.stt_compute_type
