@@ -12,7 +12,11 @@ from milo.training.evaluations import INSUFFICIENT, Report
 from milo.training.guard import Verdict
 from milo.training.statistics import Units, interval, ratio, units_of
 
-METRICS: dict[str, tuple[str, str]] = {"wer": ("errors", "ref_words"), "chrf": ("chrf_loss", "one")}
+METRICS: dict[str, tuple[str, str]] = {
+    "wer": ("errors", "ref_words"),
+    "cer": ("char_errors", "ref_chars"),
+    "chrf": ("chrf_loss", "one"),
+}
 """Metric of a report -> the columns whose sums make it: what is counted against the model, and out of how much."""
 
 
@@ -21,8 +25,10 @@ def compare(
     before_rows: dict[str, Row],
     after: Report,
     after_rows: dict[str, Row],
+    metric: str | None = None,
 ) -> Row:
-    """Compare two evaluations (report and rows by id): is `after` better than `before`?
+    """Compare two evaluations (report and rows by id): is `after` better than `before`? By the metric of the reports,
+    or by `cer` where they have one.
 
     `difference` is the error rate of `after` minus that of `before` (a fraction; below zero is better), `interval` its
     95 % interval, `probability_of_improvement` by the same t; `detectable` the smallest
@@ -32,12 +38,13 @@ def compare(
     """
     _check(before, after)
     pairs = [(before_rows[name], after_rows[name]) for name in before_rows if name in after_rows]
-    errors, words = METRICS[str(before.get("metric", "wer"))]
+    metric = metric or str(before.get("metric", "wer"))
+    errors, words = METRICS[metric]
     pairs = [(one, two) for one, two in pairs if one.get(words) and two.get(words)]
     told = {
-        "before": _named(before),
-        "after": _named(after),
-        "metric": before.get("metric", "wer"),
+        "before": _named(before, metric),
+        "after": _named(after, metric),
+        "metric": metric,
         "items": len(pairs),
         "unpaired": len(before_rows.keys() ^ after_rows.keys()),
     }
@@ -114,7 +121,6 @@ def _check(before: Report, after: Report) -> None:
         )
 
 
-def _named(report: Report) -> Row:
-    metric = str(report.get("metric", "wer"))
+def _named(report: Report, metric: str) -> Row:
     named = {"key": report.get("key"), "model": report.get("model", {}).get("label"), metric: report.get(metric)}
     return named | {name: report[name] for name in ("raw_wer",) if name in report}

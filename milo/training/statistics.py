@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from milo.storage.json_lines import Row
+from milo.training.student import power, shift_found, t_cdf, t_quantile
 
 LEVEL = 0.95
 POWER = 0.9
@@ -68,18 +69,32 @@ class Ratio:
     error: float
     df: int
 
-    def bounds(self) -> tuple[float, float]:
-        half = t_quantile((1 + LEVEL) / 2, self.df) * self.error
+    def bounds(self, level: float = LEVEL) -> tuple[float, float]:
+        half = t_quantile((1 + level) / 2, self.df) * self.error
         return self.value - half, self.value + half
 
-    def detectable(self) -> float:
-        """The smallest true difference that such a test finds with `POWER`."""
-        return (t_quantile((1 + LEVEL) / 2, self.df) + t_quantile(POWER, self.df)) * self.error
+    def detectable(self, one_sided: float = (1 - LEVEL) / 2) -> float:
+        """The smallest true difference that a test at this one-sided level finds with `POWER`."""
+        return shift_found(POWER, self.df, one_sided) * self.error if self.error else 0.0
+
+    def power(self, difference: float, one_sided: float = (1 - LEVEL) / 2) -> float:
+        """Probability that a test at this one-sided level finds a true difference so far above zero."""
+        if self.error == 0:
+            return float(difference > 0)
+        return power(difference / self.error, self.df, one_sided)
 
     def probability_below_zero(self) -> float:
         if self.error == 0:
             return 0.5 if self.value == 0 else float(self.value < 0)
         return t_cdf(-self.value / self.error, self.df)
+
+    def p_value(self) -> float:
+        """Two-sided: how often a value so far from zero comes about where the true one is zero."""
+        return 2 * min(self.probability_below_zero(), 1 - self.probability_below_zero())
+
+    def p_above(self) -> float:
+        """One-sided: how often a value so far above zero comes about where the true one is zero."""
+        return 1.0 if self.error == 0 and self.value <= 0 else self.probability_below_zero()
 
 
 def units_of(rows: Sequence[Row]) -> Units:
@@ -118,43 +133,3 @@ def interval(low: float, high: float, units: Units) -> Interval:
         "units": units.count,
         "method": "t over clusters",
     }
-
-
-# --- Student's t, for want of scipy -----------------------------------------------------------------------------------
-
-
-def t_cdf(t: float, df: int) -> float:
-    """P(T <= t)."""
-    tail = _beta(df / (df + t * t), df / 2, 0.5) / 2
-    return 1 - tail if t > 0 else tail
-
-
-def t_quantile(p: float, df: int) -> float:
-    """The t with P(T <= t) = p, by bisection."""
-    low, high = -1e4, 1e4
-    for _ in range(200):
-        middle = (low + high) / 2
-        low, high = (middle, high) if t_cdf(middle, df) < p else (low, middle)
-    return (low + high) / 2
-
-
-def _beta(x: float, a: float, b: float) -> float:
-    """The regularised incomplete beta function, by Lentz's continued fraction (https://dlmf.nist.gov/8.17#v)."""
-    if x <= 0 or x >= 1:
-        return float(x >= 1)
-    if x > (a + 1) / (a + b + 2):
-        return 1 - _beta(1 - x, b, a)
-    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)) / a
-    tiny, c = 1e-300, 1.0
-    d = 1 / ((1 - (a + b) * x / (a + 1)) or tiny)
-    found = d
-    for m in range(1, 1000):
-        for part in (
-            m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),
-            -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)),
-        ):
-            d, c = 1 / ((1 + part * d) or tiny), (1 + part / c) or tiny
-            found *= c * d
-        if abs(c * d - 1) < 1e-14:
-            break
-    return front * found

@@ -103,6 +103,7 @@ def totals(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "cer": sums["char_errors"] / sums["ref_chars"],
         "raw_wer": sums["raw_errors"] / sums["raw_ref_words"],
         "interval": ratio_interval(scored, "errors", "ref_words"),
+        "cer_interval": ratio_interval(scored, "char_errors", "ref_chars"),
         **sums,
         **found,
         "mean_logprob": _mean(scored, "mean_logprob"),

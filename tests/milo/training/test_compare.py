@@ -10,7 +10,7 @@ import pytest
 
 from milo.errors import Invalid
 from milo.training.compare import against_margin, compare
-from milo.training.statistics import ratio, ratio_interval, t_cdf, t_quantile, units_of
+from milo.training.statistics import ratio, ratio_interval, units_of
 
 REPORT = {
     "key": "0" * 32,
@@ -31,6 +31,8 @@ def rows_of(errors: np.ndarray, speakers: int | None = None, words: int = 10) ->
             "speaker": None if speakers is None else f"s{n % speakers}",
             "errors": int(count),
             "ref_words": words,
+            "char_errors": 2 * int(count),
+            "ref_chars": 5 * words,
             "ref_scored": f"text {n}",
         }
         for n, count in enumerate(errors)
@@ -111,12 +113,6 @@ def test_speakers_are_drawn_only_when_every_row_names_one() -> None:
     assert units_of([{"speaker": "a"}] * 300).too_few.startswith("1 speakers"), "what one person says tells of no other"
 
 
-@pytest.mark.parametrize(("p", "df", "t"), [(0.975, 1, 12.7062), (0.975, 5, 2.57058), (0.9, 10, 1.37218)])
-def test_quantiles_of_student_are_those_of_the_tables(p: float, df: int, t: float) -> None:
-    assert t_quantile(p, df) == pytest.approx(t, abs=1e-4)
-    assert t_cdf(t, df) == pytest.approx(p, abs=1e-6)
-
-
 def test_five_speakers_are_too_few_for_a_verdict_and_for_an_interval() -> None:
     many, few = rows_of(noisy(0.6, 1), 5), rows_of(noisy(0.2, 2), 5)
     found = compare(REPORT, many, REPORT, few)
@@ -168,3 +164,20 @@ def test_no_worse_means_that_the_upper_end_of_the_interval_is_within_the_margin(
         assert "3 speakers" in reason
     else:
         assert (found["interval"]["high"] <= margin) == (verdict == "not worse") and f"{margin:.1%}" in reason
+
+
+def test_characters_are_compared_when_they_are_asked_for() -> None:
+    one, two = rows_of(noisy(0.4, 1), 12), rows_of(noisy(0.25, 2), 12)
+    words, letters = compare(REPORT, one, REPORT, two), compare(REPORT, one, REPORT, two, metric="cer")
+    assert letters["metric"] == "cer" and letters["verdict"] == "better"
+    assert letters["difference"] == pytest.approx(words["difference"] * 2 / 5)
+
+
+def test_a_model_that_is_worse_by_just_the_margin_passes_in_one_of_forty_at_most() -> None:
+    """The upper end of a two-sided 95 % interval is a one-sided test at 2.5 %."""
+    rng, passed = np.random.default_rng(6), 0
+    for _ in range(300):
+        before = rows_of(rng.binomial(10, 0.2, 96), 12)
+        after = rows_of(rng.binomial(10, 0.23, 96), 12)
+        passed += against_margin(compare(REPORT, before, REPORT, after), 0.03)[0] == "not worse"
+    assert passed <= 16
