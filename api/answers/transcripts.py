@@ -44,7 +44,7 @@ class RevisionList(BaseModel):
 
 
 def journal(context: Context) -> Revisions:
-    return Revisions(context.ledger, lambda job: transcript_of(context.files, job), [search.follow])
+    return Revisions(context.ledger, lambda job: transcript_of(context.files, job), [search.follow], context.texts)
 
 
 def url_of(job_id: str, revision: int | None = None) -> str:
