@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import BaseModel
@@ -10,11 +11,14 @@ from starlette.responses import Response
 
 from api.http.deps import PREFIX, Context
 from api.http.problems import document_response
+from milo.cue_rules import CueRules
 from milo.errors import BadRequest, ConditionMissing, Outdated
 from milo.jobs import Job, iso
 from milo.ledger import search
 from milo.ledger.revisions import NotNewest, Revision, Revisions, transcript_of
 from milo.transcription.changes import Changes
+from milo.transcription.cue_checks import Problem, chars_per_s, problems_of
+from milo.transcription.transcript import Transcript, cues_of
 
 SHOWN_AFTER_CONFLICT = 50
 """Revisions that a 412 shows: those that the client has not seen, at most so many."""
@@ -43,8 +47,57 @@ class RevisionList(BaseModel):
     next: int | None
 
 
+class CueDocument(BaseModel):
+    """What a subtitle shows at once."""
+
+    start: float
+    end: float
+    lines: list[str]
+    speaker: str
+    """Empty where speakers are not told apart."""
+    chars_per_s: float
+    """How fast it must be read."""
+    problems: list[Problem]
+    """The rules that it breaks: there was no room to keep them."""
+
+
+class CueRulesDocument(BaseModel):
+    """The limits of a cue."""
+
+    line_chars: int
+    lines: int
+    min_s: float
+    max_s: float
+    chars_per_s: float
+    gap_s: float
+
+
+class CueList(BaseModel):
+    """A transcript as subtitles."""
+
+    revision: int
+    rules: CueRulesDocument
+    items: list[CueDocument]
+
+
+def cue_list(transcript: Transcript, rules: CueRules) -> CueList:
+    cues = cues_of(transcript, rules)
+    items = [
+        CueDocument(
+            start=round(cue.start_s, 3),
+            end=round(cue.end_s, 3),
+            lines=list(cue.lines),
+            speaker=cue.speaker,
+            chars_per_s=round(chars_per_s(cue), 1),
+            problems=problems,
+        )
+        for cue, problems in zip(cues, problems_of(cues, rules), strict=True)
+    ]
+    return CueList(revision=transcript.revision, rules=CueRulesDocument(**asdict(rules)), items=items)
+
+
 def journal(context: Context) -> Revisions:
-    return Revisions(context.ledger, lambda job: transcript_of(context.files, job), [search.follow])
+    return Revisions(context.ledger, lambda job: transcript_of(context.files, job), [search.follow], context.texts)
 
 
 def url_of(job_id: str, revision: int | None = None) -> str:

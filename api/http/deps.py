@@ -16,6 +16,7 @@ from fastapi.security import HTTPBearer
 
 from milo.errors import Forbidden, Unauthorized
 from milo.ledger import Ledger
+from milo.ledger.kept_texts import KeptTexts
 from milo.ledger.keys import Key, Keys, Scope
 from milo.monitoring.cache import StatusCache
 from milo.monitoring.fix.service import FixService
@@ -47,6 +48,8 @@ class Context:
     """Takes descriptions of problems, diagnoses them, and runs the operator's command if there is one."""
     places: Places
     """What keys hold open, and how often they ask."""
+    texts: KeptTexts = field(default_factory=KeptTexts)
+    """Transcripts that are being edited."""
     background: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "publish"))
     """One thread for what may come after the answer: the wake-ups of a large batch."""
     notes: dict[str, Any] = field(default_factory=dict)

@@ -11,9 +11,10 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import Field, model_validator
 
 from api.answers import transcripts
+from api.answers.renderings import Cues, cue_rules
 from api.answers.renderings import Revision as WhichRevision
 from api.answers.results import unfinished
-from api.answers.transcripts import RevisionDocument, RevisionList, revision_document
+from api.answers.transcripts import CueList, RevisionDocument, RevisionList, cue_list, revision_document
 from api.http import bodies
 from api.http.deps import Context, Ctx, Reader, Writer, in_thread
 from api.http.problems import documented, json_response
@@ -83,6 +84,25 @@ async def look(
     transcript = await in_thread(transcripts.journal(context).transcript, job, revision)
     content = await in_thread(transcript.model_dump_json)
     return Response(content, headers={"ETag": tag}, media_type="application/json")
+
+
+@router.get(
+    "/transcripts/{job_id}/cues",
+    summary="As subtitles, checked",
+    responses={200: {"model": CueList}, **documented(404, 409, 422)},
+)
+async def cues_(job_id: str, context: Ctx, key: Reader, cues: Cues = None, revision: WhichRevision = None) -> Response:
+    """The cues that `srt`, `vtt` and `tsv` would hold, and which rules each of them breaks."""
+    job, not_there = await _find(context, key, job_id)
+    if not_there is not None:
+        return not_there
+    rules = cue_rules(context, job, cues)
+
+    def cut() -> str:
+        return cue_list(transcripts.journal(context).transcript(job, revision), rules).model_dump_json()
+
+    tag = transcripts.etag(job.revision if revision is None else revision)
+    return Response(await in_thread(cut), headers={"ETag": tag}, media_type="application/json")
 
 
 @router.get(

@@ -16,15 +16,17 @@ from sqlalchemy import Connection, Row, insert, select, update
 from milo.errors import Conflict, Invalid, NotFound
 from milo.jobs import Job
 from milo.ledger.database import reading, writing
+from milo.ledger.kept_texts import KeptText, KeptTexts
 from milo.ledger.schema import jobs, revisions
 from milo.ledger.store import Store, job_from
 from milo.storage.files import Files
-from milo.transcription.changes import Changes, difference, replay, with_segments
+from milo.transcription.changes import Changes, difference, inverse, replay, with_segments
 from milo.transcription.edits import Operation, edited
 from milo.transcription.transcript import Segment, Transcript
 
 Action = Literal["edit", "undo", "redo", "restore"]
 SNAPSHOT_EVERY = 100
+"""Revisions, up to a thousand segments; in proportion more of a longer transcript, whose snapshot costs more."""
 MAX_REVISIONS = 100_000
 _NO_CHANGE = "the transcript is that already: nothing would change"
 
@@ -77,23 +79,51 @@ def transcript_of(files: Files, job: Job) -> Transcript:
 
 
 class Revisions:
-    """The journals of a ledger. `machine_text(job)` reads what the job made."""
+    """The journals of a ledger. `machine_text(job)` reads what the job made; `kept` is what one process remembers."""
 
     def __init__(
-        self, ledger: Store, machine_text: Callable[[Job], Transcript], on_change: Sequence[OnChange] = ()
+        self,
+        ledger: Store,
+        machine_text: Callable[[Job], Transcript],
+        on_change: Sequence[OnChange] = (),
+        kept: KeptTexts | None = None,
     ) -> None:
         self._ledger, self._machine_text, self._on_change = ledger, machine_text, on_change
+        self._kept = KeptTexts() if kept is None else kept
 
     def transcript(self, job: Job, number: int | None = None) -> Transcript:
         """The text at a revision; None: the newest. Raises `NotFound` for one that is not there."""
         wanted = job.revision if number is None else number
         if not 0 <= wanted <= job.revision:
             raise NotFound(f"{job.id} has no revision {number}; the newest is {job.revision}", code="unknown_revision")
+        if wanted == job.revision:
+            return self._newest(job).transcript
         machine = self._machine_text(job)
         if wanted == 0:
             return machine
         with reading(self._ledger.engine) as connection:
             return _at(connection, machine, job.id, wanted)
+
+    def _newest(self, job: Job) -> KeptText:
+        """The text of the job's revision: the one in memory and what was changed since, or all from the beginning."""
+        kept = self._kept.get(job.id)
+        if kept is None or not 0 <= job.revision - kept.transcript.revision <= SNAPSHOT_EVERY:
+            machine = self._machine_text(job)
+            newest = machine
+            if job.revision:
+                with reading(self._ledger.engine) as connection:
+                    newest = _at(connection, machine, job.id, job.revision)
+            kept = KeptText(newest, machine.text)
+        elif kept.transcript.revision == job.revision:
+            return kept
+        else:
+            with reading(self._ledger.engine) as connection:
+                segments, state = _replayed(
+                    connection, kept.transcript.segments, job.id, kept.transcript.revision, job.revision
+                )
+            kept = _text(kept, segments, job.revision, state)
+        self._kept.put(job.id, kept)
+        return kept
 
     def journal(self, job_id: str, before: int | None = None, limit: int = 50) -> list[Revision]:
         """Newest first."""
@@ -125,9 +155,9 @@ class Revisions:
         """Do the operations to revision `expected`, which must be the newest. Raises `NotNewest` where it is
         not, and `Invalid` for what can't be done."""
         before = self._expected(job, expected)
-        next_id = self._next_id(job, before)
-        after, next_id = edited(before, operations, next_id)
-        changes = difference(before.segments, after)
+        next_id = self._next_id(job, before.transcript)
+        after, next_id = edited(before.transcript, operations, next_id)
+        changes = difference(before.transcript.segments, after)
         if changes.is_empty:
             raise Invalid(_NO_CHANGE, code="no_change")
         said = [operation.model_dump(mode="json") for operation in operations]
@@ -149,19 +179,29 @@ class Revisions:
         state = to if action == "restore" else self._state_after(job, action)
         if state is None or not 0 <= state <= expected:
             raise NotFound(f"{job.id} has no revision {to}; the newest is {expected}", code="unknown_revision")
-        after = self.transcript(job, state)
-        changes = difference(before.segments, after.segments)
+        after = self._step(job, before.transcript.segments, state) or self.transcript(job, state).segments
+        changes = difference(before.transcript.segments, after)
         if action == "restore" and changes.is_empty:
             raise Invalid(_NO_CHANGE, code="no_change")
-        new = self._new(job, action, state, author, self._next_id(job, before), [], request_key)
-        return self._append(job, before, new, changes, after.segments)
+        new = self._new(job, action, state, author, self._next_id(job, before.transcript), [], request_key)
+        return self._append(job, before, new, changes, after)
 
-    def _expected(self, job: Job, expected: int) -> Transcript:
+    def _step(self, job: Job, newest: Sequence[Segment], to: int) -> list[Segment] | None:
+        """The segments of state `to` where one edit lies between it and the newest text, as for undo and redo."""
+        with reading(self._ledger.engine) as connection:
+            now = _state(connection, job.id, job.revision)
+            if now and to == _state(connection, job.id, now - 1):
+                return replay(newest, inverse(_changes(connection, job.id, now)))
+            if to and now == _state(connection, job.id, to - 1):
+                return replay(newest, _changes(connection, job.id, to))
+        return None
+
+    def _expected(self, job: Job, expected: int) -> KeptText:
         if job.revision != expected:
             raise NotNewest(job.revision)
         if expected >= MAX_REVISIONS:
             raise Conflict(f"{job.id} has {expected} revisions, the most that are kept", code="too_many_revisions")
-        return self.transcript(job)
+        return self._newest(job)
 
     def _next_id(self, job: Job, newest: Transcript) -> int:
         if job.revision:
@@ -202,25 +242,27 @@ class Revisions:
         return Revision(job.id, job.revision + 1, action, state, author, now, request_key, next_id, operations)
 
     def _append(
-        self, job: Job, before: Transcript, new: Revision, changes: Changes, after: Sequence[Segment]
+        self, job: Job, before: KeptText, new: Revision, changes: Changes, after: Sequence[Segment]
     ) -> Revision:
         row = {name: getattr(new, name) for name in Revision.__dataclass_fields__}
         row["changes"] = changes.model_dump(mode="json")
-        due = new.number % SNAPSHOT_EVERY == 0
+        due = new.number % (SNAPSHOT_EVERY * max(1, len(after) // 1000)) == 0
         row["snapshot"] = [segment.model_dump(mode="json") for segment in after] if due else None
         mine = (jobs.c.id == job.id, jobs.c.state == "succeeded", jobs.c.revision == new.number - 1)
         with writing(self._ledger.engine) as tx:
             counted = update(jobs).where(*mine).values(revision=new.number, version=jobs.c.version + 1).returning(jobs)
             moved = tx.execute(counted).one_or_none()
             if moved is None:
-                newest = tx.execute(select(jobs.c.revision).where(jobs.c.id == job.id)).scalar()
-                if newest is None:
+                there = tx.execute(select(jobs.c.revision).where(jobs.c.id == job.id)).scalar()
+                if there is None:
                     raise NotFound(f"there is no job {job.id!r} any more", code="unknown_job")
-                raise NotNewest(newest)
+                raise NotNewest(there)
             tx.execute(insert(revisions), row)
             changed = job_from(moved)
+            newest = _text(before, after, new.number, new.state)
             for tell in self._on_change:
-                tell(tx, changed, with_segments(before, after, new.number), changes)
+                tell(tx, changed, newest.transcript, changes)
+        self._kept.put(job.id, newest)
         self._ledger.changed([changed])
         return new
 
@@ -229,20 +271,43 @@ def _revision(row: Row[Any]) -> Revision:
     return Revision(**{name: row._mapping[name] for name in Revision.__dataclass_fields__})
 
 
+def _state(connection: Connection, job_id: str, number: int) -> int:
+    """The state of a revision; that of 0 is the machine's text."""
+    query = select(revisions.c.state).where(revisions.c.job_id == job_id, revisions.c.number == number)
+    return connection.execute(query).scalar() or 0
+
+
+def _changes(connection: Connection, job_id: str, number: int) -> Changes:
+    query = select(revisions.c.changes).where(revisions.c.job_id == job_id, revisions.c.number == number)
+    return Changes.model_validate(connection.execute(query).scalar_one())
+
+
+def _text(kept: KeptText, segments: Sequence[Segment], number: int, state: int) -> KeptText:
+    """The text of a later revision."""
+    made = with_segments(kept.transcript, segments, number)
+    return KeptText(made if state else made.model_copy(update={"text": kept.machine_text}), kept.machine_text)
+
+
 def _at(connection: Connection, machine: Transcript, job_id: str, wanted: int) -> Transcript:
     """The machine's text, or the last snapshot before the revision, and what was changed since."""
-    mine = (revisions.c.job_id == job_id, revisions.c.number <= wanted)
-    newest_first = revisions.c.number.desc()
-    kept = select(revisions.c.number, revisions.c.snapshot).where(*mine, revisions.c.number % SNAPSHOT_EVERY == 0)
-    snapshot = connection.execute(kept.order_by(newest_first).limit(1)).one_or_none()
+    mine = (revisions.c.job_id == job_id, revisions.c.number <= wanted, revisions.c.number % SNAPSHOT_EVERY == 0)
+    kept = select(revisions.c.number, revisions.c.snapshot).where(*mine, revisions.c.snapshot.is_not(None))
+    snapshot = connection.execute(kept.order_by(revisions.c.number.desc()).limit(1)).one_or_none()
     segments: Sequence[Segment] = machine.segments
     after = 0
     if snapshot is not None:
         after, segments = snapshot.number, [Segment.model_validate(one) for one in snapshot.snapshot]
-    later = select(revisions.c.changes, revisions.c.state).where(*mine, revisions.c.number > after)
-    state: int | None = None
-    for row in connection.execute(later.order_by(revisions.c.number)):
+    segments, state = _replayed(connection, segments, job_id, after, wanted)
+    return _text(KeptText(machine, machine.text), segments, wanted, state).transcript
+
+
+def _replayed(
+    connection: Connection, segments: Sequence[Segment], job_id: str, after: int, wanted: int
+) -> tuple[Sequence[Segment], int]:
+    """The segments after the revisions behind `after`, up to `wanted`; and the state of that one."""
+    mine = (revisions.c.job_id == job_id, revisions.c.number > after, revisions.c.number <= wanted)
+    rows = connection.execute(select(revisions.c.changes, revisions.c.state).where(*mine).order_by(revisions.c.number))
+    state = wanted
+    for row in rows:
         segments, state = replay(segments, Changes.model_validate(row.changes)), row.state
-    if state == 0:
-        return machine.model_copy(update={"revision": wanted})
-    return with_segments(machine, segments, wanted)
+    return segments, state

@@ -42,7 +42,8 @@ log = logging.getLogger(__name__)
 
 BUDGET_S = 1.0
 """How long one sweep of `index_new` goes on."""
-
+IDS_AT_ONCE = 10_000
+"""Databases limit how many values a statement may name."""
 
 _FTS5 = table("passages_index", column("rowid"))
 
@@ -159,7 +160,9 @@ def follow(tx: Connection, job: Job, newest: Transcript, changes: Changes) -> No
     if tx.execute(select(jobs.c.indexed_revision).where(jobs.c.id == job.id)).scalar() is None:
         return  # `index_new` will come to it
     gone = sorted(changes.removed_ids)
-    tx.execute(delete(passages).where(passages.c.job_id == job.id, passages.c.segment_id.in_(gone)))
+    for at in range(0, len(gone), IDS_AT_ONCE):
+        some = passages.c.segment_id.in_(gone[at : at + IDS_AT_ONCE])
+        tx.execute(delete(passages).where(passages.c.job_id == job.id, some))
     _add(tx, job, newest, changes.added_ids)
     tx.execute(update(jobs).where(jobs.c.id == job.id).values(indexed_revision=job.revision))
 
@@ -200,7 +203,11 @@ def _index(store: Store, revisions: Revisions, job: Job) -> None:
 def _add(tx: Connection, job: Job, transcript: Transcript, ids: Collection[int] | None) -> None:
     """The passages of these segments, or of all."""
     owner_word = _owner_word(job.owner)
-    said = [(segment, (segment.language or transcript.language or "")[:32]) for segment in transcript.segments]
+    said = [
+        (segment, (segment.language or transcript.language or "")[:32])
+        for segment in transcript.segments
+        if (ids is None or segment.id in ids) and segment.text.strip()
+    ]
     rows = [
         {
             "job_id": job.id,
@@ -217,7 +224,6 @@ def _add(tx: Connection, job: Job, transcript: Transcript, ids: Collection[int] 
             "words": f"{language_search.indexed(segment.text, language)} {owner_word}",
         }
         for segment, language in said
-        if (ids is None or segment.id in ids) and segment.text.strip()
     ]
     if rows:
         tx.execute(insert(passages), rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -61,10 +61,8 @@ class Changes(BaseModel):
 def difference(before: Sequence[Segment], after: Sequence[Segment]) -> Changes:
     """What to do to `before` to have `after`."""
     old_ids, new_ids = [one.id for one in before], [one.id for one in after]
-    same = old_ids == new_ids  # almost always, and told at once
-    matcher = SequenceMatcher(None, [] if same else old_ids, [] if same else new_ids, autojunk=False)
     fields, splices = [], []
-    for tag, i1, i2, j1, j2 in [("equal", 0, len(before), 0, len(after))] if same else matcher.get_opcodes():
+    for tag, i1, i2, j1, j2 in _opcodes(old_ids, new_ids):
         if tag != "equal":
             splices.append(Splice(at=i1, removed=list(before[i1:i2]), added=list(after[j1:j2])))
             continue
@@ -72,6 +70,19 @@ def difference(before: Sequence[Segment], after: Sequence[Segment]) -> Changes:
             if old is not new and (change := _fields(old, new)):
                 fields.append(change)
     return Changes(fields=fields, splices=splices)
+
+
+def _opcodes(old: Sequence[int], new: Sequence[int]) -> Iterator[tuple[str, int, int, int, int]]:
+    """As `SequenceMatcher` tells them; what is equal at both ends is found without it."""
+    least = min(len(old), len(new))
+    head = next((place for place in range(least) if old[place] != new[place]), least)
+    tail = next((back for back in range(least - head) if old[-1 - back] != new[-1 - back]), least - head)
+    old_end, new_end = len(old) - tail, len(new) - tail
+    yield "equal", 0, head, 0, head
+    matcher = SequenceMatcher(None, old[head:old_end], new[head:new_end], autojunk=False)
+    for tag, i1, i2, j1, j2 in matcher.get_opcodes():
+        yield tag, i1 + head, i2 + head, j1 + head, j2 + head
+    yield "equal", old_end, len(old), new_end, len(new)
 
 
 def _fields(old: Segment, new: Segment) -> FieldChange | None:
@@ -93,6 +104,16 @@ def replay(segments: Sequence[Segment], changes: Changes) -> list[Segment]:
     for splice in reversed(changes.splices):
         made[splice.at : splice.at + len(splice.removed)] = splice.added
     return made
+
+
+def inverse(changes: Changes) -> Changes:
+    """What takes them back."""
+    fields = [FieldChange(segment=one.segment, before=one.after, after=one.before) for one in changes.fields]
+    splices, moved = [], 0
+    for one in changes.splices:
+        splices.append(Splice(at=one.at + moved, removed=one.added, added=one.removed))
+        moved += len(one.added) - len(one.removed)
+    return Changes(fields=fields, splices=splices)
 
 
 def with_segments(transcript: Transcript, segments: Sequence[Segment], revision: int) -> Transcript:

@@ -97,6 +97,20 @@ def test_a_repeated_request_is_one_edit(client: httpx.Client, ledger: Ledger) ->
     assert client.get(f"/jobs/{job_id}").json()["revision"] == 1
 
 
+def test_the_newest_text_is_cut_into_cues_and_each_says_which_rules_it_breaks(
+    client: httpx.Client, ledger: Ledger
+) -> None:
+    job_id = made(client, ledger)
+    edit(client, job_id, 0, "Fehezanteny iray izay lava loatra ho an'ny fotoana fohy toy izao")
+    answer = client.get(f"/transcripts/{job_id}/cues?cues=broadcast")
+    assert answer.headers["etag"] == '"r1"', answer.text
+    cues = answer.json()
+    assert (cues["revision"], cues["rules"]["line_chars"]) == (1, 42)
+    assert "".join(cues["items"][0]["lines"]).startswith("Fehezanteny") and "fast" in cues["items"][0]["problems"]
+    assert not any(cue["problems"] for cue in client.get(f"/transcripts/{job_id}/cues?cues=plain").json()["items"])
+    problem(client.get(f"/transcripts/{job_id}/cues?cues=nonsense"), 422, "bad_cues")
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -124,6 +138,7 @@ def test_there_is_nothing_for_another_key_or_another_kind(client: httpx.Client, 
             f"/transcripts/{job_id}",
             f"/transcripts/{job_id}/revisions",
             f"/transcripts/{job_id}/revisions/1",
+            f"/transcripts/{job_id}/cues",
         ):
             problem(other.get(path), 404)
         problem(edit(other, job_id, 0, "x"), 404)

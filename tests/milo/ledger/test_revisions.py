@@ -12,6 +12,7 @@ from milo.errors import Conflict, Invalid, NotFound
 from milo.jobs import Job, NewJob
 from milo.ledger import Ledger, revisions
 from milo.ledger.database import reading, writing
+from milo.ledger.kept_texts import KeptText, KeptTexts
 from milo.ledger.revisions import NotNewest, Revisions
 from milo.ledger.schema import jobs
 from milo.ledger.schema import revisions as rows
@@ -122,3 +123,42 @@ def test_the_journal_goes_with_its_job(ledger: Ledger) -> None:
     with writing(ledger.engine) as tx:
         tx.execute(delete(jobs).where(jobs.c.id == job.id))
         assert tx.execute(select(func.count()).select_from(rows)).scalar() == 0
+
+
+def test_an_edit_reads_the_machines_text_once_and_says_what_the_journal_says(ledger: Ledger) -> None:
+    job = made(ledger)
+    read = 0
+
+    def machine_text(job: Job) -> Transcript:
+        nonlocal read
+        read += 1
+        return Transcript.model_validate(job.result)
+
+    mine = Revisions(ledger, machine_text, kept=KeptTexts())
+    put(ledger, job.id, "iray")
+    for step in ("split", "merge", "undo", "undo", "redo", "rename", "undo", "undo", "undo"):
+        job = ledger.get(job.id)
+        if step in ("undo", "redo"):
+            mine.go_back(job, job.revision, "ana", step)  # type: ignore[arg-type]
+        else:
+            what: dict[str, dict[str, Any]] = {"rename": {"op": "speaker", "segments": [0, 1], "speaker": "Bao"}}
+            what |= {"split": {"op": "split", "segment": 1, "word": 1}, "merge": {"op": "merge", "segment": 1}}
+            mine.edit(job, job.revision, "ana", READ.validate_python([what[step]]))
+        job = ledger.get(job.id)
+        assert mine.transcript(job) == journal(ledger).transcript(job), step
+    assert read == 1 and mine.transcript(job).model_copy(update={"revision": 0}) == SAID
+    put(ledger, job.id, "roa")  # by another process
+    job = ledger.get(job.id)
+    assert mine.transcript(job) == journal(ledger).transcript(job) and read == 1
+
+
+def test_the_texts_used_last_are_kept_and_no_older_revision_takes_their_place() -> None:
+    kept = KeptTexts(max_words=10)
+    two = spoken("iray roa telo efatra").model_copy(update={"revision": 2})
+    texts = {name: KeptText(two, "") for name in "abc"}
+    for name, text in texts.items():
+        kept.put(name, text)
+        kept.get("a")
+    assert [name for name in "abc" if kept.get(name)] == ["a", "c"]
+    kept.put("a", KeptText(spoken("taloha"), ""))
+    assert kept.get("a") == texts["a"]

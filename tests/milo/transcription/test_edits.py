@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from milo.errors import Invalid
-from milo.transcription.changes import Changes, difference, replay
+from milo.transcription.changes import Changes, difference, inverse, replay
 from milo.transcription.edits import Operation, edited
 from milo.transcription.transcript import Segment, Transcript, Word, render
 
@@ -146,4 +146,5 @@ def test_the_difference_leads_from_each_state_to_the_other_whatever_was_done() -
         there = Changes.model_validate_json(difference(before, segments).model_dump_json())
         back = Changes.model_validate_json(difference(segments, before).model_dump_json())
         assert replay(before, there) == segments and replay(segments, back) == before
+        assert replay(segments, inverse(there)) == before
         assert len({s.id for s in segments}) == len(segments) and max(s.id for s in segments) < next_id
