@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 
 from milo.errors import Invalid, Unavailable
@@ -22,6 +22,17 @@ from milo.settings import Settings
 from milo.storage.secrets import private_home
 
 BUSY_TIMEOUT_MS = 5_000
+"""How long a statement waits for another's lock, on both databases."""
+IDLE_TRANSACTION_MS = 60_000
+"""PostgreSQL ends a transaction of a process that was stopped in it, and with it the locks that it holds."""
+_PEER_IS_GONE = {
+    "connect_timeout": "5",
+    "keepalives_idle": "10",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "20000",
+}
+"""libpq's names: without them a host that vanished is waited for, for minutes at a connect and for hours in a read."""
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
 
@@ -29,7 +40,7 @@ def connect(url: str) -> Engine:
     """An engine with our durability settings. Opens no connection yet. Raises `Invalid` for what is no such URL."""
     if not url.startswith("sqlite"):
         try:
-            return create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=45)
+            return _postgres(url)
         except (ArgumentError, ImportError) as error:  # it may hold a password, and is not repeated
             raise Invalid(
                 f"MILO_DATABASE_URL is no URL of a database that can be used ({type(error).__name__}): it is written "
@@ -57,6 +68,22 @@ def connect(url: str) -> Engine:
         if options.get("isolation_level") != "AUTOCOMMIT":
             connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if options.get('durable', True) else 'NORMAL'}")
             connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgres(url: str) -> Engine:
+    """What the URL says itself about time-outs holds."""
+    given = make_url(url)
+    own = {name: value for name, value in _PEER_IS_GONE.items() if name not in given.query}
+    engine = create_engine(given, connect_args=own, pool_pre_ping=True, pool_size=5, max_overflow=45)
+
+    @event.listens_for(engine, "connect")
+    def _timeouts(connection: Any, _record: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = {BUSY_TIMEOUT_MS}")
+            cursor.execute(f"SET idle_in_transaction_session_timeout = {IDLE_TRANSACTION_MS}")
+        connection.commit()
 
     return engine
 

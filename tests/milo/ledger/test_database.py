@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Engine, text, update
 
 from milo.errors import Conflict, Invalid, NotFound, Unavailable
 from milo.jobs import NewJob
-from milo.ledger import Ledger
+from milo.ledger import Ledger, database
 from milo.ledger.database import connect, writing
 from milo.ledger.schema import jobs
 from milo.settings import Settings
@@ -26,6 +28,32 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
     opened = Ledger.open(Settings(home=tmp_path / "home", _env_file=None))
     yield opened
     opened.engine.dispose()
+
+
+@pytest.fixture
+def on_postgres(postgres_url: str | None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    if postgres_url is None:
+        pytest.skip("no PostgreSQL here: apt-get install postgresql, or set MILO_TEST_DATABASE_URL")
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 200)
+    monkeypatch.setattr(database, "IDLE_TRANSACTION_MS", 300)
+    engine = connect(postgres_url)
+    yield engine
+    engine.dispose()
+
+
+def test_on_postgresql_a_lock_is_waited_for_shortly_and_who_sleeps_on_one_loses_it(on_postgres: Engine) -> None:
+    with writing(on_postgres) as connection:
+        connection.execute(text("CREATE TABLE held (x int)"))
+    with pytest.raises(Unavailable, match="idle-in-transaction"), writing(on_postgres) as sleeper:
+        sleeper.execute(text("LOCK TABLE held"))
+        with pytest.raises(Unavailable, match="lock timeout"), writing(on_postgres) as other:
+            other.execute(text("LOCK TABLE held"))
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with writing(on_postgres) as other, suppress(Unavailable):
+                other.execute(text("DROP TABLE held"))
+                break
+        sleeper.execute(text("SELECT 1"))
 
 
 def file_of(ledger: Ledger) -> Path:
