@@ -182,9 +182,12 @@ def _stt(settings: Settings, name: str) -> None:
         return
     try:
         registry.find_file(settings, resolved, "tokenizer.json")
-    except ModelUnavailable:
-        for file in ("vocab.json", "merges.txt"):
-            registry.find_file(settings, resolved, file)
+    except ModelUnavailable as missing:
+        try:
+            for file in ("vocab.json", "merges.txt"):
+                registry.find_file(settings, resolved, file)
+        except ModelUnavailable:
+            raise missing from None
 
 
 def _tts(settings: Settings, name: str) -> None:

@@ -23,6 +23,8 @@ from milo.storage.opening import open_regular
 SPEC, REVISIONS = "WhisperSpec", (1, 2, 3)
 VOCABULARIES = ("vocabulary.json", "vocabulary.txt")
 MAX_MELS = 512
+EMBEDDINGS, PROJECTION = "decoder/embeddings/weight", "decoder/projection/weight"
+"""One variable under two names in most models."""
 FLOATS = ("F32", "F16", "BF16")
 WHOLE = ("I8", "I16")
 """Of quantized weights, beside which there is a scale."""
@@ -64,7 +66,7 @@ def dtype_and_parameters(folder: Path) -> tuple[int, str]:
     """(number of parameters, type of the embeddings as safetensors names it)."""
     header = read_header(folder / CT2_WEIGHTS)
     once = {id(variable): variable for name, variable in header.variables.items() if not name.endswith("_scale")}
-    return sum(one.count for one in once.values() if one.shape), header.variables["decoder/embeddings/weight"].dtype
+    return sum(one.count for one in once.values() if one.shape), header.variables[EMBEDDINGS].dtype
 
 
 # --- the weights ------------------------------------------------------------------------------------------------------
@@ -97,7 +99,7 @@ def _layers(header: Header, side: str) -> int:
 
 
 def _sizes(header: Header) -> dict[str, Any]:
-    vocabulary, width = _shape(header, "decoder/embeddings/weight", 2)
+    vocabulary, width = _shape(header, EMBEDDINGS, 2)
     config: dict[str, Any] = {"model_type": "whisper", "vocab_size": vocabulary, "d_model": width}
     config["num_mel_bins"] = _shape(header, "encoder/conv1/weight", 3)[1]
     for side, positions in (("encoder", "source"), ("decoder", "target")):
@@ -124,7 +126,8 @@ def _check_shapes(header: Header, config: Mapping[str, Any]) -> None:
 
 
 def _check_scale(header: Header, name: str, variable: Variable) -> None:
-    scale = header.variables.get(f"{name}_scale")
+    tied = name == PROJECTION and variable is header.variables.get(EMBEDDINGS)
+    scale = header.variables.get(f"{EMBEDDINGS if tied else name}_scale")
     rows = variable.shape[:1] if len(variable.shape) > 1 else ()
     if variable.dtype not in WHOLE or not rows:
         raise _Unfit(f"{name} is of the type {variable.dtype}")
@@ -139,8 +142,8 @@ def _expected(config: Mapping[str, Any]) -> Shapes:
         "encoder/conv2/weight": (width, width, 3),
         "encoder/conv1/bias": (width,),
         "encoder/conv2/bias": (width,),
-        "decoder/embeddings/weight": (config["vocab_size"], width),
-        "decoder/projection/weight": (config["vocab_size"], width),
+        EMBEDDINGS: (config["vocab_size"], width),
+        PROJECTION: (config["vocab_size"], width),
         "encoder/position_encodings/encodings": (config["max_source_positions"], width),
         "decoder/position_encodings/encodings": (config["max_target_positions"], width),
         **_norm("encoder/layer_norm", width),

@@ -20,6 +20,7 @@ from milo.models import registry
 from milo.settings import Settings
 from milo.storage.files import Files
 from tests.api.conftest import KEY, MODEL, finish, problem, transcript
+from tests.support.ct2_factory import model_bin, whisper_variables, write_ct2
 from tests.support.servers import api_in_thread, wait_until
 
 AUDIO = b"RIFF" + bytes(range(256)) * 40
@@ -375,3 +376,16 @@ def test_two_first_requests_at_once_make_one_job(client: httpx.Client, ledger: L
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(send, range(16)))) == 1
     assert len(ledger.jobs()) == 1
+
+
+def test_an_english_only_model_of_ctranslate2_is_listed_and_takes_english_alone(
+    client: httpx.Client, settings: Settings, tmp_path: Path
+) -> None:
+    weights = model_bin(whisper_variables(vocabulary=51_864))
+    registry.deploy(settings, "tiny.en", write_ct2(tmp_path / "en", model_bin=weights, vocabulary_txt=None))
+    (listed,) = [one for one in client.get("/models").json()["items"] if one["name"] == "tiny.en"]
+    assert (listed["available"], listed["use"], listed["languages"]) == (True, "stt", ["en"])
+    asked = {"audio": B64, "model": "tiny.en"}
+    found = problem(client.post("/stt", json={**asked, "language": "fr"}), 422, "unknown_language")
+    assert "tiny.en does not know the language 'fr'; it knows en" in found["detail"]
+    assert client.post("/stt", json={**asked, "language": "en"}, headers=LATER).status_code == 202

@@ -15,11 +15,13 @@ import yaml
 from milo import metrics
 from milo.jobs import Job
 from milo.ledger import Ledger
+from milo.models import registry
 from milo.settings import Settings
 from milo.training import runs
 from milo.training.run_events import Mark, rows_after
 from milo.training.runs import Run
 from tests.api.conftest import KEY, MODEL, People, problem
+from tests.support.ct2_factory import write_ct2
 
 
 @pytest.fixture
@@ -87,6 +89,16 @@ def test_a_wrong_field_is_named_with_what_would_be_right(
 ) -> None:
     found = problem(client.post("/trainings", json=recipe(table, **change)), 422)
     assert said in found["detail"] and found["errors"][0]["pointer"] == pointer
+
+
+def test_a_base_in_ctranslate2_s_format_is_refused_with_the_way_out(
+    client: httpx.Client, settings: Settings, table: Path, tmp_path: Path
+) -> None:
+    registry.deploy(settings, "Systran/faster-whisper-base", write_ct2(tmp_path / "base"))
+    asked = recipe(table, model="Systran/faster-whisper-base", data={"source": str(table), "language": "mg"})
+    found = problem(client.post("/trainings", json=asked), 422, "unknown_model")
+    assert "training needs its weights in transformers' format (safetensors): openai/whisper-base" in found["detail"]
+    assert found["errors"][0]["pointer"] == "#/model"
 
 
 def test_data_that_is_not_there_or_lacks_a_column_is_refused_with_a_near_miss(

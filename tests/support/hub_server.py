@@ -147,11 +147,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(rest)
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Quiet: a client may leave in the middle of a file."""
+
+
 @contextmanager
 def hub_server() -> Iterator[Hub]:
     """A hub on a free port of localhost; `hub.url` is its endpoint."""
     hub = Hub()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
+    server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()

@@ -15,6 +15,7 @@ from collections.abc import Generator
 from milo.errors import Invalid
 from milo.jobs import Progress
 from milo.models import registry
+from milo.models.configuration import require_transformers
 from milo.models.registry import ResolvedModel
 from milo.recipes import TASKS, Data, Evaluation, Task
 from milo.settings import Settings
@@ -58,6 +59,8 @@ def evaluate(
     stored = evaluations.open_or_make(settings, plan.key)
     report = stored.report()
     add_losses = method.add_losses if plan.evaluation.loss else None
+    if add_losses is not None:
+        require_transformers(plan.model.path, plan.model.name, "the loss of a text needs")
     if report is not None and (add_losses is None or report.get("loss") is not None or report["status"] != "ok"):
         return report
     with engines or own_engines(settings) as opened:

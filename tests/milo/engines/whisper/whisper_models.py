@@ -38,11 +38,13 @@ def make_checkpoint(
     decoder_layers: int = 2,
     heads: int = 4,
     vocab_size: int | None = None,
+    n_mels: int = 80,
     milo: dict[str, float] | None = None,
     dtype: str = "float32",
     seed: int = 0,
     scale: float = 1.0,
     lively: bool = False,
+    alignment_heads: list[list[int]] | None = None,
 ) -> Path:
     """Write a random checkpoint as `save_pretrained` would. `vocab_size` pads the embedding past the tokenizer.
 
@@ -58,6 +60,7 @@ def make_checkpoint(
     config = WhisperConfig(
         vocab_size=vocab_size or tokenizer.get_vocab_size(),
         d_model=d_model,
+        num_mel_bins=n_mels,
         encoder_layers=encoder_layers,
         decoder_layers=decoder_layers,
         encoder_attention_heads=heads,
@@ -89,14 +92,25 @@ def make_checkpoint(
         suppress_tokens=[ids["<|startoflm|>"], ids["<|startofprev|>"], ids["<|nospeech|>"], ids["<|translate|>"]],
         begin_suppress_tokens=[tokenizer.token_to_id("Ġ"), ids["<|endoftext|>"]],
         max_length=448,
+        **({} if alignment_heads is None else {"alignment_heads": alignment_heads}),
     )
     folder.mkdir(parents=True, exist_ok=True)
     model.to(getattr(torch, dtype)).save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "preprocessor_config.json").write_text(
-        json.dumps({"feature_extractor_type": "WhisperFeatureExtractor", "feature_size": 80})
+        json.dumps({"feature_extractor_type": "WhisperFeatureExtractor", "feature_size": n_mels})
     )
     if milo is not None:
         raw = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps({**raw, "milo": milo}))
+    return folder
+
+
+def make_ct2(checkpoint: Path, folder: Path, quantization: str | None = None) -> Path:
+    """The checkpoint as CTranslate2's own converter writes it, beside its tokenizer: a folder as Systran publishes."""
+    from ctranslate2.converters import TransformersConverter
+
+    TransformersConverter(str(checkpoint), copy_files=["tokenizer.json"]).convert(
+        str(folder), quantization=quantization
+    )
     return folder
