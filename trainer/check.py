@@ -16,6 +16,7 @@ from milo.training import datasets
 from milo.training.data.leaks import Leak, refuse_audio
 from milo.training.data.pairs import TextPair, pair_splits
 from trainer.data import replay
+from trainer.data.judged import suite_leaks
 from trainer.data.load import Dataset, read_splits, shared
 from trainer.data.replay import told
 from trainer.nllb.examples import both_directions
@@ -87,6 +88,7 @@ def check(settings: Settings, recipe: Recipe) -> Report:
         mixed = Dataset("train", [*sets["train"], *found.rows])
         leaks += replay.leaks_of(mixed, found)
         old = found.document(len(mixed))
+    leaks += suite_leaks(settings, sets["train"], recipe.data)
     if [item.id for item in sets["validation"]] == [item.id for item in sets["test"]]:
         del sets["test"]
     documents = {name: one.document() for name, one in sets.items()}

@@ -14,6 +14,7 @@ from milo.settings import Settings
 from milo.training.data import leaks
 from milo.training.runs import Run
 from trainer.data import load, replay
+from trainer.data.judged import suite_leaks
 from trainer.data.load import Dataset
 from trainer.loop import run_record
 from trainer.loop.base import pinned
@@ -47,10 +48,13 @@ def prepare(settings: Settings, recipe: Recipe, run: Run, report: load.ReportPro
         recipe = recipe.model_copy(update={"data": limits})
     splits = load.load_all(settings, recipe.data, ("train", "validation"), report)
     train, replayed = _with_old(settings, recipe, run, splits, report)
+    judged_by = suite_leaks(settings, train, recipe.data)
+    leaks.refuse_audio(judged_by, recipe.data)
     fitting, tokens = _that_fit(train, labels)
     plan = Plan(fitting, recipe.training, windows, tokens, labels.limit)
     run_record.describe(run, recipe)
-    document = load.write_document(run.path / "dataset.json", recipe.data, [fitting, splits["validation"]], **replayed)
+    more = replayed | {"shared_with_suites": [str(leak) for leak in judged_by]}
+    document = load.write_document(run.path / "dataset.json", recipe.data, [fitting, splits["validation"]], **more)
     return Prepared(base, labels, plan, windows, splits["validation"], document)
 
 

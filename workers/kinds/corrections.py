@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -12,12 +13,14 @@ from milo.audio.encode import wav_header
 from milo.audio.mixdown import SAMPLE_RATE_HZ, Pcm
 from milo.audio.sandbox import decoder_of
 from milo.errors import MiloError
-from milo.jobs import Job, Progress
+from milo.jobs import AudioSource, Job, Progress
 from milo.kinds.corrections import CorrectionsPayload, Which
 from milo.kinds.stt import SttPayload
 from milo.ledger import consents
 from milo.ledger.revisions import Revisions, transcript_of
+from milo.training import suites
 from milo.training.correction_sets import CLIPS, CorrectionRow, CorrectionSet
+from milo.training.suites import Candidate
 from milo.transcription.transcript import Segment, Transcript
 from workers.work import Finished, RunningJob
 
@@ -28,26 +31,44 @@ LONGEST_S = 60.0
 
 
 def collect(running: RunningJob) -> Generator[Progress, None, Finished]:
-    """Make the set. A recording that is gone or can't be read is left out, and named."""
+    """Make the set. A recording that is gone or can't be read is left out, and named; a segment whose recording, text
+    or speaker a suite judges by (`milo.training.suites`) is left out, and counted."""
     payload: CorrectionsPayload = running.payload
     given = consents.given(running.ledger, payload.owner)
     left_out: dict[str, str] = {}
-    audio_s = 0.0
+    audio_s, judged, every = 0.0, 0, suites.every(running.settings)
     with CorrectionSet(running.settings, running.id) as made:
         for done, job_id in enumerate(given):
             yield Progress(done=done, total=len(given), unit="recordings")
             try:
-                for row, pcm in _of_recording(running, running.ledger.get(job_id), payload.segments):
-                    made.add(row, wav_header(pcm.nbytes, SAMPLE_RATE_HZ) + pcm.astype("<i2").tobytes())
-                    audio_s += len(pcm) / SAMPLE_RATE_HZ
+                job = running.ledger.get(job_id)
+                source = SttPayload.model_validate(job.payload).source
+                for row, pcm in _of_recording(running, job, payload.segments):
+                    wav = wav_header(pcm.nbytes, SAMPLE_RATE_HZ) + pcm.astype("<i2").tobytes()
+                    if suites.leaks(every, [_candidate(row, wav, source)], row.language):
+                        judged += 1
+                    else:
+                        made.add(row, wav)
+                        audio_s += len(pcm) / SAMPLE_RATE_HZ
                     yield Progress(done=done, total=len(given), unit="recordings")
             except MiloError as error:
                 log.warning("the corrections of %s are left out: %s", job_id, error)
                 left_out[job_id] = error.detail
         rows = made.complete(consents.given(running.ledger, payload.owner))
     recordings = len({row.transcript_id for row in rows})
-    result = {"path": str(made.path), "segments": len(rows), "recordings": recordings, "left_out": left_out}
+    result = {"path": str(made.path), "segments": len(rows), "recordings": recordings, "left_out": left_out} | {
+        "judged_by": judged
+    }
     return Finished(result, audio_s=round(audio_s, 3))
+
+
+def _candidate(row: CorrectionRow, wav: bytes, source: AudioSource) -> Candidate:
+    return Candidate(
+        id=row.id,
+        text=row.text,
+        speaker=row.speaker,
+        audio=(hashlib.sha256(wav).hexdigest(), *([source.blob] if source.blob else [])),
+    )
 
 
 def _of_recording(running: RunningJob, job: Job, which: Which) -> Iterator[tuple[CorrectionRow, Pcm]]:

@@ -17,6 +17,7 @@ from milo.training import guard
 from milo.training.data import leaks
 from milo.training.guard import GuardSet
 from milo.training.runs import Run
+from trainer.autonomy.suite import suite_of
 from trainer.check import check
 from trainer.data import replay
 from trainer.data.load import Dataset, load, load_all
@@ -92,6 +93,20 @@ def test_held_out_rows_of_a_guard_among_the_training_rows_are_refused(settings: 
     told = check(settings, recipe)
     assert "guard old" in told.refused and told.replay and told.replay["sets"] == {"old": 9}
     assert "replay: 9 old rows of old" in str(told)
+
+
+def test_audio_that_a_suite_judges_by_is_refused_in_the_training_of_another_recipe(
+    settings: Settings, tmp_path: Path
+) -> None:
+    judged = recipe_of(write(tmp_path, "judged.tsv", 100, 10, 14))
+    suite = suite_of(settings, judged)
+    assert len(suite.members) == 14 and suite_of(settings, judged) == suite, "made once"
+    new = write(tmp_path, "new.tsv", 0, 30, 7, ["112.wav\thafa\ts1\ttrain", "5.wav\tteny faha 111\tz\ttrain"])
+    told = check(settings, recipe_of(new))
+    assert f"1 of train share their audio with the suite {suite.key}" in told.refused
+    counts = {leak.what: leak.count for leak in told.leaks if "the suite" in leak.splits[0]}
+    assert counts["audio"] == 1 and counts["text"] == 1 and counts["speaker"] > 20
+    assert not any("the suite" in leak.splits[0] for leak in check(settings, judged).leaks)
 
 
 def test_a_run_that_has_begun_keeps_its_old_data(settings: Settings, tmp_path: Path) -> None:

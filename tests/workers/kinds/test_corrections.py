@@ -15,11 +15,12 @@ from milo.audio.encode import encode
 from milo.jobs import Job, NewJob
 from milo.ledger import Ledger, consents
 from milo.ledger.revisions import Revisions, transcript_of
-from milo.recipes import Data, Splits
+from milo.recipes import Data, Evaluation, Splits
 from milo.settings import Settings
 from milo.storage.files import Files
-from milo.training import correction_sets, datasets
+from milo.training import correction_sets, datasets, suites
 from milo.training.correction_sets import CorrectionRow, CorrectionSet
+from milo.training.suites import Member, text_hash
 from tests.milo.transcription.test_edits import READ, spoken
 from workers.kinds.corrections import cut
 from workers.runner import Runner
@@ -78,6 +79,22 @@ def test_what_was_given_and_corrected_becomes_a_set_with_its_exact_samples(
     assert parts and [row.text for row in parts["train"]] == ["inona ny vaovao"] and "audio from 'audio'" in said
     assert len(collected(settings, ledger, files, segments="all")[1]) == 3
     assert len(collected(settings, ledger, files, owner=None)[1]) == 2, "the operator collects everybody's"
+
+
+def test_what_a_suite_judges_by_is_left_out_and_counted(settings: Settings, ledger: Ledger, files: Files) -> None:
+    job = edited(ledger, files, op="text", segment=0, text="hafa kely")
+    members = [
+        Member(id="u", part="watch", audio="x", recording="x", text=text_hash("Hafa kely!", "mg"), speaker=None),
+        Member(id="v", part="watch", audio="y", recording=job.payload["source"]["blob"], text="t", speaker=None),
+    ]
+    for member in members:
+        made = suites.new("k", "whisper", Data(source="synthetic"), Evaluation(), "d", [member])
+        suites.keep(settings, made)
+        result, rows = collected(settings, ledger, files)
+        assert rows == [] and result["judged_by"] == 1, "by its text; then by its recording"
+    suites.keep(settings, suites.new("k", "whisper", Data(source="synthetic"), Evaluation(), "d", []))
+    result, rows = collected(settings, ledger, files)
+    assert len(rows) == 1 and result["judged_by"] == 0
 
 
 def test_what_is_taken_back_leaves_the_sets_that_were_made(settings: Settings, ledger: Ledger, files: Files) -> None:
