@@ -5,12 +5,13 @@ The API and the status API both use it; they differ in which paths need no key.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import web
-from api.http import keys_in_urls
+from api.http import keys_in_urls, links
 from api.http.deps import in_thread
 from api.http.problems import send_problem
 from api.http.rates import WrongKeys
@@ -66,6 +67,7 @@ class Authentication:
         self.is_open = is_open
         self.wrong_keys = WrongKeys(settings)
         self.metrics_allow = settings.metrics_allow
+        self.settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or self.is_open(scope["path"]):
@@ -87,8 +89,10 @@ class Authentication:
         return not has_key and is_among(client[0] if client else None, self.metrics_allow)
 
     async def _key(self, scope: Scope) -> Key:
-        secret = _secret(scope)
         keys: Keys = scope["app"].state.context.keys
+        if offered := links.offered(scope):
+            return await self._by_link(scope, keys, *offered)
+        secret = _secret(scope)
         await self.wrong_keys.check(scope, secret)
         key = keys.verify_cached(secret) or await in_thread(keys.verify, secret)
         await self.wrong_keys.note(scope, secret, right=key is not None)
@@ -99,6 +103,16 @@ class Authentication:
             raise Forbidden(
                 "everybody knows this key, so it works from this machine only; the operator must set MILO_API_KEY"
             )
+        return key
+
+    async def _by_link(self, scope: Scope, keys: Keys, link: links.Link, signature: str) -> Key:
+        """The key that a link was made by, if it still may. From now on the request does not hold the signature."""
+        keys_in_urls.scrub(scope)
+        right = await in_thread(link.holds, self.settings, signature, time.time())
+        key = await in_thread(keys.valid, link.key_id) if right else None
+        if key is None:
+            raise Unauthorized("this link has ended, or its key was revoked; ask for a new one", code="link_ended")
+        scope["milo.link"] = link
         return key
 
 

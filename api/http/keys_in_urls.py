@@ -1,4 +1,4 @@
-"""Where the key of a WebSocket stands, and how it stays out of logs.
+"""Where the key of a WebSocket and the signature of a link stand, and how they stay out of logs.
 
 A browser can set no header on a WebSocket, so the key may also come as a sub-protocol (`milo.bearer.<key>`, offered
 beside `milo.v1`), or, as the last resort, in the URL. Uvicorn writes URLs to its log.
@@ -15,9 +15,11 @@ from starlette.types import Scope
 PROTOCOL = "milo.v1"
 BEARER = "milo.bearer."
 QUERY = "api_key"
+SIGNATURE = "signature"
+"""Of a link (`api/http/links.py`)."""
 HIDDEN = "***"
 _SECRETS = (
-    re.compile(r"(\bapi_key=)[^&\s\"'#]+", re.IGNORECASE),
+    re.compile(r"(\b(?:api_key|signature)=)[^&\s\"'#]+", re.IGNORECASE),
     re.compile(r"(\bmilo\.bearer\.)[^,\s\"']+", re.IGNORECASE),
     re.compile(r"(\bauthorization\W{1,6}(?:b?['\"])?bearer\s+)[^\s\"',]+", re.IGNORECASE),
 )
@@ -37,10 +39,10 @@ def offered(scope: Scope) -> str | None:
 
 
 def scrub(scope: Scope) -> None:
-    """Take the key out of the URL: the server logs it when the socket is accepted or refused."""
+    """Take the secret out of the URL: the server logs it when the socket is accepted or refused."""
     pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-    if any(name == QUERY for name, _ in pairs):
-        kept = [(name, HIDDEN if name == QUERY else value) for name, value in pairs]
+    if any(name in (QUERY, SIGNATURE) for name, _ in pairs):
+        kept = [(name, HIDDEN if name in (QUERY, SIGNATURE) else value) for name, value in pairs]
         scope["query_string"] = urlencode(kept, safe="*").encode()
 
 

@@ -28,10 +28,12 @@ async def ranged(
     media_type: str,
     etag: str,
     headers: dict[str, str] | None = None,
+    largest_part: int | None = None,
 ) -> Response:
     """The file, or the part that `Range` asks for. `opened` gives it as a seekable file; it is closed after the answer.
 
-    More than one range at once is answered with the whole file, as a server may.
+    More than one range at once is answered with the whole file, as a server may. A range is cut behind `largest_part`
+    bytes: players ask for the rest when they want it.
     """
     stack = ExitStack()
     file = await in_thread(stack.enter_context, opened)
@@ -46,6 +48,8 @@ async def ranged(
             stack.close()
             return problem_response(part, request.url.path, {"Content-Range": f"bytes */{size}", **both})
         start, end = part or (0, size)
+        if part and largest_part:
+            end = min(end, start + largest_part)
         await in_thread(file.seek, start)
     except BaseException:
         stack.close()

@@ -11,16 +11,18 @@ from contextlib import AbstractContextManager
 from typing import IO, Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel
 
 from api.answers import events as waiting
 from api.answers.documents import JobDocument, job_url, job_with_queue
 from api.answers.results import disposition, safe_stem, source_name, unfinished
+from api.http import links
 from api.http.deps import Context, Ctx, Reader, in_thread
 from api.http.problems import documented, json_response
 from api.http.ranges import ranged
 from api.requests.writing import write_job
 from api.routes.jobs import find
-from milo.jobs import AudioSource, Job, NewJob
+from milo.jobs import AudioSource, Job, NewJob, iso
 from milo.kinds.playback import PlaybackPayload
 from milo.kinds.stt import SttPayload
 from milo.storage.playback import Playback, PlaybackFiles
@@ -34,6 +36,11 @@ Wait = Annotated[
 BEING_MADE: dict[int | str, dict[str, Any]] = {
     202: {"model": JobDocument, "description": "it is being made: the job that does it; ask again when that has ended"}
 }
+PART_BYTES = 4 * 1024 * 1024
+"""The largest part that one request by a link gets: what a revoked key can still have of it."""
+LinkField = Annotated[
+    str | None, Query(max_length=200, description="Part of a link of `…/audio/link`, instead of a key")
+]
 BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 
 
@@ -71,7 +78,16 @@ async def peaks(job_id: str, request: Request, context: Ctx, key: Reader, wait: 
         **documented(403, 404, 415, 422),
     },
 )
-async def audio(job_id: str, request: Request, context: Ctx, key: Reader, wait: Wait = 0) -> Response:
+async def audio(
+    job_id: str,
+    request: Request,
+    context: Ctx,
+    key: Reader,
+    wait: Wait = 0,
+    key_id: LinkField = None,
+    expires: LinkField = None,
+    signature: LinkField = None,
+) -> Response:
     """By HTTP ranges. The original where browsers play it and its times are those of the transcript, else an MP3."""
     job = await find(context, key, job_id, "stt")
     made = await _made(context, request, job, wait)
@@ -85,7 +101,39 @@ async def audio(job_id: str, request: Request, context: Ctx, key: Reader, wait: 
         opened, etag = context.files.open_audio(source), await in_thread(_etag, context, source)
     name = f"{safe_stem(source_name(job))}.{EXTENSIONS[made.media_type]}"
     headers = {"Content-Disposition": disposition("inline", name)}
-    return await ranged(request, opened, media_type=made.media_type, etag=etag, headers=headers)
+    largest = PART_BYTES if "milo.link" in request.scope else None
+    return await ranged(request, opened, media_type=made.media_type, etag=etag, headers=headers, largest_part=largest)
+
+
+class LinkDocument(BaseModel):
+    """A link that plays one recording."""
+
+    url: str
+    expires_at: str
+    media_type: str
+    duration_s: float
+
+
+@router.get(
+    "/jobs/{job_id}/audio/link",
+    summary="A link to its recording",
+    responses={200: {"model": LinkDocument}, **BEING_MADE, **documented(404, 415, 422)},
+)
+async def link(job_id: str, request: Request, context: Ctx, key: Reader, wait: Wait = 0) -> Response:
+    """For `<audio>`, which can send no key: good for this recording alone, for 15 minutes, and as long as the key is.
+    One request by it gets 4 MB at most of the range it asks for."""
+    job = await find(context, key, job_id, "stt")
+    made = await _made(context, request, job, wait)
+    if isinstance(made, Response):
+        return made
+    new = links.new_link(f"{job_url(job.id)}/audio", key.id)
+    document = LinkDocument(
+        url=await in_thread(new.url, context.settings),
+        expires_at=iso(new.expires) or "",
+        media_type=made.media_type,
+        duration_s=made.duration_s,
+    )
+    return json_response(document.model_dump())
 
 
 def _etag(context: Context, source: AudioSource) -> str:

@@ -136,6 +136,15 @@ class Keys:
             self._cache.clear()
         return Key(**{**matching[0].__dict__, "revoked_at": now})
 
+    def valid(self, key_id: str) -> Key | None:
+        """The key of that id as long as it is neither revoked nor expired. Read anew each time."""
+        if key_id == self._operator.id:
+            return self._operator
+        with reading(self._engine) as connection:
+            row = connection.execute(select(api_keys).where(api_keys.c.id == key_id)).one_or_none()
+        key = _key(row) if row is not None else None
+        return key if key and key.valid(self._clock()) else None
+
     def verify_cached(self, secret: str) -> Key | None:
         """`verify` without the database: the operator's key and those seen in the last `CACHE_S`."""
         if not 0 < len(secret) <= MAX_SECRET:

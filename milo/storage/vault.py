@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import secrets
 from typing import TYPE_CHECKING
 
@@ -46,8 +47,16 @@ def unseal(settings: Settings, label: str, sealed: str) -> str:
         ) from None
 
 
+def signing_key(settings: Settings, use: str) -> bytes:
+    """A key for signatures of that use, made of the key of the home: the same on every machine that shares it."""
+    return hmac.new(_key(settings).encode(), f"milo {use}".encode(), hashlib.sha256).digest()
+
+
+def _key(settings: Settings) -> str:
+    return settings.ledger_key or kept(settings, KEY, lambda: secrets.token_hex(32))
+
+
 def _cipher(settings: Settings) -> AESGCM:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # not in processes that seal nothing
 
-    key = settings.ledger_key or kept(settings, KEY, lambda: secrets.token_hex(32))
-    return AESGCM(hashlib.sha256(key.encode()).digest())
+    return AESGCM(hashlib.sha256(_key(settings).encode()).digest())

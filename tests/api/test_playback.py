@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from api.http import links
+from api.routes import playback
 from milo.ledger import Ledger
 from milo.settings import Settings
 from milo.storage.files import Files
@@ -95,3 +98,56 @@ def test_beyond_the_end_if_range_and_etags(client: httpx.Client, ready: str) -> 
 def test_only_a_transcription_has_a_recording(client: httpx.Client, settings: Any) -> None:
     other = client.post("/jobs", json={"kind": "ping"}).json()["id"]
     problem(client.get(f"/jobs/{other}/audio"), 404, "unknown_stt")
+
+
+def by_link(url: str, path: str, **headers: str) -> httpx.Response:
+    return httpx.get(url.removesuffix("/api/v1") + path, headers=headers, trust_env=False)
+
+
+def test_a_link_plays_one_recording_without_a_key_until_the_key_is_revoked(
+    url: str, people: People, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = people.key("listener")
+    with people.with_secret(made.secret) as listener:
+        jobs = []
+        for _ in range(2):
+            blob = listener.post("/blobs", content=CONTENT).json()["id"]
+            answer = listener.post("/stt", json={"blob": blob}, headers={"Prefer": "respond-async"})
+            jobs.append(answer.json()["id"])
+            stored = PlaybackFiles(Files(settings), jobs[-1])
+            stored.keep(Playback(media_type="audio/wav", transcoded=False, duration_s=1))
+        link = listener.get(f"/jobs/{jobs[0]}/audio/link").json()
+    with caplog.at_level("INFO", logger="uvicorn.access"):
+        part = by_link(url, link["url"], Range="bytes=4-")
+    assert part.status_code == 206 and part.content == CONTENT[4:] and link["media_type"] == "audio/wav"
+    assert made.secret not in link["url"] and part.headers["cache-control"] == "no-store"
+    signature = link["url"].partition("signature=")[2]
+    assert caplog.text and signature not in caplog.text
+
+    spoiled = {
+        "another recording": link["url"].replace(jobs[0], jobs[1]),
+        "another path": link["url"].replace("/audio?", "/audio/peaks?"),
+        "another key": link["url"].replace(made.key.id, "key_operator"),
+        "another time": link["url"].replace("expires=", "expires=1"),
+        "another signature": link["url"][:-1] + ("0" if link["url"][-1] != "0" else "1"),
+    }
+    for what, path in spoiled.items():
+        assert by_link(url, path).status_code == 401, what
+    people.keys.revoke(made.key.id)
+    problem(by_link(url, link["url"]), 401, "link_ended")
+
+
+def test_a_link_ends_by_itself(url: str, ready: str, settings: Settings) -> None:
+    path = f"/api/v1/jobs/{ready}/audio"
+    now = int(time.time())
+    for expires in (now - 1, now + links.LIFE_S + 60):  # one that lasts longer than links do was not made here
+        problem(by_link(url, links.Link(path, "key_operator", expires).url(settings)), 401, "link_ended")
+
+
+def test_a_request_by_a_link_gets_a_part_of_bounded_size(
+    url: str, client: httpx.Client, ready: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(playback, "PART_BYTES", 1000)
+    part = by_link(url, client.get(f"/jobs/{ready}/audio/link").json()["url"], Range="bytes=100-")
+    assert part.content == CONTENT[100:1100]
+    assert part.headers["content-range"] == f"bytes 100-1099/{len(CONTENT)}"

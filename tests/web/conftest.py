@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from api import web
-from tests.support.servers import ROOT
+from milo.jobs import NewJob
+from milo.ledger import Ledger
+from milo.ledger.keys import Keys
+from milo.queue import events
+from milo.settings import Settings
+from tests.api.conftest import KEY, finish, migrated, prepare, whisper_folder  # noqa: F401
+from tests.support.servers import ROOT, api_in_thread
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
@@ -71,6 +78,12 @@ class Visit:
         self.page.goto(path)
         return self.page
 
+    def until(self, condition: str, given: Any = None) -> None:
+        """Wait until this is true on the page. Playwright's own way evaluates text, which the page's policy forbids."""
+        look = f"const look = () => ({condition}) ? done() : setTimeout(look, 20)"
+        timed = "setTimeout(() => failed(new Error('it did not come to that')), 30000)"
+        self.page.evaluate(f"given => new Promise((done, failed) => {{ {look}; {timed}; look() }})", given)
+
     def axe(self) -> list[str]:
         """What axe-core finds on the page, one line each."""
         if not self.page.evaluate("'axe' in window"):
@@ -87,3 +100,58 @@ class Visit:
         self.context.close()
         assert not self.complaints, self.complaints
         assert not self.foreign, f"requests left the origin: {self.foreign}"
+
+
+@dataclass(frozen=True)
+class Site:
+    url: str
+    ledger: Ledger
+    keys: Keys
+    settings: Settings
+
+    def transcribed(
+        self, name: str, document: dict[str, Any], owner: str = "operator", path: Path | None = None
+    ) -> str:
+        """A transcription that has ended; its id."""
+        source = {"blob": None if path else "0" * 64, "path": str(path) if path else None, "name": name}
+        payload = {"source": source, "model": "speech-test"}
+        job = self.ledger.create(NewJob(kind="stt", payload=payload, owner=owner, priority="interactive"))
+        finish(self.ledger, job.id, document)
+        return job.id
+
+
+@pytest.fixture(scope="module")
+def site(
+    redis_url: str,
+    migrated: Path,  # noqa: F811
+    whisper_folder: Path,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    bare = Settings(home=folder / "home", redis_url=redis_url, _env_file=None)
+    settings = prepare(bare, migrated, whisper_folder, folder / "archive")
+    ledger = Ledger.open(settings, events.publisher(settings))
+    with api_in_thread(settings) as url:
+        yield Site(url, ledger, Keys(ledger.engine, settings), settings)
+    ledger.engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def browser(launch: Callable[..., Any]) -> Iterator[Any]:
+    opened = launch("--js-flags=--expose-gc", "--enable-precise-memory-info")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def visit(browser: Any, site: Site) -> Iterator[Callable[..., Visit]]:
+    """Opens a page as a visitor of his own; at the end nothing may have complained."""
+    opened: list[Visit] = []
+
+    def open_(key: str | None = KEY, **context: Any) -> Visit:
+        opened.append(Visit(browser, site.url, key, **context))
+        return opened[-1]
+
+    yield open_
+    for one in opened:
+        one.close()

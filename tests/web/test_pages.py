@@ -3,76 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
-from milo.jobs import NewJob
-from milo.ledger import Ledger
-from milo.ledger.keys import Keys
-from milo.queue import events
-from milo.settings import Settings
-from tests.api.conftest import KEY, finish, migrated, prepare, transcript, whisper_folder  # noqa: F401
-from tests.support.servers import api_in_thread
-from tests.web.conftest import Visit
+from tests.api.conftest import KEY, transcript
+from tests.web.conftest import Site, Visit
 
 pytestmark = pytest.mark.timeout(170)
 HOSTILE = "<img src=x onerror=document.title='broken'><script>document.title='broken'</script>"
-
-
-@dataclass(frozen=True)
-class Site:
-    url: str
-    ledger: Ledger
-    keys: Keys
-
-    def transcribed(self, name: str, document: dict[str, Any]) -> str:
-        """A transcription that has ended; its id."""
-        payload = {"source": {"blob": "0" * 64, "path": None, "name": name}, "model": "speech-test"}
-        job = self.ledger.create(NewJob(kind="stt", payload=payload, owner="operator", priority="interactive"))
-        finish(self.ledger, job.id, document)
-        return job.id
-
-
-@pytest.fixture(scope="module")
-def site(
-    redis_url: str,
-    migrated: Path,  # noqa: F811
-    whisper_folder: Path,  # noqa: F811
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("site")
-    bare = Settings(home=folder / "home", redis_url=redis_url, _env_file=None)
-    settings = prepare(bare, migrated, whisper_folder, folder / "archive")
-    ledger = Ledger.open(settings, events.publisher(settings))
-    with api_in_thread(settings) as url:
-        yield Site(url, ledger, Keys(ledger.engine, settings))
-    ledger.engine.dispose()
-
-
-@pytest.fixture(scope="module")
-def browser(launch: Callable[..., Any]) -> Iterator[Any]:
-    opened = launch()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def visit(browser: Any, site: Site) -> Iterator[Callable[..., Visit]]:
-    """Opens a page as a visitor of his own; at the end nothing may have complained."""
-    opened: list[Visit] = []
-
-    def open_(key: str | None = KEY, **context: Any) -> Visit:
-        opened.append(Visit(browser, site.url, key, **context))
-        return opened[-1]
-
-    yield open_
-    for one in opened:
-        one.close()
 
 
 def test_a_wrong_key_is_told_and_a_right_one_stays_in_this_tab(visit: Callable[..., Visit]) -> None:

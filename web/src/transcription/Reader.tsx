@@ -5,12 +5,9 @@ import { VList, type VListHandle } from 'virtua'
 import type { Job, Segment, Transcript } from '../api/types'
 import { clock } from '../app/format'
 import { useT } from '../i18n'
-import { Button, Dialog, FIELD, IconButton } from '../ui'
-import { Icon } from '../ui/icons'
+import { Button, Dialog, FIELD } from '../ui'
 import { KEYS, useKeys } from './keys'
-import { keepSound, soundOfJob } from './uploads'
-import { type Player, RATES, usePlayer } from './usePlayer'
-import { Waveform } from './Waveform'
+import { PlayerBar, RATES, listen, timeNow, usePlayer } from './player'
 import { DOUBTFUL, type Place, UNSURE, nextDoubtful, placeAt, segmentsWith } from './words'
 
 const NOWHERE: Place = { segment: -1, word: -1 }
@@ -18,8 +15,7 @@ const NOWHERE: Place = { segment: -1, word: -1 }
 export function Reader({ job, transcript }: { job: Job; transcript: Transcript }) {
   const t = useT()
   const { segments } = transcript
-  const [sound, setSound] = useState<Blob | null>(soundOfJob(job.id) ?? null)
-  const player = usePlayer(sound, transcript.duration)
+  const { seek, toggle, setRate } = usePlayer.getState()
   const [place, setPlace] = useState(NOWHERE)
   const [confidence, setConfidence] = useState(false)
   const [find, setFind] = useState('')
@@ -35,30 +31,30 @@ export function Reader({ job, transcript }: { job: Job; transcript: Transcript }
       setPlace(to)
       show(to.segment)
       const segment = segments[to.segment]
-      if (segment) player.seek(segment.words[to.word]?.start ?? segment.start)
+      if (segment) seek(segment.words[to.word]?.start ?? segment.start)
     },
-    [segments, player, show],
+    [segments, seek, show],
   )
 
   useEffect(() => {
     let last = NOWHERE
-    return player.listen((seconds) => {
+    return listen((seconds) => {
       const now = placeAt(segments, seconds)
       if (now.segment === last.segment && now.word === last.word) return
       if (now.segment !== last.segment && now.segment >= 0) keepInView(list.current, now.segment)
       last = now
       setPlace(now)
     })
-  }, [player, segments])
+  }, [segments])
 
   useKeys({
-    toggle: player.toggle,
-    back: () => player.seek(player.now() - 5),
-    forward: () => player.seek(player.now() + 5),
+    toggle,
+    back: () => seek(timeNow() - 5),
+    forward: () => seek(timeNow() + 5),
     previous: () => goTo({ segment: Math.max(0, place.segment - 1), word: 0 }),
     next: () => goTo({ segment: Math.min(segments.length - 1, place.segment + 1), word: 0 }),
-    slower: () => player.setRate(RATES[Math.max(0, RATES.indexOf(player.rate) - 1)] ?? 1),
-    faster: () => player.setRate(RATES[Math.min(RATES.length - 1, RATES.indexOf(player.rate) + 1)] ?? 1),
+    slower: () => setRate(rateBeside(-1)),
+    faster: () => setRate(rateBeside(1)),
     doubtful: () => {
       const next = nextDoubtful(segments, place)
       if (!next) return
@@ -76,14 +72,7 @@ export function Reader({ job, transcript }: { job: Job; transcript: Transcript }
 
   return (
     <div className="overflow-hidden rounded-xl border border-line bg-surface">
-      <PlayerBar
-        player={player}
-        sound={sound}
-        onSound={(file) => {
-          keepSound(job.id, file)
-          setSound(file)
-        }}
-      />
+      <PlayerBar jobId={job.id} duration_s={transcript.duration} />
       <div className="flex flex-wrap items-center gap-2 border-b border-line px-3 py-2">
         <form
           role="search"
@@ -157,6 +146,11 @@ export function Reader({ job, transcript }: { job: Job; transcript: Transcript }
   )
 }
 
+function rateBeside(step: number): number {
+  const at = RATES.indexOf(usePlayer.getState().rate) + step
+  return RATES[Math.max(0, Math.min(RATES.length - 1, at))] ?? 1
+}
+
 /** Scroll only when the segment is out of sight: never against the hand. */
 function keepInView(list: VListHandle | null, index: number): void {
   if (!list) return
@@ -225,68 +219,4 @@ function wordLook(probability: number, heard: boolean, confidence: boolean): str
   return probability < DOUBTFUL
     ? 'text-danger underline decoration-2 underline-offset-4'
     : 'text-warn underline decoration-dotted decoration-2 underline-offset-4'
-}
-
-function PlayerBar({ player, sound, onSound }: { player: Player; sound: Blob | null; onSound: (file: File) => void }) {
-  const t = useT()
-  const file = useRef<HTMLInputElement>(null)
-  if (!sound) {
-    return (
-      <div className="flex flex-wrap items-center gap-3 border-b border-line px-4 py-2.5 text-sm text-muted">
-        <span className="grow">{t('player.none')}</span>
-        <Button onClick={() => file.current?.click()}>{t('player.choose')}</Button>
-        <input
-          ref={file}
-          hidden
-          type="file"
-          data-testid="sound"
-          accept="audio/*,video/*"
-          onChange={(event) => event.target.files?.[0] && onSound(event.target.files[0])}
-        />
-      </div>
-    )
-  }
-  return (
-    <div className="flex items-center gap-3 border-b border-line px-3 py-2">
-      <IconButton
-        label={t(player.playing ? 'player.pause' : 'player.play')}
-        className="rounded-full! bg-accent text-on-accent! hover:bg-accent-strong!"
-        onClick={player.toggle}
-      >
-        <Icon name={player.playing ? 'pause' : 'play'} />
-      </IconButton>
-      <Waveform sound={sound} player={player} />
-      <Elapsed player={player} />
-      <label>
-        <span className="sr-only">{t('player.speed')}</span>
-        <select
-          className="min-h-10 rounded-lg bg-transparent px-1 text-sm hover:bg-sunken"
-          value={player.rate}
-          onChange={(event) => player.setRate(Number(event.target.value))}
-        >
-          {RATES.map((rate) => (
-            <option key={rate} value={rate} className="bg-surface">
-              {rate}×
-            </option>
-          ))}
-        </select>
-      </label>
-    </div>
-  )
-}
-
-function Elapsed({ player }: { player: Player }) {
-  const box = useRef<HTMLSpanElement>(null)
-  useEffect(
-    () =>
-      player.listen((seconds) => {
-        if (box.current) box.current.textContent = clock(seconds)
-      }),
-    [player],
-  )
-  return (
-    <span className="hidden font-mono text-sm text-muted tabular-nums sm:inline">
-      <span ref={box}>{clock(player.now())}</span> / {clock(player.duration)}
-    </span>
-  )
 }
