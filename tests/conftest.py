@@ -5,7 +5,9 @@ What is slow to import is imported by the fixture that needs it, so that a file 
 
 from __future__ import annotations
 
+import gc
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,8 +31,15 @@ for _name in [name for name in os.environ if name.startswith("MILO_")]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    gc.disable()  # until all is imported
     if not hasattr(config, "workerinput"):  # xdist's workers are guarded by the run that starts them
         guard_this_process()
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported stays: a full collection need not go through torch's millions of objects each time."""
+    gc.enable()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -61,11 +70,37 @@ def settings(tmp_path: Path, redis_url: str, redis_client: redis.Redis) -> Setti
 
 
 @pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty ledger, to be copied: migrating takes longer than most tests."""
+    from milo.ledger import Ledger
+    from milo.settings import Settings
+
+    home = tmp_path_factory.mktemp("migrated")
+    Ledger.open(Settings(home=home, _env_file=None)).engine.dispose()
+    return home / "ledger.sqlite3"
+
+
+@pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str | None]:
     from tests.support.postgres import postgres
 
     with postgres() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres(postgres_url: str | None, tmp_path_factory: pytest.TempPathFactory) -> str | None:
+    """The name of an empty ledger's database, to be copied; None where there is no PostgreSQL."""
+    from milo.ledger import Ledger
+    from milo.settings import Settings
+
+    if postgres_url is None:
+        return None
+    name = f"t{uuid4().hex}"
+    _create_database(postgres_url, name)
+    url = postgres_url.replace("/postgres?", f"/{name}?")
+    Ledger.open(Settings(home=tmp_path_factory.mktemp("pg"), database_url=url, _env_file=None)).engine.dispose()
+    return name
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -75,21 +110,22 @@ def each_database(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
 
     settings = Settings(home=tmp_path, _env_file=None)
     if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("migrated"), tmp_path / "ledger.sqlite3")
         return settings
     url = request.getfixturevalue("postgres_url")
     if url is None:
         pytest.skip("no PostgreSQL here: apt-get install postgresql, or set MILO_TEST_DATABASE_URL")
     name = f"t{uuid4().hex}"
-    _create_database(url, name)
+    _create_database(url, name, request.getfixturevalue("migrated_postgres"))
     return settings.model_copy(update={"database_url": url.replace("/postgres?", f"/{name}?")})
 
 
-def _create_database(url: str, name: str) -> None:
+def _create_database(url: str, name: str, template: str = "template1") -> None:
     from sqlalchemy import text
 
     from milo.ledger.database import connect
 
     admin = connect(url)
     with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     admin.dispose()

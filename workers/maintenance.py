@@ -23,7 +23,6 @@ from milo.queue.depths import depths
 from milo.settings import Settings
 from milo.storage.files import Files
 from milo.storage.uploads import Uploads
-from milo.webhooks import delivery
 
 CLEAN_AT_ONCE = 500
 SENDER_LOCK_S = 10.0
@@ -44,6 +43,8 @@ def reconcile(settings: Settings, ledger: Ledger) -> int:
 
 def deliver_webhooks(settings: Settings, ledger: Ledger) -> int:
     """Send what is due. One sender at a time, so that slow receivers never take every slot of the CPU worker."""
+    from milo.webhooks import delivery
+
     # short, and renewed by the sender: one that was killed must not block the others
     lock = redis_client(settings.redis_url).lock("milo:webhook-sender", timeout=SENDER_LOCK_S, thread_local=False)
     if not lock.acquire(blocking=False):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 
 from milo.errors import Invalid, Unavailable
@@ -131,21 +131,21 @@ def _sentences() -> Iterator[None]:
 
 def upgrade(engine: Engine, settings: Settings) -> None:
     """Bring the schema to this version. One process at a time; a database of a newer Milo is refused."""
+    head = newest_revision()
+    private_home(settings)
+    _close_to_others(engine)
+    if _revision(engine) == head:
+        return
+    # only now: importing Alembic takes as long as all else that a process does to open the ledger
     from alembic import command
     from alembic.config import Config
-    from alembic.runtime.migration import MigrationContext
-    from alembic.script import ScriptDirectory
     from alembic.util.exc import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["engine"] = engine
-    head = ScriptDirectory.from_config(config).get_current_head()
-    private_home(settings)
-    _close_to_others(engine)
     with FileLock(settings.home / "migrate.lock", timeout=60):
-        with reading(engine) as connection:
-            current = MigrationContext.configure(connection).get_current_revision()
+        current = _revision(engine)
         if current == head:
             return
         try:
@@ -156,6 +156,19 @@ def upgrade(engine: Engine, settings: Settings) -> None:
                 "Start the version that wrote it, or restore a backup.",
                 code="schema_mismatch",
             ) from error
+
+
+def newest_revision() -> str:
+    """The schema of this version: the number that the last migration's file begins with."""
+    return max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py"))
+
+
+def _revision(engine: Engine) -> str | None:
+    """The schema that the database has; None where there is none yet."""
+    with reading(engine) as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def _close_to_others(engine: Engine) -> None:

@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import httpx
-
 from milo.errors import Forbidden, ModelUnavailable, NotFound, Unauthorized, Unavailable
+
+if TYPE_CHECKING:
+    import httpx
 
 ATTEMPTS = 5
 """Tries without a single new byte before a download is given up."""
@@ -47,6 +48,8 @@ class Repository:
     name: str
 
     def get(self, path: str, **params: str) -> Any:
+        import httpx
+
         try:
             answer = self.client.get(f"{self.endpoint}{path}", params=params)
         except httpx.HTTPError as error:
@@ -147,6 +150,8 @@ def _fetch(repository: Repository, commit: str, file: RemoteFile, staging: Path)
 
 def _stream(repository: Repository, commit: str, file: RemoteFile, part: Path) -> Iterator[int]:
     """Append to `part` until it has the file's size; a cut connection is taken up again, with back-off."""
+    import httpx
+
     failures = 0
     while True:
         have = part.stat().st_size if part.is_file() else 0

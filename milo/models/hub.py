@@ -12,7 +12,6 @@ from fnmatch import fnmatch
 from typing import Any
 from urllib.parse import quote
 
-import httpx
 from filelock import FileLock, Timeout
 
 from milo.errors import Invalid, ModelUnavailable, Unavailable
@@ -23,7 +22,7 @@ from milo.models.store import ResolvedModel, home_of, locked, point, problems, s
 from milo.settings import Settings
 from milo.storage.secrets import private_home
 
-TIMEOUT = httpx.Timeout(30, connect=10)
+TIMEOUT_S, CONNECT_S = 30, 10
 
 
 def pull(
@@ -39,6 +38,8 @@ def pull(
     again. `weights` is a glob that picks one of several GGUF files. Raises `ModelUnavailable` offline,
     `Unauthorized`, `Forbidden` or `NotFound` as the hub says, `Invalid` when it has only pickled weights.
     """
+    import httpx  # most processes that know of models pull none
+
     if valid_name(name).count("--") != 1 or "/" not in name:
         raise Invalid(f"{name} is no hub id; those are written owner/name", code="bad_model_name")
     if settings.offline:
@@ -55,7 +56,8 @@ def pull(
     if settings.hf_token:
         headers["Authorization"] = f"Bearer {settings.hf_token}"
     try:
-        with httpx.Client(headers=headers, timeout=TIMEOUT, follow_redirects=True) as client:
+        timeout = httpx.Timeout(TIMEOUT_S, connect=CONNECT_S)
+        with httpx.Client(headers=headers, timeout=timeout, follow_redirects=True) as client:
             repository = Repository(client, settings.hf_endpoint.rstrip("/"), name)
             return _pull(settings, repository, revision, progress or (lambda _: None), weights)
     finally:

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from milo.jobs import GPU_QUEUES
@@ -170,14 +171,15 @@ def redis_answers(running: Running) -> bool:
 
 
 def api_answers(running: Running) -> bool:
-    import httpx
-
-    host = reachable(running.settings.host)
-    url = f"http://{f'[{host}]' if ':' in host else host}:{running.settings.port}/api/v1/health"
+    # asked many times a second while others start, and a client of httpx reads all CA certificates when it is made
+    connection = HTTPConnection(reachable(running.settings.host), running.settings.port, timeout=1)
     try:
-        return httpx.get(url, timeout=1, trust_env=False).status_code == 200
-    except httpx.HTTPError:
+        connection.request("GET", "/api/v1/health")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
         return False
+    finally:
+        connection.close()
 
 
 def _worker_lives(running: Running) -> bool:

@@ -9,8 +9,6 @@ import asyncio
 import ipaddress
 import socket
 
-import httpx
-
 from milo.addresses import Address, is_among, is_network, numeric_host, special_purpose
 from milo.errors import Invalid
 from milo.settings import Settings
@@ -26,6 +24,8 @@ def check_url(settings: Settings, url: str) -> None:
     """What can be told from the text alone. Raises `Refused` with the reason."""
     if len(url) > MAX_URL:
         raise Refused(f"the callback URL has {len(url)} characters; {MAX_URL} is the most")
+    import httpx  # which imports much of its own; most requests name no callback
+
     try:
         parts = httpx.URL(url)  # as the one that will call it reads it
         host = parts.host  # raises for a name that is ill encoded
@@ -77,6 +77,8 @@ def _is_allowed(settings: Settings, host: str, address: Address) -> bool:
 
 async def resolve(settings: Settings, host: str, port: int) -> str:
     """One address of the host, checked. If any of its addresses is refused, the host is."""
+    import httpx
+
     try:
         infos = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:

@@ -29,14 +29,6 @@ MODEL = "speech-test"
 
 
 @pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty ledger, to be copied: migrating takes longer than most tests."""
-    home = tmp_path_factory.mktemp("migrated")
-    Ledger.open(Settings(home=home, _env_file=None)).engine.dispose()
-    return home / "ledger.sqlite3"
-
-
-@pytest.fixture(scope="session")
 def whisper_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the API reads of a speech model: its JSON files. The weights are a single number."""
     folder = tmp_path_factory.mktemp("whisper")

@@ -144,7 +144,7 @@ def yesterday(folder: Path, scale: float, rng: random.Random) -> list[Row]:
 def unpublished(folder: Path, scale: float, rng: random.Random) -> list[Row]:
     """The API is killed between commit and publish; the client asks again with the same Idempotency-Key."""
     row = Row("API killed between commit and publish")
-    with stack(folder, ("flower", "archive", "api")) as field:
+    with stack(folder, ("flower", "status", "archive", "api"), cpu_concurrency=1) as field:
         for number in range(max(1, round(10 * scale))):
             key = f"unpublished {number}"
             _post_to_the_dying(field, key, row)

@@ -27,7 +27,7 @@ ROWS: dict[str, Callable[[Field, random.Random], Row]] = {
 
 @pytest.fixture(scope="module")
 def field(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Field]:
-    with stack(tmp_path_factory.mktemp("faults")) as opened:
+    with stack(tmp_path_factory.mktemp("faults"), ("flower", "status"), cpu_concurrency=1) as opened:
         yield opened
 
 

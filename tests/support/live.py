@@ -40,7 +40,7 @@ def live_settings(folder: Path) -> Settings:
         from tests.milo.engines.whisper.whisper_models import make_checkpoint
 
         model = str(make_checkpoint(folder / "model", milo={"min_window_s": 2.0, "max_window_s": 30.0}, scale=4.0))
-    return Settings(home=folder / "home", api_key=KEY, stt_model=model, _env_file=None)
+    return Settings(home=folder / "home", api_key=KEY, stt_model=model, cpu_concurrency=1, _env_file=None)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import socket
@@ -11,11 +12,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 import redis
 import uvicorn
+from httpx._transports import default as _transports
 
 from milo.settings import Settings
 from milo.stack.ports import free_port
@@ -23,6 +26,8 @@ from milo.stack.redis_server import find_redis_server
 from tests.support.guard import run_folder
 
 ROOT = Path(__file__).parents[2]
+# a client of httpx reads all CA certificates when it is made, which takes longer than the request of most tests
+_transports.create_ssl_context = cache(_transports.create_ssl_context)
 
 
 @contextmanager
@@ -55,6 +60,38 @@ def _await_redis(url: str) -> None:
             time.sleep(0.02)
 
 
+class _Server(uvicorn.Server):
+    """Uvicorn's own looks ten times a second whether it shall end and whether its connections have; tests end many."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._told = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def end(self) -> None:
+        self.should_exit = True
+        if self._loop:
+            self._loop.call_soon_threadsafe(self._told.set)
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        if self.should_exit:
+            return
+        while not self._told.is_set():
+            await self.on_tick(0)  # the time in the answers' heads
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._told.wait(), 1)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        while self.server_state.connections or self.server_state.tasks:
+            await asyncio.sleep(0.005)
+        await self.lifespan.shutdown()
+
+
 @contextmanager
 def api_in_thread(settings: Settings) -> Iterator[str]:
     """The real API on a free port, in a thread of this process. Yields its URL."""
@@ -63,7 +100,7 @@ def api_in_thread(settings: Settings) -> Iterator[str]:
     port = free_port()
     app, bounded = create_app(settings), "api.http.protocol:BoundedHttp"
     config = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning", lifespan="on", http=bounded)
-    server = uvicorn.Server(config)
+    server = _Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     wait_until(lambda: server.started or not thread.is_alive(), "the API did not start")
@@ -71,7 +108,7 @@ def api_in_thread(settings: Settings) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
-        server.should_exit = True
+        server.end()
         thread.join(20)
 
 

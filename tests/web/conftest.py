@@ -17,7 +17,7 @@ from milo.ledger import Ledger
 from milo.ledger.keys import Keys
 from milo.queue import events
 from milo.settings import Settings
-from tests.api.conftest import KEY, finish, migrated, prepare, whisper_folder  # noqa: F401
+from tests.api.conftest import KEY, finish, prepare, whisper_folder  # noqa: F401
 from tests.support.servers import ROOT, api_in_thread
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -123,7 +123,7 @@ class Site:
 @pytest.fixture(scope="module")
 def site(
     redis_url: str,
-    migrated: Path,  # noqa: F811
+    migrated: Path,
     whisper_folder: Path,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Site]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -16,7 +18,9 @@ from workers.work import Work
 
 
 @pytest.fixture
-def ledger(settings: Settings) -> Iterator[Ledger]:
+def ledger(settings: Settings, migrated: Path) -> Iterator[Ledger]:
+    settings.home.mkdir(parents=True, exist_ok=True)
+    shutil.copy(migrated, settings.home / "ledger.sqlite3")
     opened = Ledger.open(settings)
     yield opened
     opened.engine.dispose()

@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,15 @@ def describe(run: Run, recipe: Recipe) -> None:
     write_durably(run.path / "config.yaml", yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
     write_durably(run.path / "cmd.txt", f"milo train config.yaml\n# ran as: {shlex.join(sys.argv)}\n")
     write_durably(run.path / "git.json", json.dumps(_git(), indent=1))
-    packages = sorted(f"{one.name}=={one.version}" for one in distributions())
     head = [f"milo {__version__}", f"python {platform.python_version()}", platform.platform(), _gpu(), ""]
-    write_durably(run.path / "env.txt", "\n".join([*head, *packages]) + "\n")
+    write_durably(run.path / "env.txt", "\n".join([*head, *_packages()]) + "\n")
+
+
+@cache
+def _packages() -> list[str]:
+    """What is installed. Read once: it takes longer than a step, and this process goes on with what it has imported."""
+    read = [one.metadata for one in distributions()]
+    return sorted(f"{one['Name']}=={one['Version']}" for one in read)
 
 
 def _git() -> dict[str, Any]:

@@ -129,17 +129,20 @@ def broken(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str, **limits: f
         ("os._exit(3)", "decoder_lost", True),
         ("import time; time.sleep(600)", "decoder_lost", True),
         ("raise RuntimeError('a mistake')", "internal_error", True),
-        ("os.write(os.open('/tmp/milo-decoder', os.O_CREAT | os.O_WRONLY), b'x')", "unreadable", True),
+        ("os.write(os.open('FOLDER/written', os.O_CREAT | os.O_WRONLY), b'x')", "unreadable", True),
     ],
 )
 def test_a_bad_file_ends_its_own_child_with_a_sentence(
     body: str, code: str, retryable: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    process = broken(monkeypatch, tmp_path, body, stall_s=3 if "sleep" in body else 100)
+    process = broken(
+        monkeypatch, tmp_path, body.replace("FOLDER", str(tmp_path)), stall_s=3 if "sleep" in body else 100
+    )
     try:
         with pytest.raises(MiloError) as caught:
             list(process.stream(io.BytesIO(b"BAD" + WAV), max_s=60))
         assert caught.value.code == code and caught.value.retryable is retryable and caught.value.detail
+        assert not [path for path in tmp_path.glob("written") if path.stat().st_size], "it wrote to the disk"
         pid = process.pid
         assert sum(map(len, process.stream(io.BytesIO(WAV), max_s=60))) == 48_000, "the next file is decoded"
         assert process.pid == pid and psutil.Process(pid).children() == []

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from milo.errors import Conflict, EngineError, Invalid, LeaseLost, NotFound, TooMany, Unavailable
 from milo.jobs import Batch, Job, NewJob, Progress, new_id
 from milo.ledger import Ledger, outbox
-from milo.ledger.database import connect, upgrade, writing
+from milo.ledger.database import connect, newest_revision, upgrade, writing
 from milo.settings import Settings
 
 
@@ -62,6 +62,11 @@ def test_the_migrations_make_exactly_the_tables_of_the_schema(ledger: Ledger) ->
         lengths = connection.dialect.name != "sqlite"  # which ignores them
         options = {"compare_type": lengths, "include_name": lambda name, *_: not str(name).startswith("passages_index")}
         assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
+
+
+def test_migrating_ends_at_the_revision_that_later_processes_look_for(ledger: Ledger) -> None:
+    with ledger.engine.connect() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == newest_revision()
 
 
 def test_a_database_of_a_newer_milo_is_refused_with_a_sentence(ledger: Ledger) -> None:

@@ -30,14 +30,6 @@ RECIPE: dict[str, Any] = {
 CPU, GPU = ["cpu"], ["gpu.realtime", "gpu.interactive", "gpu.batch", "gpu.background"]
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty ledger, to be copied: migrating takes longer than most tests."""
-    home = tmp_path_factory.mktemp("migrated")
-    Ledger.open(Settings(home=home, _env_file=None)).engine.dispose()
-    return home / "ledger.sqlite3"
-
-
 @pytest.fixture
 def ledger(settings: Settings, migrated: Path) -> Iterator[Ledger]:
     settings.home.mkdir(parents=True)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -55,7 +56,9 @@ def test_a_request_does_not_wait_for_a_wake_up_that_a_hung_redis_holds_up(
     ledger.engine.dispose()
 
 
-def test_what_is_no_message_is_dropped_and_the_worker_goes_on(settings: Settings, redis_client: redis.Redis) -> None:
+def test_a_worker_drops_what_is_no_message_and_tells_its_children_at_once_when_it_is_told_to_stop(
+    settings: Settings, redis_client: redis.Redis
+) -> None:
     ledger = Ledger.open(settings)
     with celery_worker(settings, "gpu.batch") as worker:
         redis_client.lpush("gpu.batch", *JUNK)
@@ -66,43 +69,30 @@ def test_what_is_no_message_is_dropped_and_the_worker_goes_on(settings: Settings
         assert ledger.get(job.id).state == "succeeded"
         wait_until(lambda: redis_client.hlen("unacked") == 0, "a message is kept")
         assert redis_client.llen("gpu.batch") == 0
-    ledger.engine.dispose()
-
-
-def test_a_second_worker_of_the_same_name_is_refused_with_a_sentence(settings: Settings) -> None:
-    command = [sys.executable, "-m", "celery", "-A", "milo.queue", "worker", "-Q", "gpu.batch", "-n", "twin@%h"]
-    with celery_worker(settings, "gpu.batch") as first:
-        node = psutil.Process(first.pid).environ()["MILO_WORKER_NODE"]
-        env = environment(settings, MILO_WORKER_NODE=node)
-        second = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=90)
-        assert second.returncode == 1 and f"a worker named {node} runs already" in second.stderr
-        assert first.poll() is None
-
-
-def test_a_second_gpu_worker_on_one_card_is_refused_unless_it_is_meant(settings: Settings) -> None:
-    command = [sys.executable, "-m", "celery", "-A", "milo.queue", "worker", "-Q", "gpu.batch", "-n", "other@%h"]
-    with celery_worker(settings, "gpu.batch"):
-        second = subprocess.run(
-            command, env=environment(settings), cwd=ROOT, capture_output=True, text=True, timeout=90
-        )
-        assert second.returncode == 1 and "another GPU worker runs already on device" in second.stderr
-        with celery_worker(settings.model_copy(update={"share_card": True}), "gpu.batch"):
-            pass
-        with celery_worker(settings, "cpu"):
-            pass
-
-
-def test_a_worker_that_is_told_to_stop_says_so_to_its_children_at_once(settings: Settings) -> None:
-    ledger = Ledger.open(settings)
-    with celery_worker(settings, "gpu.batch") as worker:
-        job = ledger.create(NewJob(kind="ping", payload={"seconds": 60}, owner="ana", priority="batch"))
-        wakeups.submit(job)
-        wait_until(lambda: ledger.get(job.id).state == "running", "the job did not begin", 60)
+        long = ledger.create(NewJob(kind="ping", payload={"seconds": 60}, owner="ana", priority="batch"))
+        wakeups.submit(long)
+        wait_until(lambda: ledger.get(long.id).state == "running", "the job did not begin", 60)
         worker.terminate()
         worker.wait(60)
-    after = ledger.get(job.id)
+    after = ledger.get(long.id)
     assert (after.state, after.slices) == ("queued", 1), "it was killed and did not give way"
     ledger.engine.dispose()
+
+
+def test_a_second_worker_of_one_name_or_on_one_card_is_refused_unless_it_is_meant(settings: Settings) -> None:
+    command = [sys.executable, "-m", "celery", "-A", "milo.queue", "worker", "-Q", "gpu.batch"]
+    pipes: Any = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    with celery_worker(settings, "gpu.batch") as first:
+        node = psutil.Process(first.pid).environ()["MILO_WORKER_NODE"]
+        twin_env = environment(settings, MILO_WORKER_NODE=node)
+        twin = subprocess.Popen([*command, "-n", "twin@%h"], env=twin_env, **pipes)
+        other = subprocess.Popen([*command, "-n", "other@%h"], env=environment(settings), **pipes)
+        said = [refused.communicate(timeout=90)[1] for refused in (twin, other)]
+        assert (twin.returncode, other.returncode) == (1, 1)
+        assert f"a worker named {node} runs already" in said[0]
+        assert "another GPU worker runs already on device" in said[1]
+        with celery_worker(settings.model_copy(update={"share_card": True}), "gpu.batch"):
+            assert first.poll() is None
 
 
 def test_gauges_of_a_killed_process_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

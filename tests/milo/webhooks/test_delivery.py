@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import socket
 import threading
 import time
@@ -68,7 +69,8 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def ledger(settings: Settings) -> Iterator[Ledger]:
+def ledger(settings: Settings, migrated: Path) -> Iterator[Ledger]:
+    shutil.copy(migrated, settings.home / "ledger.sqlite3")
     opened = Ledger.open(settings)
     yield opened
     opened.engine.dispose()

@@ -17,13 +17,6 @@ from workers.runner import Runner
 from workers.work import Finished, RunningJob
 
 
-@pytest.fixture
-def ledger(settings: Settings) -> Iterator[Ledger]:
-    opened = Ledger.open(settings)
-    yield opened
-    opened.engine.dispose()
-
-
 @pytest.mark.parametrize(("rows", "tries", "state"), [(0, 3, "failed"), (2, 4, "succeeded")])
 def test_it_is_tried_again_for_as_long_as_each_try_leaves_rows(
     settings: Settings, ledger: Ledger, runs: Any, rows: int, tries: int, state: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +28,6 @@ STAGES = ["baseline", "train", "judge", "deploy", "summary"]
 def settings(settings: Settings) -> Settings:
     """A slice never ends by the clock, however slow the machine is."""
     return settings.model_copy(update={"device": "cpu", "cpu_threads": 1, "slice_s": 3600})
-
-
-@pytest.fixture
-def ledger(settings: Settings) -> Iterator[Ledger]:
-    opened = Ledger.open(settings)
-    yield opened
-    opened.engine.dispose()
 
 
 def recipe(**parts: Any) -> dict[str, Any]:

@@ -45,13 +45,6 @@ def local(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def ledger(local: Settings) -> Iterator[Ledger]:
-    opened = Ledger.open(local)
-    yield opened
-    opened.engine.dispose()
-
-
-@pytest.fixture
 def runner(local: Settings, ledger: Ledger) -> Iterator[Runner]:
     opened = Runner(local, ledger, Files(local), "gpu/0")
     yield opened
