@@ -69,9 +69,11 @@ class Endings:
 
     def __init__(self, settings: Settings, ledger: Ledger, files: Files) -> None:
         self._settings, self._ledger, self._files = settings, ledger, files
+        self._finished: list[RunningJob] = []
+        """Announced, and not yet settled."""
 
     def finish(self, running: RunningJob, outcome: Finished) -> None:
-        """The job succeeded."""
+        """The job succeeded. `settle` has to follow."""
         with ignoring_lost_lease():
             write_when_possible(
                 self._ledger.finish,
@@ -83,7 +85,7 @@ class Endings:
                 models=outcome.models,
                 progress=running.progress,
             )
-            self._settle(running)
+            self._finished.append(running)
             if outcome.audio_s:
                 metrics.AUDIO_S.labels(running.job.kind).inc(outcome.audio_s)
 
@@ -143,6 +145,19 @@ class Endings:
             )
             if due_in_s is None:
                 wakeups.submit(released)
+
+    def settle(self) -> None:
+        """Sync the disk, once for all jobs that have finished since the last time, and let go of what they needed."""
+        if not self._finished:
+            return
+        try:
+            self._ledger.synced()
+        except Unavailable as error:
+            log.warning("%d finished jobs may run again after a power cut: %s", len(self._finished), error)
+            return  # what they need for that is kept until the next time
+        finished, self._finished = self._finished, []
+        for running in finished:
+            self._settle(running)
 
     def _settle(self, running: RunningJob) -> None:
         job = running.job
