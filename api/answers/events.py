@@ -44,10 +44,10 @@ async def next_change(context: Context, event: asyncio.Event, most_s: float) -> 
     return True
 
 
-async def wait_for_job(context: Context, request: Request, job_id: str, wait_s: float) -> Job:
-    """The job when it has ended, or as it is after `wait_s`. Raises `ClientDisconnect` when nobody waits any more.
+async def wait_for_job(context: Context, request: Request, job_id: str, wait_s: float, owner: str | None = None) -> Job:
+    """The job when it has ended, or as it is after `wait_s`; with `owner`, only if it is theirs (`NotFound` otherwise).
 
-    The request's body must have been read.
+    Raises `ClientDisconnect` when nobody waits any more. The request's body must have been read.
     """
     until = time.monotonic() + wait_s
     async with context.wake_ups.watching(job_id) as event, _noticing_departure(request, event) as gone:
@@ -55,7 +55,7 @@ async def wait_for_job(context: Context, request: Request, job_id: str, wait_s: 
             event.clear()
             if gone.is_set():
                 raise ClientDisconnect
-            job = await in_thread(context.ledger.get, job_id)
+            job = await in_thread(context.ledger.get, job_id, owner)
             left_s = until - time.monotonic()
             if job.final or left_s <= 0 or not await next_change(context, event, left_s):
                 return job
