@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import ParamSpec, TypeVar
 
 from milo import metrics
 from milo.chat.sessions import give_back
 from milo.errors import Cancelled, LeaseLost, MiloError, Unavailable
 from milo.ledger import Ledger
-from milo.queue import wakeups
+from milo.queue import events, wakeups
 from milo.settings import Settings
 from milo.storage.files import Files
 from workers.faults import is_redis_away
@@ -74,6 +74,9 @@ class Endings:
 
     def finish(self, running: RunningJob, outcome: Finished) -> None:
         """The job succeeded. `settle` has to follow."""
+        if outcome.file and not outcome.synced:
+            self._say_early(running, outcome)
+            write_when_possible(self._files.sync_result, outcome.file)
         with ignoring_lost_lease():
             write_when_possible(
                 self._ledger.finish,
@@ -88,6 +91,16 @@ class Endings:
             self._finished.append(running)
             if outcome.audio_s:
                 metrics.AUDIO_S.labels(running.job.kind).inc(outcome.audio_s)
+
+    def _say_early(self, running: RunningJob, outcome: Finished) -> None:
+        """A person who waits hears it now, if the job is still this worker's."""
+        if running.job.priority != "realtime":
+            return
+        with suppress(Unavailable):
+            if self._ledger.owns(running.claim):
+                said = {"result": outcome.result, "result_file": outcome.file, "audio_s": outcome.audio_s}
+                ended = {"models": outcome.models, "finished_at": time.time()}
+                events.say_early(self._settings, running.job.model_copy(update=said | ended))
 
     def cancel(self, running: RunningJob) -> None:
         """Somebody cancelled the job, and its work has stopped."""

@@ -94,7 +94,7 @@ async def list_(
 async def find(context: Context, key: Key, job_id: str, *kinds: str) -> Job:
     """The job, if this key may see it and it is of one of the kinds (none named: any). `NotFound` otherwise."""
     _check_id(job_id)
-    job = await in_thread(context.ledger.get, job_id, key.owner)
+    job = await waiting.settled(context, await in_thread(context.ledger.get, job_id, key.owner))
     if kinds and job.kind not in kinds:
         raise NotFound(f"{job_id} is a {job.kind} job, not of kind {' or '.join(kinds)}", code=f"unknown_{kinds[0]}")
     return job
@@ -119,7 +119,7 @@ async def look(
         most_s = min(wait, context.settings.max_wait_s)
         job = await waiting.wait_for_job(context, request, job_id, most_s, key.owner)
     else:
-        job = await in_thread(context.ledger.get, job_id, key.owner)
+        job = await find(context, key, job_id)
     return json_response(job_document(job) if job.final else await in_thread(job_with_queue, context, job))
 
 

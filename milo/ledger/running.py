@@ -58,6 +58,11 @@ class Running(Claiming):
             wanted = select(jobs.c.id).where(jobs.c.id.in_(ids), jobs.c.cancel_requested.is_(True)).limit(1)
             return connection.execute(wanted).first() is not None
 
+    def owns(self, claim: Claim) -> bool:
+        """Whether no other attempt has the job yet. Only reads."""
+        with reading(self.engine) as connection:
+            return connection.execute(select(jobs.c.id).where(*owned_by(claim))).first() is not None
+
     def release(
         self,
         claim: Claim,
