@@ -10,7 +10,8 @@ from typing import Any
 from milo.settings import Settings
 from milo.terminal import visible
 
-_SERVERS = ("uvicorn", "uvicorn.error", "uvicorn.access", "celery", "celery.task")
+_SERVERS = ("uvicorn", "uvicorn.error", "celery", "celery.task")
+"""Not `uvicorn.access`: whether a line is written for each request, its own option says."""
 
 
 class OneLine(logging.Formatter):

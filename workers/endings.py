@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import ParamSpec, TypeVar
 
 from milo import metrics
 from milo.chat.sessions import give_back
 from milo.errors import Cancelled, LeaseLost, MiloError, Unavailable
 from milo.ledger import Ledger
-from milo.queue import wakeups
+from milo.queue import events, wakeups
 from milo.settings import Settings
 from milo.storage.files import Files
 from workers.faults import is_redis_away
@@ -69,9 +69,14 @@ class Endings:
 
     def __init__(self, settings: Settings, ledger: Ledger, files: Files) -> None:
         self._settings, self._ledger, self._files = settings, ledger, files
+        self._finished: list[RunningJob] = []
+        """Announced, and not yet settled."""
 
     def finish(self, running: RunningJob, outcome: Finished) -> None:
-        """The job succeeded."""
+        """The job succeeded. `settle` has to follow."""
+        if outcome.file and not outcome.synced:
+            self._say_early(running, outcome)
+            write_when_possible(self._files.sync_result, outcome.file)
         with ignoring_lost_lease():
             write_when_possible(
                 self._ledger.finish,
@@ -83,9 +88,19 @@ class Endings:
                 models=outcome.models,
                 progress=running.progress,
             )
-            self._settle(running)
+            self._finished.append(running)
             if outcome.audio_s:
                 metrics.AUDIO_S.labels(running.job.kind).inc(outcome.audio_s)
+
+    def _say_early(self, running: RunningJob, outcome: Finished) -> None:
+        """A person who waits hears it now, if the job is still this worker's."""
+        if running.job.priority != "realtime":
+            return
+        with suppress(Unavailable):
+            if self._ledger.owns(running.claim):
+                said = {"result": outcome.result, "result_file": outcome.file, "audio_s": outcome.audio_s}
+                ended = {"models": outcome.models, "finished_at": time.time()}
+                events.say_early(self._settings, running.job.model_copy(update=said | ended))
 
     def cancel(self, running: RunningJob) -> None:
         """Somebody cancelled the job, and its work has stopped."""
@@ -143,6 +158,19 @@ class Endings:
             )
             if due_in_s is None:
                 wakeups.submit(released)
+
+    def settle(self) -> None:
+        """Sync the disk, once for all jobs that have finished since the last time, and let go of what they needed."""
+        if not self._finished:
+            return
+        try:
+            self._ledger.synced()
+        except Unavailable as error:
+            log.warning("%d finished jobs may run again after a power cut: %s", len(self._finished), error)
+            return  # what they need for that is kept until the next time
+        finished, self._finished = self._finished, []
+        for running in finished:
+            self._settle(running)
 
     def _settle(self, running: RunningJob) -> None:
         job = running.job

@@ -86,9 +86,11 @@ class Runner:
             problem = to_milo_error(error)
             for left in list(group.jobs.values()):
                 group.fail(left, problem)
+            self._endings.settle()
             end_child_if_gpu_is_broken(error)
             return problem.code
         finally:
+            self._endings.settle()
             self._floor.served(running.job.queue)
 
     def _is_wanted(self, group: Group) -> bool:
@@ -100,6 +102,7 @@ class Runner:
         length_s, floor = slice_s if work.sliced else None, slice_s < self.settings.slice_s
         rules = Slice(self.settings, group, self._leases, length_s, floor)
         for _ in steps:
+            self._endings.settle()
             if stop := rules.after_step():
                 if work.grouped:
                     steps.close()

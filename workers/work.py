@@ -35,6 +35,8 @@ class Finished:
     file: str | None = None
     audio_s: float | None = None
     models: dict[str, str] = field(default_factory=dict)
+    synced: bool = True
+    """False: the file still has to be synced. Who waits for the job is told before that."""
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def accepted(job: Job, headers: dict[str, str], url: Callable[[str], str] = job_
 async def answer(context: Context, request: Request, job: Job, preferred: Prefer, render: Render) -> Response:
     """Wait for the job as long as the client prefers, then its result, its problem, or 202."""
     if preferred.wait_s > 0 and not job.final:
-        job = await wait_for_job(context, request, job.id, preferred.wait_s)
+        job = await wait_for_job(context, request, job.id, preferred.wait_s, early=True)
     if not job.final or preferred.wait_s == 0:
         return accepted(job, preferred.headers)
     response = results.unfinished(job)
@@ -123,7 +123,7 @@ async def finished(context: Context, request: Request, job: Job) -> Job:
     it takes too long; when nobody waits any more, it is cancelled."""
     if not job.final:
         try:
-            job = await wait_for_job(context, request, job.id, LONGEST_S)
+            job = await wait_for_job(context, request, job.id, LONGEST_S, early=True)
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await in_thread(cancel_job, context, job.id)

@@ -24,6 +24,8 @@ LOOK_S = 1.0
 """How often a waiter looks by itself while Redis is away."""
 SAFETY_LOOK_S = 10.0
 """How often it looks while Redis is there, in case a wake-up was lost."""
+SETTLED_S = 2.0
+"""How long a job that was answered early may need to be written."""
 PING_S = 15
 SHUTDOWN_GRACE_S = 3.0
 RETRY_MS = 2000
@@ -44,10 +46,13 @@ async def next_change(context: Context, event: asyncio.Event, most_s: float) -> 
     return True
 
 
-async def wait_for_job(context: Context, request: Request, job_id: str, wait_s: float) -> Job:
-    """The job when it has ended, or as it is after `wait_s`. Raises `ClientDisconnect` when nobody waits any more.
+async def wait_for_job(
+    context: Context, request: Request, job_id: str, wait_s: float, owner: str | None = None, *, early: bool = False
+) -> Job:
+    """The job when it has ended, or as it is after `wait_s`; with `owner`, only if it is theirs (`NotFound` otherwise).
 
-    The request's body must have been read.
+    `early`: also as its worker says that it ends, before its result is synced: for an answer that holds the result.
+    Raises `ClientDisconnect` when nobody waits any more. The request's body must have been read.
     """
     until = time.monotonic() + wait_s
     async with context.wake_ups.watching(job_id) as event, _noticing_departure(request, event) as gone:
@@ -55,7 +60,23 @@ async def wait_for_job(context: Context, request: Request, job_id: str, wait_s: 
             event.clear()
             if gone.is_set():
                 raise ClientDisconnect
-            job = await in_thread(context.ledger.get, job_id)
+            job = await in_thread(context.ledger.get, job_id, owner)
+            if early and not job.final:
+                job = context.wake_ups.early(job) or job
+            left_s = until - time.monotonic()
+            if job.final or left_s <= 0 or not await next_change(context, event, left_s):
+                return job
+
+
+async def settled(context: Context, job: Job) -> Job:
+    """The job; where somebody has already had its result and its end is not written yet, the job a moment later."""
+    until = time.monotonic() + SETTLED_S
+    if job.final or context.wake_ups.early(job) is None:
+        return job
+    async with context.wake_ups.watching(job.id) as event:
+        while True:
+            event.clear()
+            job = await in_thread(context.ledger.get, job.id)
             left_s = until - time.monotonic()
             if job.final or left_s <= 0 or not await next_change(context, event, left_s):
                 return job

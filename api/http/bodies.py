@@ -23,6 +23,8 @@ Model = TypeVar("Model", bound=BaseModel)
 
 MAX_VALUES = 400_000
 """JSON values in one body: a body of nothing but `[[[[` would take fifty times its size in memory."""
+SMALL_BYTES = 4096
+"""What is parsed sooner than a thread begins."""
 MAX_FORM_HEADER = 2048
 MAX_FIELD_BYTES = 64 * 1024
 MAX_REQUEST_PART_BYTES = 8 * 1024**2
@@ -52,6 +54,8 @@ async def read_json(request: Request, model: type[Model], limit_bytes: int | Non
         body += chunk
         if limit_bytes is not None and len(body) > limit_bytes:
             raise TooLarge(f"the body is over {limit_bytes} bytes")
+    if len(body) <= SMALL_BYTES:
+        return parse_json(body, model)
     return await in_parser(parse_json, body, model)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -35,6 +36,7 @@ def writer_of(kind: str) -> Callable[[Context, NewJob], Job]:
     return own
 
 
+@lru_cache
 def _own(kind: str, name: str) -> Any:
     module = f"api.requests.{kind}"
     return getattr(importlib.import_module(module), name, None) if importlib.util.find_spec(module) else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from api.http.deps import Context
 from milo.jobs import Job, NewJob
 from milo.queue import wakeups
@@ -9,10 +11,16 @@ from milo.queue.connection import ping_redis
 
 
 def write_job(context: Context, new: NewJob) -> Job:
-    """Write the row and wake a worker."""
-    job = context.ledger.create(new.model_copy(update={"max_attempts": context.settings.max_attempts}))
-    if job.state == "queued":
-        wakeups.in_background(wakeups.submit, job)
+    """Write the row and wake a worker, who may begin while the disk is being synced."""
+    woken: list[Callable[[], object]] = []
+
+    def wake(job: Job) -> None:
+        if job.state == "queued":
+            woken.append(wakeups.begun(wakeups.submit, job))
+
+    job = context.ledger.create(new.model_copy(update={"max_attempts": context.settings.max_attempts}), wake)
+    for wait in woken:
+        wait()
     return job
 
 

@@ -93,12 +93,16 @@ async def list_(
 
 async def find(context: Context, key: Key, job_id: str, *kinds: str) -> Job:
     """The job, if this key may see it and it is of one of the kinds (none named: any). `NotFound` otherwise."""
-    if not re.fullmatch(r"job_[0-9a-f]{24}", job_id):
-        raise NotFound(f"there is no job {job_id!r}", code="unknown_job")
-    job = await in_thread(context.ledger.get, job_id, key.owner)
+    _check_id(job_id)
+    job = await waiting.settled(context, await in_thread(context.ledger.get, job_id, key.owner))
     if kinds and job.kind not in kinds:
         raise NotFound(f"{job_id} is a {job.kind} job, not of kind {' or '.join(kinds)}", code=f"unknown_{kinds[0]}")
     return job
+
+
+def _check_id(job_id: str) -> None:
+    if not re.fullmatch(r"job_[0-9a-f]{24}", job_id):
+        raise NotFound(f"there is no job {job_id!r}", code="unknown_job")
 
 
 @router.get("/jobs/{job_id}", summary="One job", responses={200: {"model": JobDocument}, **documented(404, 422)})
@@ -110,10 +114,13 @@ async def look(
     wait: Annotated[float, Query(ge=0, allow_inf_nan=False, description="Seconds to wait for its end")] = 0,
 ) -> Response:
     """With `wait`: answers when the job has ended, or after so many seconds."""
-    job = await find(context, key, job_id)
-    if wait and not job.final:
-        job = await waiting.wait_for_job(context, request, job.id, min(wait, context.settings.max_wait_s))
-    return json_response(await in_thread(job_with_queue, context, job))
+    _check_id(job_id)
+    if wait:
+        most_s = min(wait, context.settings.max_wait_s)
+        job = await waiting.wait_for_job(context, request, job_id, most_s, key.owner)
+    else:
+        job = await find(context, key, job_id)
+    return json_response(job_document(job) if job.final else await in_thread(job_with_queue, context, job))
 
 
 @router.get(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
@@ -12,7 +12,7 @@ from milo.errors import Invalid, TooMany
 from milo.jobs import Batch, Job, NewJob, new_id
 from milo.kinds import KINDS, queue_for
 from milo.ledger import usage
-from milo.ledger.database import reading, writing
+from milo.ledger.database import reading, synced, writing
 from milo.ledger.read import Reading
 from milo.ledger.schema import batches, idempotency, jobs
 from milo.ledger.store import SCHEMA_VERSION, group_key, job_from, job_of
@@ -26,13 +26,22 @@ COMPUTED_RETRY_S = 600.0
 class Creating(Reading):
     """What the front calls."""
 
-    def create(self, new: NewJob) -> Job:
-        """Write one job. With an idempotency key that was used before: the job of the first time."""
-        return self._create([new], None)[0]
+    def create(self, new: NewJob, meanwhile: Callable[[Job], object] | None = None) -> Job:
+        """Write one job. With an idempotency key that was used before: the job of the first time.
+
+        `meanwhile` is called when others can see the row and the disk is not yet synced. What it does must do no harm
+        if a power cut takes the row back.
+        """
+        (job,) = self._create([new], None)
+        if meanwhile:
+            meanwhile(job)
+        synced(self.engine)
+        return job
 
     def create_batch(self, batch: Batch, items: Sequence[NewJob], fingerprint: str | None = None) -> Batch:
         """Write a batch and its jobs in one transaction; idempotent as `create`."""
         created = self._create(items, batch, fingerprint)
+        synced(self.engine)
         return self.batch(created[0].batch_id or batch.id)
 
     def _create(self, items: Sequence[NewJob], batch: Batch | None, fingerprint: str | None = None) -> list[Job]:
@@ -41,7 +50,7 @@ class Creating(Reading):
         digest = fingerprint if batch else first.fingerprint
         rows = [self._row(item) for item in items]
         try:
-            with writing(self.engine) as tx:
+            with writing(self.engine, durable=False) as tx:  # its callers sync
                 if key and (earlier := self._earlier(tx, first.owner, key, digest)):
                     return earlier
                 self._check_quota(tx, first.owner, len(items))

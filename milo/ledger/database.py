@@ -1,23 +1,29 @@
 """The database under the ledger: connection, durability settings, schema migrations. Knows nothing of jobs.
 
-SQLite runs in WAL mode with `synchronous=FULL`: a commit that returned survives a power cut. Write transactions take
-the write lock at their start (`BEGIN IMMEDIATE`), so two writers queue up instead of failing half way. Leases need less
-(`writing(…, durable=False)`): a power cut ends every worker of this machine, too.
+SQLite runs in WAL mode, and what was `writing` survives a power cut: the commit writes the log, and one sync of it
+serves all threads that have committed by then (`log_sync`). Write transactions take the write lock at their start
+(`BEGIN IMMEDIATE`), so two writers queue up instead of failing half way; the threads of a process queue up before that,
+for SQLite waits by sleeping longer and longer. Leases need less (`writing(…, durable=False)`): a power cut ends every
+worker of this machine, too. PostgreSQL does all of this by itself.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from filelock import FileLock
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 
 from milo.errors import Invalid, Unavailable
+from milo.ledger.log_sync import LogSync
 from milo.settings import Settings
 from milo.storage.secrets import private_home
 
@@ -36,6 +42,17 @@ _PEER_IS_GONE = {
 MIGRATIONS = Path(__file__).parents[1] / "migrations"
 
 
+@dataclass(frozen=True)
+class _Writers:
+    """What the threads that write to one SQLite file share."""
+
+    turn: threading.Lock
+    log: LogSync
+
+
+_writers: WeakKeyDictionary[Engine, _Writers] = WeakKeyDictionary()
+
+
 def connect(url: str) -> Engine:
     """An engine with our durability settings. Opens no connection yet. Raises `Invalid` for what is no such URL."""
     if not url.startswith("sqlite"):
@@ -49,12 +66,15 @@ def connect(url: str) -> Engine:
             ) from None
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, pool_size=5, max_overflow=45)
     path = engine.url.database or ""
+    _writers[engine] = _Writers(threading.Lock(), LogSync(Path(path)))
 
     @event.listens_for(engine, "connect")
     def _pragmas(connection: Any, record: Any) -> None:
         record.info["file"] = _identity(path)
         connection.isolation_level = None  # we say BEGIN ourselves
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
+        mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        level = "NORMAL" if mode == "wal" else "FULL"  # a file system that knows no WAL: each commit syncs by itself
+        for pragma in (f"synchronous={level}", "foreign_keys=ON", f"busy_timeout={BUSY_TIMEOUT_MS}"):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "checkout")
@@ -64,9 +84,7 @@ def connect(url: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        options = connection.get_execution_options()
-        if options.get("isolation_level") != "AUTOCOMMIT":
-            connection.exec_driver_sql(f"PRAGMA synchronous={'FULL' if options.get('durable', True) else 'NORMAL'}")
+        if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
@@ -103,8 +121,33 @@ def writing(engine: Engine, *, durable: bool = True) -> Iterator[Connection]:
 
     Not durable: the death of any process leaves it, a power cut may take it back; saves SQLite a sync of the disk.
     """
-    with _sentences(), engine.execution_options(durable=durable).begin() as connection:
+    with _sentences(), _one_writer(engine), engine.begin() as connection:
         yield connection
+    if durable:
+        synced(engine)
+
+
+def synced(engine: Engine) -> None:
+    """Return when all that this process has committed survives a power cut. Raises `Unavailable` when it may not."""
+    if writers := _writers.get(engine):
+        try:
+            writers.log.wait()
+        except OSError as error:
+            raise Unavailable(f"the ledger's disk can't be written: {error}", retry_after_s=2) from error
+
+
+@contextmanager
+def _one_writer(engine: Engine) -> Iterator[None]:
+    writers = _writers.get(engine)
+    if writers is None:
+        yield
+        return
+    if not writers.turn.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
+        raise Unavailable("the ledger's database does not answer: too many write at once", retry_after_s=2)
+    try:
+        yield
+    finally:
+        writers.turn.release()
 
 
 @contextmanager
@@ -150,6 +193,7 @@ def upgrade(engine: Engine, settings: Settings) -> None:
             return
         try:
             command.upgrade(config, "head")
+            synced(engine)
         except CommandError as error:
             raise Unavailable(
                 f"the ledger was written by another version of Milo (schema {current}, this is {head}): {error}. "

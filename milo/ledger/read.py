@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, and_, func, select, union
+from sqlalchemy import Select, and_, bindparam, func, select, union
 
 from milo.errors import NotFound
 from milo.jobs import FINAL, PRIORITIES, QUEUES, Batch, Job, State
 from milo.ledger.database import reading
 from milo.ledger.schema import batches, jobs, revisions
 from milo.ledger.store import READABLE, Store, job_from
+
+_ONE = select(jobs).where(jobs.c.id == bindparam("job_id"))
+_ONE_OF_OWNER = _ONE.where(jobs.c.owner == bindparam("of"))
 
 
 def _waiting(queue: str, state: str = "queued") -> Select[Any]:
@@ -24,11 +27,9 @@ class Reading(Store):
 
     def get(self, job_id: str, owner: str | None = None) -> Job:
         """One job; with `owner`, only if it is theirs. `NotFound` otherwise."""
-        query = select(jobs).where(jobs.c.id == job_id)
-        if owner is not None:
-            query = query.where(jobs.c.owner == owner)
+        query = _ONE if owner is None else _ONE_OF_OWNER
         with reading(self.engine) as connection:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(query, {"job_id": job_id, "of": owner}).one_or_none()
         if row is None:
             raise NotFound(f"there is no job {job_id!r}", code="unknown_job")
         return job_from(row)

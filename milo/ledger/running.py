@@ -11,7 +11,7 @@ from milo.errors import LeaseLost, MiloError
 from milo.jobs import Job, Progress
 from milo.kinds import queue_for
 from milo.ledger.claim import Claiming
-from milo.ledger.database import reading, writing
+from milo.ledger.database import reading, synced, writing
 from milo.ledger.schema import jobs
 from milo.ledger.store import LONGEST_WAIT_S, Changes, Claim, job_from, owned_by
 
@@ -58,6 +58,11 @@ class Running(Claiming):
             wanted = select(jobs.c.id).where(jobs.c.id.in_(ids), jobs.c.cancel_requested.is_(True)).limit(1)
             return connection.execute(wanted).first() is not None
 
+    def owns(self, claim: Claim) -> bool:
+        """Whether no other attempt has the job yet. Only reads."""
+        with reading(self.engine) as connection:
+            return connection.execute(select(jobs.c.id).where(*owned_by(claim))).first() is not None
+
     def release(
         self,
         claim: Claim,
@@ -82,24 +87,23 @@ class Running(Claiming):
             "state": "queued",
             "worker": None,
             "lease_expires_at": None,
-            "slices": jobs.c.slices + 1,
-            "attempt": jobs.c.attempt + (1 if retry else 0),
-            "compute_s": jobs.c.compute_s + compute_s,
+            "slices": job.slices + 1,
+            "attempt": job.attempt + (1 if retry else 0),
+            "compute_s": job.compute_s + compute_s,
             "due_at": None if due_in_s is None else now + min(due_in_s, LONGEST_WAIT_S),
             "published_at": now if due_in_s is None else None,
         }
         if stage:
             values |= {"stage": stage, "queue": queue_for(job.kind, stage, job.priority)}
-            values["attempt"] = jobs.c.attempt + 1 if retry else 1
+            values["attempt"] = job.attempt + 1 if retry else 1
         if audio_s is not None:
             values["audio_s"] = audio_s
         if progress:
             values |= _columns_of(progress)
         if error:
             values["error"] = error.problem(f"/api/v1/jobs/{job.id}")
-        with writing(self.engine) as tx:
-            not_cancelled = jobs.c.cancel_requested.is_(False)
-            released = self.move(tx, [*owned_by(claim), not_cancelled], values)
+        with writing(self.engine, durable=False) as tx:  # a power cut takes it back: the lease ends, as with any loss
+            released = self.move_claimed(tx, claim, values, unless_cancelled=True)
         if released is None:
             return self._end(claim, {"state": "cancelled"})
         self.changed([released])
@@ -124,20 +128,24 @@ class Running(Claiming):
         models: dict[str, str] | None = None,
         progress: Progress | None = None,
     ) -> Job:
-        """The job is done: state, result and webhook in one transaction."""
+        """The job is done: state, result and webhook in one transaction.
+
+        Who waits hears of it before the disk is synced. After a power cut just then the job runs once more, so what it
+        needs for that is dropped after `synced` only.
+        """
         values: Changes = {
             "state": "succeeded",
             "result": result,
             "result_file": result_file,
             "models": models or {},
-            "compute_s": jobs.c.compute_s + compute_s,
+            "compute_s": claim.job.compute_s + compute_s,
             "error": None,
         }
         if audio_s is not None:
             values["audio_s"] = audio_s
         if progress:
             values |= _columns_of(progress)
-        return self._end(claim, values)
+        return self._end(claim, values, durable=False)
 
     def fail(self, claim: Claim, error: MiloError) -> Job:
         """The job has ended: it failed, with the problem document that says why."""
@@ -147,13 +155,17 @@ class Running(Claiming):
         """The worker has stopped the job that somebody cancelled."""
         return self._end(claim, {"state": "cancelled"})
 
-    def _end(self, claim: Claim, values: Changes) -> Job:
-        with writing(self.engine) as tx:
-            job = self.move(tx, owned_by(claim), values)
+    def _end(self, claim: Claim, values: Changes, *, durable: bool = True) -> Job:
+        with writing(self.engine, durable=durable) as tx:
+            job = self.move_claimed(tx, claim, values)
             if job is None:
                 raise _lease_lost(claim)
         self.changed([job])
         return job
+
+    def synced(self) -> None:
+        """Return when all that has finished so far survives a power cut: one sync of the disk for all of it."""
+        synced(self.engine)
 
 
 def _columns_of(progress: Progress) -> Changes:

@@ -8,9 +8,23 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, case, false, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Executable,
+    Row,
+    bindparam,
+    case,
+    false,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from milo import metrics
 from milo.errors import Conflict, NotFound
@@ -66,15 +80,29 @@ class Store:
 
     def move(self, tx: Connection, where: Sequence[ColumnElement[bool]], values: Changes) -> Job | None:
         """Change one row; on a final state also its batch's count and the outbox."""
-        values = values | {"version": jobs.c.version + 1}
-        final = values["state"] in FINAL
-        if final:
-            values |= {"finished_at": self.clock(), "worker": None, "lease_expires_at": None, "due_at": None}
-        row = tx.execute(update(jobs).where(*where).values(values).returning(jobs)).one_or_none()
+        values = self._with_end(values) | {"version": jobs.c.version + 1}
+        return self._moved(tx, tx.execute(update(jobs).where(*where).values(values).returning(jobs)).one_or_none())
+
+    def move_claimed(
+        self, tx: Connection, claim: Claim, values: Changes, *, unless_cancelled: bool = False
+    ) -> Job | None:
+        """The same for a running row by its worker: `values` are no expressions, for the statement is made once."""
+        values = self._with_end(values)
+        given = {f"new_{name}": value for name, value in values.items()}
+        statement = _changing_claimed(tuple(values), unless_cancelled)
+        row = tx.execute(statement, {"claimed_id": claim.job.id, "claimed_by": claim.fence, **given}).one_or_none()
+        return self._moved(tx, row)
+
+    def _with_end(self, values: Changes) -> Changes:
+        if values["state"] not in FINAL:
+            return values
+        return values | {"finished_at": self.clock(), "worker": None, "lease_expires_at": None, "due_at": None}
+
+    def _moved(self, tx: Connection, row: Row[Any] | None) -> Job | None:
         if row is None:
             return None
         job = job_from(row)
-        if final:
+        if job.final:
             self._settle(tx, job)
         return job
 
@@ -123,12 +151,13 @@ class Store:
         )
 
     def lease_ended(self, now: float) -> ColumnElement[bool]:
-        """Running rows that nobody renews. After a step of the clock none of them, for one lease: in that time every
-        worker that is alive has renewed by the new clock."""
-        if self.steps.within(self.settings.lease_s):
-            return false()
-        never_ends = jobs.c.lease_expires_at > now + self.settings.lease_s + CLOCK_SLACK_S
-        return or_(jobs.c.lease_expires_at < now, never_ends)
+        """Running rows that nobody renews."""
+        return lease_over(now, self.settings.lease_s) if self._leases_count() else false()
+
+    def _leases_count(self) -> bool:
+        """Not after a step of the clock, for one lease: in that time every worker that is alive has renewed by the new
+        clock."""
+        return not self.steps.within(self.settings.lease_s)
 
     def changed(self, changed: Iterable[Job]) -> None:
         changed = list(changed)
@@ -140,7 +169,16 @@ class Store:
             self.notify(sorted(ids))
 
 
-def is_due(now: float) -> ColumnElement[bool]:
+Seconds = float | ColumnElement[float]
+"""A number, or the parameter of a statement that is made once."""
+
+
+def lease_over(now: Seconds, lease_s: Seconds) -> ColumnElement[bool]:
+    """Leases that have ended, or that were written before the clock was set back."""
+    return or_(jobs.c.lease_expires_at < now, jobs.c.lease_expires_at > now + lease_s + CLOCK_SLACK_S)
+
+
+def is_due(now: Seconds) -> ColumnElement[bool]:
     """Rows whose time has come."""
     return or_(jobs.c.due_at.is_(None), jobs.c.due_at <= now, jobs.c.due_at > now + LONGEST_WAIT_S)
 
@@ -152,6 +190,15 @@ READABLE = jobs.c.schema_version <= SCHEMA_VERSION
 def owned_by(claim: Claim) -> list[ColumnElement[bool]]:
     """The fenced condition of every change by a worker: the row runs, and by this very claim."""
     return [jobs.c.id == claim.job.id, jobs.c.state == "running", jobs.c.fence == claim.fence]
+
+
+@lru_cache
+def _changing_claimed(names: tuple[str, ...], unless_cancelled: bool) -> Executable:
+    owned = [jobs.c.id == bindparam("claimed_id"), jobs.c.state == "running", jobs.c.fence == bindparam("claimed_by")]
+    if unless_cancelled:
+        owned.append(jobs.c.cancel_requested.is_(False))
+    values = {name: bindparam(f"new_{name}", type_=jobs.c[name].type) for name in names}
+    return update(jobs).where(*owned).values(values | {"version": jobs.c.version + 1}).returning(jobs)
 
 
 def job_from(row: Row[Any]) -> Job:

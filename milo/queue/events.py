@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
 
 import redis
 import redis.asyncio
 
+from milo.jobs import Job
 from milo.queue.connection import redis_client
 from milo.settings import Settings
 
 CHANNEL = "milo:changed"
+EARLY = "milo:early"
+MOST_EARLY = 1000
 MOST_IDS = 1000
 """Ids that a slow listener keeps; with more it is told that it has missed some."""
 
@@ -26,6 +32,13 @@ def publisher(settings: Settings) -> Callable[[Sequence[str]], None]:
             client.publish(CHANNEL, " ".join(ids))
 
     return notify
+
+
+def say_early(settings: Settings, job: Job) -> None:
+    """Say how a job ends to whoever waits for it, before that is on the disk. The row follows in milliseconds."""
+    fields = {"id", "result", "result_file", "audio_s", "models", "finished_at"}
+    with contextlib.suppress(redis.RedisError):
+        redis_client(settings.redis_url, 0.5).publish(EARLY, job.model_dump_json(include=fields))
 
 
 class Changes:
@@ -61,6 +74,7 @@ class WakeUps:
         self._url = settings.redis_url
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self._listeners: set[Changes] = set()
+        self._early: OrderedDict[str, dict[str, Any]] = OrderedDict()
         self._task: asyncio.Task[None] | None = None
         self.connected = False
         """Whether wake-ups arrive at present. While not, waiters look by themselves."""
@@ -97,22 +111,43 @@ class WakeUps:
         finally:
             self._listeners.discard(changes)
 
+    def early(self, job: Job) -> Job | None:
+        """The job as it will be in the ledger in a moment: its worker has said so, and somebody here waited for it."""
+        found = self._early.get(job.id)
+        return None if found is None else job.model_copy(update=found)
+
+    def _hear_early(self, data: bytes) -> None:
+        said = json.loads(data)
+        name = said.pop("id")
+        if name in self._waiters:
+            self._early[name] = said | {"state": "succeeded", "error": None}
+            while len(self._early) > MOST_EARLY:
+                self._early.popitem(last=False)
+            self._wake([name])
+
+    def _wake(self, names: Sequence[str]) -> None:
+        for name in names:
+            for event in self._waiters.get(name, ()):
+                event.set()
+
     async def _listen(self) -> None:
         while True:
             client = redis.asyncio.Redis.from_url(self._url, socket_connect_timeout=2, health_check_interval=25)
             try:
                 async with client, client.pubsub() as pubsub:
-                    await pubsub.subscribe(CHANNEL)
+                    await pubsub.subscribe(CHANNEL, EARLY)
                     self.connected = True
                     self._wake_all()  # what changed while nobody listened
                     async for message in pubsub.listen():
-                        if message["type"] == "message":
-                            names = message["data"].decode().split()
-                            for listener in self._listeners:
-                                listener.add(names)
-                            for name in names:
-                                for event in self._waiters.get(name, ()):
-                                    event.set()
+                        if message["type"] != "message":
+                            continue
+                        if message["channel"] == EARLY.encode():
+                            self._hear_early(message["data"])
+                            continue
+                        names = message["data"].decode().split()
+                        for listener in self._listeners:
+                            listener.add(names)
+                        self._wake(names)
             except (redis.RedisError, OSError):
                 self.connected = False
                 self._wake_all()  # so that they know

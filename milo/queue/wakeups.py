@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as StillPublishing
 from functools import lru_cache
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import redis
 from kombu.exceptions import OperationalError
 
 from milo.jobs import Job
+from milo.queue import envelope
 from milo.queue.celery import app
+from milo.queue.connection import redis_client
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,40 +40,27 @@ def submit(job: Job) -> bool:
 
     The task id is the job's id and the number of the wake-up: Flower shows for which job it was sent.
     """
-    try:
-        _send(job, None)
-    except (OperationalError, redis.RedisError, OSError):
-        return False
-    return True
+    return submit_many([job]) == 1
 
 
 def submit_many(jobs: Sequence[Job]) -> int:
-    """`submit` in pipelines: a third of the time for each. Returns how many went out before the broker failed."""
+    """`submit` in pipelines. Returns how many went out before the broker failed."""
     sent = 0
-    no_retry = {"retry_on_timeout": False}  # kombu pipelines only what nobody sends twice
     try:
-        with app.connection_for_write(transport_options=no_retry) as connection:
-            producer = app.amqp.Producer(connection, auto_declare=False)
-            for start in range(0, len(jobs), PIPELINE):
-                chunk = jobs[start : start + PIPELINE]
-                with producer.batch(PIPELINE):
-                    for job in chunk:
-                        _send(job, producer)
-                sent += len(chunk)
-    except (OperationalError, redis.RedisError, OSError):
+        client = redis_client(app.conf.broker_url)
+        events = f"/{client.get_connection_kwargs().get('db') or 0}.celeryev/task.sent"
+        for start in range(0, len(jobs), PIPELINE):
+            chunk = jobs[start : start + PIPELINE]
+            pipe = client.pipeline(transaction=False)
+            for job in chunk:
+                wake_up = (task_name(job.kind), f"{job.id}.{job.version}", job.id, job.queue)
+                pipe.lpush(job.queue, envelope.message(*wake_up))
+                pipe.publish(events, envelope.sent_event(*wake_up))
+            pipe.execute()
+            sent += len(chunk)
+    except (redis.RedisError, OSError):
         return sent
     return sent
-
-
-def _send(job: Job, producer: Any) -> None:
-    app.send_task(
-        task_name(job.kind),
-        args=[job.id],
-        queue=job.queue,
-        task_id=f"{job.id}.{job.version}",
-        ignore_result=True,
-        producer=producer,
-    )
 
 
 def run_beat_task(name: str) -> None:
@@ -87,11 +76,20 @@ def in_background(publish: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
 
     None when it is not done in `PUBLISH_WAIT_S`: the thread goes on, and if it fails the reconciler publishes.
     """
+    return begun(publish, *args, **kwargs)()
+
+
+def begun(publish: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callable[[], T | None]:
+    """Begin what `in_background` does, and give back the wait for it: there is something else to do meanwhile."""
     publishing = _publishers().submit(publish, *args, **kwargs)
-    try:
-        return publishing.result(PUBLISH_WAIT_S)
-    except StillPublishing:
-        return None
+
+    def wait() -> T | None:
+        try:
+            return publishing.result(PUBLISH_WAIT_S)
+        except StillPublishing:
+            return None
+
+    return wait
 
 
 @lru_cache(maxsize=1)

@@ -83,14 +83,16 @@ class Files:
         return await asyncio.to_thread(self._keep, sink)
 
     @contextmanager
-    def _incoming(self, limit_bytes: int | None) -> Any:
+    def _incoming(self, limit_bytes: int | None, synced: bool = True) -> Any:
         folder = self.settings.home / "incoming"
         folder.mkdir(parents=True, exist_ok=True)
         with disk_errors(), tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
             sink = _Sink(file, Path(file.name), limit_bytes)
             try:
                 yield sink
-                sink.sync()
+                sink.flush()
+                if synced:
+                    sink.sync()
             except BaseException:
                 sink.path.unlink(missing_ok=True)
                 raise
@@ -115,13 +117,14 @@ class Files:
             sink.path.unlink(missing_ok=True)
         return blob
 
-    def _adopt(self, path: Path, key: str) -> None:
+    def _adopt(self, path: Path, key: str, synced: bool = True) -> None:
         """Move a finished local file into the store."""
         with disk_errors():
             if self.is_local:
                 Path(key).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(path, key)
-                _sync_folder(Path(key).parent)
+                if synced:
+                    _sync(Path(key).parent)
             else:
                 self.fs.put_file(str(path), key)
 
@@ -146,17 +149,29 @@ class Files:
 
     # --- results ---
 
-    def write_result(self, job_id: str, fence: int, content: bytes, suffix: str = "json") -> str:
-        """Store a result; returns its name. The fence in it keeps a late worker from overwriting the valid one."""
-        return self.put_result(job_id, f"{fence}.{suffix}", content)
+    def write_result(
+        self, job_id: str, fence: int, content: bytes, suffix: str = "json", *, synced: bool = True
+    ) -> str:
+        """Store a result; returns its name. The fence in it keeps a late worker from overwriting the valid one.
 
-    def put_result(self, job_id: str, name: str, content: bytes) -> str:
+        Not `synced`: it can be read, and `sync_result` has to follow before a row names it."""
+        return self.put_result(job_id, f"{fence}.{suffix}", content, synced=synced)
+
+    def put_result(self, job_id: str, name: str, content: bytes, *, synced: bool = True) -> str:
         """Store something beside the results of a job, under a name that says what it is. Replaces an older one."""
         name = f"results/{job_id}/{name}"
-        with self._incoming(None) as sink:
+        with self._incoming(None, synced) as sink:
             sink.write(content)
-        self._adopt(sink.path, self._key(name))
+        self._adopt(sink.path, self._key(name), synced)
         return name
+
+    def sync_result(self, name: str) -> None:
+        """A result that was written without it survives a power cut from here on. Raises `Unavailable`."""
+        if self.is_local:
+            path = Path(self._key(name))
+            with disk_errors():
+                _sync(path)
+                _sync(path.parent)
 
     def move_result(self, job_id: str, name: str, path: Path) -> str:
         """The same with a finished local file, which is gone then."""
@@ -248,8 +263,11 @@ class _Sink:
         self.digest.update(chunk)
         self._file.write(chunk)
 
-    def sync(self) -> None:
+    def flush(self) -> None:
         self._file.flush()
+
+    def sync(self) -> None:
+        self.flush()
         os.fsync(self._file.fileno())
 
 
@@ -261,8 +279,8 @@ def disk_errors() -> Any:
         raise Unavailable(f"the file store can't be written: {error}", code="storage", retry_after_s=30) from error
 
 
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

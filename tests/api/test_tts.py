@@ -14,6 +14,7 @@ import pytest
 from milo.audio.formats import MEDIA_TYPES
 from milo.errors import EngineError, MiloError
 from milo.ledger import Ledger
+from milo.queue import events
 from milo.settings import Settings
 from tests.api.by_hand import RATE_HZ, Hand, tone, worker
 from tests.api.conftest import KEY, problem
@@ -75,6 +76,33 @@ def test_a_blocking_request_answers_with_the_audio(client: httpx.Client, setting
     assert about == job["result"] and about["duration_s"] == 0.5
     problem(client.get(f"{job['result_url'].removeprefix('/api/v1')}?format=mp3"), 422, "unknown_format")
     problem(client.get(f"{job['result_url'].removeprefix('/api/v1')}?format=srt"), 422, "unknown_format")
+
+
+def test_who_waits_hears_it_before_it_is_synced_and_who_looks_then_sees_it_ended(
+    client: httpx.Client, settings: Settings, ledger: Ledger
+) -> None:
+    answered, seen = threading.Event(), []
+
+    def look(job_id: str) -> None:
+        seen.append(client.get(f"/jobs/{job_id}").json()["state"])
+
+    def play(hand: Hand) -> dict[str, Any]:
+        result = speak_all(hand)
+        ended = {"result": result, "result_file": hand.file, "audio_s": 0.5, "finished_at": hand.job.created_at + 1}
+        events.say_early(settings, hand.job.model_copy(update=ended))
+        assert answered.wait(20), "the client did not hear it"
+        assert ledger.get(hand.job.id).state == "running" and not seen
+        return result  # and the job is written as ended
+
+    with worker(settings, ledger, play):
+        answer = client.post("/tts", json={"text": TEXT})
+        looker = threading.Thread(target=look, args=(answer.headers["x-milo-job-id"],))
+        looker.start()
+        looker.join(0.1)
+        answered.set()
+        looker.join(20)
+    assert answer.status_code == 200 and answer.headers["x-audio-duration-s"] == "0.5"
+    assert seen == ["succeeded"], "it looked before the end was written, and waited for that"
 
 
 def test_whoever_does_not_wait_gets_a_job(client: httpx.Client, settings: Settings, ledger: Ledger) -> None:

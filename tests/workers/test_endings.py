@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import redis
 from milo.errors import BadMedia, Cancelled, EngineError, MiloError, Unavailable
 from milo.jobs import NewJob, Progress
 from milo.ledger import Ledger
+from milo.queue.events import EARLY
 from milo.settings import Settings
 from milo.storage.files import Files
 from workers.endings import RETRY_AFTER_S, Endings, retry_after_s
@@ -99,3 +101,56 @@ def test_the_ending_of_an_outdated_claim_changes_nothing(endings: Endings, ledge
     endings.cancel(running)
     after = ledger.get(running.id)
     assert (after.state, after.worker, after.result) == ("running", "another", None)
+
+
+def speech(priority: str) -> dict[str, Any]:
+    payload = {"text": "salama", "language": "mg", "format": "wav", "model": "espeak"}
+    return {"kind": "tts", "payload": payload, "priority": priority}
+
+
+@pytest.mark.parametrize(
+    ("priority", "lost", "said"), [("realtime", False, 1), ("batch", False, 0), ("realtime", True, 0)]
+)
+def test_a_person_who_waits_is_told_before_the_file_is_synced(
+    endings: Endings,
+    ledger: Ledger,
+    claimed: Any,
+    redis_client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    priority: str,
+    lost: bool,
+    said: int,
+) -> None:
+    running = claimed(**speech(priority))
+    file = running.files.write_result(running.id, running.claim.fence, b"RIFF", "wav", synced=False)
+    heard = redis_client.pubsub(ignore_subscribe_messages=True)  # type: ignore[no-untyped-call]
+    heard.subscribe(EARLY)
+    assert heard.get_message(timeout=5) is None
+    if lost:
+        ledger.reap(worker="gpu/0")
+    states = []
+
+    def sync(files: Files, name: str) -> None:
+        message = heard.get_message(timeout=5 if said else 0.1)
+        assert (message is not None) == bool(said)
+        assert message is None or json.loads(message["data"])["result_file"] == name == file
+        states.append(ledger.get(running.id).state)
+
+    monkeypatch.setattr(Files, "sync_result", sync)
+    endings.finish(running, Finished({"bytes": 4}, file=file, synced=False))
+    assert states == ["queued" if lost else "running"], "no row names a file that is not synced"
+    assert ledger.get(running.id).state == ("queued" if lost else "succeeded")
+
+
+def test_what_a_job_needs_is_dropped_when_its_end_is_on_the_disk(
+    endings: Endings, claimed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [claimed() for _ in range(3)]
+    folders = [running.work_folder for running in jobs]
+    syncs: list[int] = []
+    monkeypatch.setattr("milo.ledger.log_sync.sync_file", syncs.append)
+    for running in jobs:
+        endings.finish(running, Finished())
+    assert all(folder.exists() for folder in folders) and not syncs
+    endings.settle()
+    assert len(syncs) == 1 and not any(folder.exists() for folder in folders)

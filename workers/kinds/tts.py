@@ -47,9 +47,9 @@ def speak(running: RunningJob) -> Generator[Progress, None, Finished]:
     duration_s = round(len(audio) / rate_hz, 3)
     content = encode(audio, rate_hz, payload.format)
     result = {"format": payload.format, "sample_rate_hz": rate_hz, "duration_s": duration_s, "bytes": len(content)}
-    file = running.files.write_result(running.id, running.claim.fence, content, payload.format)
+    file = running.files.write_result(running.id, running.claim.fence, content, payload.format, synced=False)
     if speaker:
         if encoder and (rest := encoder.close()):
             speaker.say("audio", {"sample_rate_hz": rate_hz}, rest)
         speaker.say("end", result)
-    return Finished(result, file=file, audio_s=duration_s, models={"tts": name})
+    return Finished(result, file=file, audio_s=duration_s, models={"tts": name}, synced=False)

@@ -83,6 +83,7 @@ class _Library:
         self._libc: Any = ctypes.CDLL(None)
         self.chunks: list[npt.NDArray[np.int16]] = []
         self.word_samples: list[int] = []
+        self.spoke = False
         self._callback = _Callback(self._receive)  # kept alive as long as the library may call it
         options = _INIT_PHONEME_EVENTS | _INIT_DONT_EXIT
         path = str(_short_path(self.data)).encode()
@@ -114,6 +115,7 @@ class _Library:
     def speak(self, text: str, voice: str, parameters: dict[int, int], flags: int) -> Speech:
         self.chunks.clear()
         self.word_samples.clear()
+        self.spoke = True
         if self.lib.espeak_SetVoiceByName(voice.encode()) != 0:
             raise Invalid(f"eSpeak NG can't load the voice {voice!r}", code="unknown_voice")
         for parameter, value in parameters.items():
@@ -161,6 +163,14 @@ def _forget_library() -> None:
         _ctypes.dlclose(_library.lib._handle)
         _library = None
     ctypes.CDLL(None).srand(1)
+
+
+def _load_anew() -> None:
+    """In its first state for the next call, which need not wait for it then."""
+    with _lock:
+        if _library is None or _library.spoke:
+            _forget_library()
+            _get_library()
 
 
 def _data() -> Path:
@@ -245,9 +255,12 @@ def synthesize(
     flags = _CHARS_UTF8 | (_PHONEMES if as_phonemes else 0)
     full_voice = voice if variant is None else f"{voice}+{variant}"
     with _lock:
-        if fresh:
+        if fresh and _library is not None and _library.spoke:
             _forget_library()
-        return _get_library().speak(text.replace("\0", " "), full_voice, parameters, flags)
+        speech = _get_library().speak(text.replace("\0", " "), full_voice, parameters, flags)
+    if fresh:
+        threading.Thread(target=_load_anew, name="espeak", daemon=True).start()
+    return speech
 
 
 def synthesize_malagasy(text: str, *, voice: str = MALAGASY_VOICE, **options: Any) -> Speech:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from sqlalchemy import text
 from milo.errors import Conflict, EngineError, Invalid, LeaseLost, NotFound, TooMany, Unavailable
 from milo.jobs import Batch, Job, NewJob, Progress, new_id
 from milo.ledger import Ledger, outbox
-from milo.ledger.database import connect, newest_revision, upgrade, writing
+from milo.ledger.database import newest_revision, upgrade
 from milo.settings import Settings
 
 
@@ -395,12 +394,3 @@ def test_every_change_wakes_the_waiters_of_the_job_and_of_its_batch(ledger: Ledg
         woken.clear()
         act()
         assert set(woken) == {job.id, batch.id}
-
-
-def test_a_finished_job_is_on_disk_and_a_lease_need_not_be(tmp_path: Path) -> None:
-    engine = connect(f"sqlite:///{tmp_path}/x.sqlite3")
-    levels = {}
-    for durable in (True, False, True):
-        with writing(engine, durable=durable) as tx:
-            levels[durable] = tx.exec_driver_sql("PRAGMA synchronous").scalar_one()
-    assert levels == {True: 2, False: 1}, "FULL syncs at each commit, NORMAL at checkpoints"

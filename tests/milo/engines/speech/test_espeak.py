@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -83,3 +84,14 @@ def test_every_sound_of_malagasy_is_in_the_voice_that_speaks_it() -> None:
     assert {"a", "e", "i", "u", "aI", "aU", "ts", "s.", "z.", "N"} <= table
     with pytest.raises(Invalid):
         espeak.phoneme_table("no such table")
+
+
+def test_the_first_state_is_there_before_the_next_text_that_needs_it() -> None:
+    first = espeak.synthesize("one two three", voice="en", fresh=True)
+    for thread in threading.enumerate():
+        if thread.name == "espeak":
+            thread.join(20)
+    assert espeak._library and not espeak._library.spoke, "loaded anew behind the answer"
+    espeak.synthesize("something else", voice="en")
+    again = espeak.synthesize("one two three", voice="en", fresh=True)
+    assert np.array_equal(again.samples, first.samples)
