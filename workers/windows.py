@@ -14,6 +14,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from milo.errors import ModelBroken, NotFound
 from milo.jobs import Progress
 from milo.kinds.stt import SttPayload
@@ -25,6 +28,7 @@ from milo.transcription.decoded_speech import DecodedSpeech, Window, plan_window
 from milo.transcription.segments import compose
 from milo.transcription.speakers import merge
 from milo.transcription.transcript import Transcript
+from milo.transcription.windows import FILL_FROM_S, heard_probabilities
 from milo.transcription.word_times import speech_runs
 from workers.group import Group
 from workers.work import Finished, RunningJob
@@ -46,6 +50,8 @@ class Recording:
     running: RunningJob
     channels: Channels
     windows: list[tuple[Channel, Window]]
+    probabilities: dict[int, npt.NDArray[np.uint8]]
+    """Of speech in each frame that a window holds, by the number of the channel."""
     heard: dict[int, WindowText] = field(default_factory=dict)
 
     @property
@@ -74,9 +80,10 @@ class Table:
                 self._group.back_to(running, "decode")
                 continue
             engine = self._engine
-            sizes = {"pack_window_s": engine.pack_window_s, "max_window_s": engine.max_window_s}
-            windows = [(one, window) for one in channels.speakers for window in plan_windows(one.speech, **sizes)]
-            recording = Recording(running, channels, windows, _saved(running, windows))
+            plans = [(one, _plan(one.speech, engine)) for one in channels.speakers]
+            windows = [(one, window) for one, plan in plans for window in plan]
+            probabilities = {one.number: heard_probabilities(one.speech, plan) for one, plan in plans}
+            recording = Recording(running, channels, windows, probabilities, _saved(running, windows))
             self.open[running.id] = recording
             self._queue += [(running.id, index) for index in recording.waiting]
             if not recording.waiting:
@@ -94,12 +101,14 @@ class Table:
     def step(self) -> None:
         """One call of the engine: the oldest window, and those nearest to it in length."""
         chosen = self._choose()
-        pairs = [self.open[job_id].windows[index] for job_id, index in chosen]
+        recordings = [self.open[job_id] for job_id, _ in chosen]
+        pairs = [recording.windows[index] for recording, (_, index) in zip(recordings, chosen, strict=True)]
         windows = [window for _, window in pairs]
-        audio = [channel.speech.samples(window.start_s, window.end_s) for channel, window in pairs]
+        audio = [window.samples(channel.speech) for channel, window in pairs]
         started = time.monotonic()
         runs = [
-            speech_runs(window.start_s, window.end_s, channel.speech.frame_probabilities) for channel, window in pairs
+            speech_runs(window.start_s, window.end_s, recording.probabilities[channel.number])
+            for recording, (channel, window) in zip(recordings, pairs, strict=True)
         ]
         texts = transcribe(self._engine, windows, audio, runs, self._options)
         took_s = time.monotonic() - started
@@ -185,7 +194,7 @@ class Table:
             ],
             duration_s=speech.duration_s,
             speech_s=speech.speech_s,
-            frame_probabilities=speech.frame_probabilities,
+            frame_probabilities=recording.probabilities[channel.number],
             model=self._engine.name,
             engine=self._settings.stt_engine,
             task=self._options.task,
@@ -207,6 +216,15 @@ class Table:
         for job_id in job_ids:
             del self.open[job_id]
         self._queue = [item for item in self._queue if item[0] in self.open]
+
+
+def _plan(speech: DecodedSpeech, engine: Transcriber) -> list[Window]:
+    return plan_windows(
+        speech,
+        pack_window_s=engine.pack_window_s,
+        max_window_s=engine.max_window_s,
+        filled=engine.pack_window_s >= FILL_FROM_S,
+    )
 
 
 def recording_in(folder: Path, payload: SttPayload) -> Channels:

@@ -70,17 +70,16 @@ def transcribe(
     runs: Sequence[Sequence[Run]],
     options: DecodeOptions,
 ) -> list[WindowText]:
-    """Text of each window; one whose words leave speech of its `runs` uncovered is decoded again by its spans.
+    """Text of each window, with its times in the recording.
 
-    The second text is kept where it covers more. What was taken for silence stays silent.
+    One whose words leave speech of its `runs` uncovered is decoded again by its spans; the second text is kept where
+    it covers more. What was taken for silence stays silent.
     """
-    texts = engine.transcribe(samples, options)
+    heard = engine.transcribe(samples, options)
+    texts = [window.timed(text) for window, text in zip(windows, heard, strict=True)]
     again = [n for n, window in enumerate(windows) if len(window.spans) > 1 and texts[n].text and _lost(texts, runs, n)]
     pieces = [(n, start_s - windows[n].start_s, end_s) for n in again for start_s, end_s in windows[n].spans]
-    cuts = [
-        samples[n][round(start_s * SAMPLE_RATE_HZ) : round((end_s - windows[n].start_s) * SAMPLE_RATE_HZ)]
-        for n, start_s, end_s in pieces
-    ]
+    cuts = [_cut(windows[n], samples[n], start_s, end_s - windows[n].start_s) for n, start_s, end_s in pieces]
     parts = engine.transcribe(cuts, options) if cuts else []
     for n in again:
         mine = [(start_s, part) for (m, start_s, _), part in zip(pieces, parts, strict=True) if m == n and part.text]
@@ -88,6 +87,12 @@ def transcribe(
         if _length_s(uncovered(joined, runs[n])) < _lost(texts, runs, n):
             texts[n] = joined
     return texts
+
+
+def _cut(window: Window, samples: Samples, start_s: float, end_s: float) -> Samples:
+    """What the engine heard between two moments behind the start of a window."""
+    low, high = (round(window.heard_s(at_s) * SAMPLE_RATE_HZ) for at_s in (start_s, end_s))
+    return samples[low:high]
 
 
 def _lost(texts: Sequence[WindowText], runs: Sequence[Sequence[Run]], n: int) -> float:
