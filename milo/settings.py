@@ -60,7 +60,7 @@ def _shared(values: list[str]) -> list[str]:
     return values
 
 
-SYSTEMS = ("regression",)
+SYSTEMS = ("regression", "comparison")
 """What watches trainings (`docs/autonomy/`)."""
 
 

@@ -52,6 +52,18 @@ MONITORED: tuple[Monitored, ...] = (
             *("wer.baseline", "wer.current", "wer.difference", "wer.interval"),
         ),
     ),
+    Monitored(
+        "comparison",
+        "model_comparison",
+        "model_comparisons",
+        3600,
+        "which checkpoint is the one to take",
+        (
+            *("rankings[].checkpoint", "rankings[].score", "rankings[].accuracy", "rankings[].loss", "rankings[].ece"),
+            *("rankings[].interval", "rankings[].rank_interval", "rankings[].tied_with"),
+            *("best_checkpoint", "confirmed.wer", "confirmed.interval", "confirmed.optimism", "confirmed.reason"),
+        ),
+    ),
 )
 BY_NAME: dict[str, Monitored] = {one.name: one for one in MONITORED}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from trainer.autonomy import regression
+from trainer.autonomy import comparison, regression
 from trainer.autonomy.world import Found, World
 
 
@@ -17,5 +17,8 @@ class System:
     check: Callable[[World], Found]
 
 
-SYSTEMS: tuple[System, ...] = (System("regression", regression.check),)
+SYSTEMS: tuple[System, ...] = (
+    System("regression", regression.check),
+    System("comparison", comparison.check),
+)
 """All that are built."""

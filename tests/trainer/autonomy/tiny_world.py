@@ -41,7 +41,9 @@ def suite_of(speakers: int, utterances: int) -> Suite:
         )
         for n in range(utterances)
     ]
-    return suites.new("key", "whisper", Data(source="synthetic"), Evaluation(), "d", members)
+    counts = sizes(speakers)
+    why = {name: f"there are {speakers} speakers, too few for this part" for name in counts if not counts[name]}
+    return suites.new("key", "whisper", Data(source="synthetic"), Evaluation(), "d", members, why_empty=why)
 
 
 class Errors:
