@@ -73,6 +73,7 @@ _every_s = {
     "watch": _settings.watch_s,  # the watchdog and the status file
     "health": 60.0,
     "checkpoints": 60.0,
+    "systems": 30.0,  # what watches trainings
     "unload": 60.0,
     "clean": 3600.0,
 }

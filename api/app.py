@@ -31,7 +31,7 @@ from api.http.observe import Observe
 from api.http.queries import HeadAsGet, check_query
 from api.http.quotas import KeyQuotas
 from api.http.rates import RateLimit, rate_of
-from api.routes import fix, metrics, status
+from api.routes import fix, metrics, status, systems
 from milo import __version__
 from milo.configured import unusable
 from milo.errors import MiloError
@@ -40,6 +40,7 @@ from milo.ledger.keys import Keys
 from milo.logs import configure_logging
 from milo.monitoring.cache import StatusCache
 from milo.monitoring.fix.service import FixService
+from milo.monitoring.monitors import Monitors
 from milo.queue import events
 from milo.queue.celery import configure
 from milo.queue.places import Places
@@ -91,6 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
             app.include_router(router, prefix=prefix, dependencies=checks)
     for at_root in (metrics, status, fix):
         app.include_router(at_root.router, include_in_schema=False)
+    app.include_router(systems.monitors, include_in_schema=False)
     docs.install(app)
     web.install(app)
     # the last one added is the first to see a request
@@ -128,6 +130,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     _drop_leftovers(settings)
     keys = Keys(ledger.engine, settings)
     files = Files(settings)
+    status_cache = StatusCache(settings, ledger)
     context = Context(
         settings,
         ledger,
@@ -135,7 +138,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         wake_ups=events.WakeUps(settings),
         keys=keys,
         event_reader=EventReader(settings),
-        status_cache=StatusCache(settings, ledger),
+        status_cache=status_cache,
+        monitors=Monitors(settings, lambda: status_cache.fresh().document),
         fix_service=FixService(settings, ledger, files),
         places=Places(settings),
     )
@@ -149,6 +153,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await context.places.stop()
         await context.event_reader.close()
         context.background.shutdown(wait=False, cancel_futures=True)
+        context.monitors.close()
         context.status_cache.close()
         await in_thread(context.fix_service.close)
         ledger.engine.dispose()

@@ -60,6 +60,18 @@ def _shared(values: list[str]) -> list[str]:
     return values
 
 
+SYSTEMS = ("regression", "comparison")
+"""What watches trainings (`docs/autonomy/`)."""
+
+
+def _systems(values: list[str]) -> list[str]:
+    if values == ["all"]:
+        return list(SYSTEMS)
+    if unknown := [value for value in values if value not in SYSTEMS]:
+        raise ValueError(f"there is no system {', '.join(unknown)}; there are {', '.join(SYSTEMS)}, and `all`")
+    return values
+
+
 QUOTAS = ("sockets", "streams", "stored_bytes", "queued_audio_s", "compute_s", "requests")
 """What one key may have, each by its setting `key_<name>`, or its name in `key_quotas`."""
 
@@ -311,6 +323,10 @@ class Settings(BaseSettings):
     """Beat: how often the watchdog looks and the status file is written."""
     evaluate_checkpoints: bool = True
     """Beat queues an evaluation of each new checkpoint that the recipe's own evaluations leave out."""
+    systems: Annotated[Words, AfterValidator(_systems)] = list(SYSTEMS)
+    """Which systems watch trainings (`docs/autonomy/`): `all`, names, or none."""
+    system_periods: dict[str, Positive] = {}
+    """How often they look, in seconds, where that is not their own: `{"regression": 60}`."""
     fix_command: str = ""
     """What `POST /fix` with mode `fix` runs, such as `claude -p`: a program and its arguments, no shell. It gets the
     diagnosis as JSON on stdin. Empty: diagnosis only."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from milo.queue.celery import app
 from workers import engines
 from workers.beat_slots import take_slot
+from workers.looks import queue_looks
 from workers.maintenance import clean, deliver_webhooks, index_transcripts, reconcile
 from workers.runner import Runner
 from workers.tasks import get_runner
@@ -21,6 +22,7 @@ BEAT_TASKS: dict[str, Callable[[Runner], int]] = {
     "watch": lambda runner: watch(runner.settings, runner.ledger),
     "health": lambda runner: check_health(runner.settings, runner.ledger, runner.files),
     "checkpoints": lambda runner: evaluate_checkpoints(runner.settings, runner.ledger),
+    "systems": lambda runner: queue_looks(runner.settings, runner.ledger),
 }
 """Name -> what it does; `celery_config.beat_schedule` says how often. A test keeps the two in step."""
 

@@ -20,6 +20,7 @@ from milo.ledger.kept_texts import KeptTexts
 from milo.ledger.keys import Key, Keys, Scope
 from milo.monitoring.cache import StatusCache
 from milo.monitoring.fix.service import FixService
+from milo.monitoring.monitors import Monitors
 from milo.queue.events import WakeUps
 from milo.queue.places import Places
 from milo.queue.streams import EventReader
@@ -44,6 +45,8 @@ class Context:
     """Reads the events of running jobs."""
     status_cache: StatusCache
     """The status document, at most a second old."""
+    monitors: Monitors
+    """What pages of monitors poll, a plugin each."""
     fix_service: FixService
     """Takes descriptions of problems, diagnoses them, and runs the operator's command if there is one."""
     places: Places

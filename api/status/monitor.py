@@ -32,6 +32,7 @@ from milo.ledger.keys import Key, Keys
 from milo.logs import configure_logging
 from milo.monitoring.cache import PARTS, Part, StatusCache
 from milo.monitoring.fix.service import FixRecord, FixRequest, FixService
+from milo.monitoring.monitors import Monitors
 from milo.settings import Settings, get_settings
 from milo.storage.files import Files
 from milo.storage.secrets import private_files
@@ -45,6 +46,7 @@ class MonitorContext:
 
     keys: Keys
     status_cache: StatusCache
+    monitors: Monitors
     fix_service: FixService
 
 
@@ -52,6 +54,7 @@ def create_monitor(settings: Settings) -> Starlette:
     """The app for these settings. The ledger must be there: the API, or `milo up`, has made it."""
     routes = [Route(f"/{part}", partial(_part, part)) for part in PARTS]
     routes += [
+        Route("/api/{plugin}", _monitor),
         Route("/fix", _fix, methods=["POST"]),
         Route("/fix/history", _history),
         Route("/fix/{fix_id}", _one),
@@ -71,15 +74,18 @@ def create_monitor(settings: Settings) -> Starlette:
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     ledger = Ledger(connect(settings.ledger_url), settings)
+    status_cache = StatusCache(settings, ledger)
     context = MonitorContext(
         Keys(ledger.engine, settings),
-        StatusCache(settings, ledger),
+        status_cache,
+        Monitors(settings, lambda: status_cache.fresh().document),
         FixService(settings, ledger, Files(settings)),
     )
     app.state.context = context
     try:
         yield
     finally:
+        context.monitors.close()
         context.status_cache.close()
         await in_thread(context.fix_service.close)
         ledger.engine.dispose()
@@ -111,6 +117,14 @@ async def _part(part: Part, request: Request) -> Response:
     if key is not None:
         require_scope(key, "read")
     return await pages.answer(request.app.state.context.status_cache, part)
+
+
+async def _monitor(request: Request) -> Response:
+    key: Key | None = request.scope.get("milo.key")
+    if key is not None:
+        require_scope(key, "read")
+    plugin = request.path_params["plugin"]
+    return await pages.monitor(request.app.state.context.monitors, plugin, request.headers.get("if-none-match"))
 
 
 async def _fix(request: Request) -> Response:

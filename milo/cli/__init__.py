@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "milo.cli.evaluations:pipeline",
         "Train by a recipe, judge it, deploy it if it is not worse.",
     ),
+    "systems": ("milo.cli.systems:systems", "What watches trainings: states, verdicts, a look now."),
     "models": ("milo.cli.models:models", "List, fetch, verify, deploy and roll back models."),
     "keys": ("milo.cli.keys:keys", "Make and revoke API keys."),
     "webhooks": ("milo.cli.webhooks:webhooks", "Read the secret that signs webhooks."),

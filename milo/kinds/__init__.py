@@ -11,7 +11,7 @@ from milo.kinds.kind import Batches, Kind, ModelUse
 from milo.kinds.ping import PING
 from milo.kinds.playback import PLAYBACK
 from milo.kinds.stt import STT
-from milo.kinds.training import DEPLOY, EVALUATION, PIPELINE, TRAINING
+from milo.kinds.training import DEPLOY, EVALUATION, PIPELINE, SYSTEM, TRAINING
 from milo.kinds.translate import TRANSLATE
 from milo.kinds.tts import TTS
 
@@ -29,6 +29,7 @@ KINDS: dict[str, Kind] = {
         EVALUATION,
         PIPELINE,
         DEPLOY,
+        SYSTEM,
         PLAYBACK,
         CORRECTIONS,
         PING,

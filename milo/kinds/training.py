@@ -57,6 +57,13 @@ class DeployPayload(Frozen):
     name: str | None = None
 
 
+class SystemPayload(Frozen):
+    """One look of one of the systems that watch trainings."""
+
+    system: str
+    name: str | None = None
+
+
 TRAINING = Kind("training", TrainingPayload, (Stage("train"),))
 EVALUATION = Kind("evaluation", EvaluationPayload, (Stage("evaluate"),))
 PIPELINE = Kind(
@@ -65,3 +72,4 @@ PIPELINE = Kind(
     (Stage("baseline"), Stage("train"), Stage("judge"), Stage("deploy"), Stage("summary", pool="cpu")),
 )
 DEPLOY = Kind("deploy", DeployPayload, (Stage("deploy"),))
+SYSTEM = Kind("system", SystemPayload, (Stage("look", pool="cpu"),))

@@ -253,3 +253,19 @@ consents = Table(  # outlives the job, because what was made of it does: a conse
     Column("revoked_by", Limited(128)),
     Column("revoked_at", Float),
 )
+
+system_reports = Table(
+    "system_reports",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("system", Limited(64), nullable=False),
+    Column("at", Float, nullable=False),
+    Column("state", Limited(32), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("run_id", Text),
+    Column("job_id", Limited(40)),
+    Column("checkpoint", Text),
+    Column("inputs", Limited(64), nullable=False),  # hash of all that it looked at: equal ones need no new look
+    Column("document", JSON, nullable=False),
+    Index(None, "system", "id"),
+)

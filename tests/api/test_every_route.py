@@ -39,7 +39,11 @@ ADMIN = {
     "DELETE /api/v1/keys/{which}",
     "GET /api/v1/keys/usage",
 }
-ADMIN |= {"POST /api/v1/models/{name}/deploy", "POST /api/v1/models/{name}/rollback"}
+ADMIN |= {
+    "POST /api/v1/systems/{name}/runs",
+    "POST /api/v1/models/{name}/deploy",
+    "POST /api/v1/models/{name}/rollback",
+}
 ADMIN |= {
     "GET /api/v1/fix/history",
     "GET /api/v1/fix/{fix_id}",
