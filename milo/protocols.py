@@ -19,6 +19,18 @@ Samples: TypeAlias = "npt.NDArray[np.float32]"
 
 
 @dataclass(frozen=True)
+class KeptLanguage:
+    """The language of a whole recording, as some of its windows tell."""
+
+    code: str
+    """ISO 639-1."""
+    probability: float
+    """Of the language, in the least sure of those windows."""
+    logprob: float
+    """`avg_logprob` of the least probable of their texts: a text below it may be in another language."""
+
+
+@dataclass(frozen=True)
 class DecodeOptions:
     """How speech is decoded to text. Two windows with equal options may share a batch."""
 
@@ -76,9 +88,13 @@ class Transcriber(Protocol):
     pack_window_s: float
     """Length up to which short speech spans should be merged into one window for this model."""
 
-    def transcribe(self, windows: Sequence[Samples], options: DecodeOptions) -> list[WindowText]:
+    def transcribe(
+        self, windows: Sequence[Samples], options: DecodeOptions, kept: Sequence[KeptLanguage | None] = ()
+    ) -> list[WindowText]:
         """Text of each window, in order. Batches as it sees fit; halves the batch on out-of-memory.
 
+        `kept`: the language that the recording of each window keeps, as far as it is known and `options` name none. A
+        window is not asked for its language then, unless its text is doubtful.
         Raises `Invalid` for a language or task the model does not know, `OutOfMemory` when one window alone
         does not fit.
         """
@@ -162,9 +178,14 @@ class FakeTranscriber:
 
     def __init__(self) -> None:
         self.calls: list[int] = []
+        self.asked = 0
+        """Windows whose recording did not keep a language."""
 
-    def transcribe(self, windows: Sequence[Samples], options: DecodeOptions) -> list[WindowText]:
+    def transcribe(
+        self, windows: Sequence[Samples], options: DecodeOptions, kept: Sequence[KeptLanguage | None] = ()
+    ) -> list[WindowText]:
         self.calls.append(len(windows))
+        self.asked += len(windows) - sum(map(bool, kept))
         return [
             WindowText(
                 text=f"{len(window) / 16000:.2f}",

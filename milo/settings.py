@@ -228,6 +228,10 @@ class Settings(BaseSettings):
     cues: Annotated[str, AfterValidator(check_rules)] = "broadcast"
     """How subtitles are cut where a request says nothing: `broadcast`, `social` or `plain`, and numbers of your own
     (`social,max_s=2`): line_chars, lines, min_s, max_s, chars_per_s, gap_s."""
+    stt_ask_language: Literal["window", "recording"] = "window"
+    """Where a request names no language: `window` asks each window for its own; `recording` asks every eighth of a long
+    recording, and the others only where the eighths differ or a text is doubtful. A few percent faster, for recordings
+    in one language; a minute in another one may be written in the wrong one."""
     stt_compute_type: str = "default"
     """CTranslate2 compute type; `default` is float16 on CUDA, float32 on CPU (as the transformers reference)."""
     tts_model: str = Field("espeak", validation_alias=_also("TTS_MODEL", "MMS_TTS_MODEL_ID"))

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,12 @@ import numpy.typing as npt
 from milo.errors import ModelBroken, NotFound
 from milo.jobs import Progress
 from milo.kinds.stt import SttPayload
-from milo.protocols import DecodeOptions, Transcriber, WindowText, WordTiming
+from milo.protocols import DecodeOptions, KeptLanguage, Transcriber, WindowText, WordTiming
 from milo.settings import Settings
 from milo.transcription.channels import Channel, Channels, load_channels
 from milo.transcription.coverage import transcribe
 from milo.transcription.decoded_speech import DecodedSpeech, Window, plan_windows
+from milo.transcription.kept_language import Asked, kept_language, spoken_for
 from milo.transcription.segments import compose
 from milo.transcription.speakers import merge
 from milo.transcription.transcript import Transcript
@@ -53,6 +56,8 @@ class Recording:
     probabilities: dict[int, npt.NDArray[np.uint8]]
     """Of speech in each frame that a window holds, by the number of the channel."""
     heard: dict[int, WindowText] = field(default_factory=dict)
+    spoken_for: dict[int, Asked] = field(default_factory=dict)
+    """See `kept_language`: windows that wait until others were asked for their language."""
 
     @property
     def waiting(self) -> list[int]:
@@ -68,6 +73,8 @@ class Table:
         self._options = options
         self._settings = settings
         self._batch = settings.batch_windows
+        asks = options.language is None and len(engine.languages) > 1
+        self._keeps_languages = asks and settings.stt_ask_language == "recording"
         self.open: dict[str, Recording] = {}
         self._queue: list[tuple[str, int]] = []
 
@@ -85,7 +92,10 @@ class Table:
             probabilities = {one.number: heard_probabilities(one.speech, plan) for one, plan in plans}
             recording = Recording(running, channels, windows, probabilities, _saved(running, windows))
             self.open[running.id] = recording
-            self._queue += [(running.id, index) for index in recording.waiting]
+            if self._keeps_languages:
+                recording.spoken_for = spoken_for(Counter(channel.number for channel, _ in windows).values())
+            waiting = sorted(recording.waiting, key=lambda index: index in recording.spoken_for)
+            self._queue += [(running.id, index) for index in waiting]
             if not recording.waiting:
                 self._finish(recording)
 
@@ -110,7 +120,8 @@ class Table:
             speech_runs(window.start_s, window.end_s, recording.probabilities[channel.number])
             for recording, (channel, window) in zip(recordings, pairs, strict=True)
         ]
-        texts = transcribe(self._engine, windows, audio, runs, self._options)
+        kept = [self._kept(self.open[job_id], index) for job_id, index in chosen]
+        texts = transcribe(self._engine, windows, audio, runs, self._options, kept if any(kept) else ())
         took_s = time.monotonic() - started
         self._steer(len(chosen), took_s)
         total_s = sum(window.duration_s for window in windows)
@@ -130,7 +141,7 @@ class Table:
             self._after(self.open[job_id], indexes)
 
     def _choose(self) -> list[tuple[str, int]]:
-        pool = self._queue[: self._batch * LOOK_AHEAD]
+        pool = list(islice(filter(self._is_ready, self._queue), self._batch * LOOK_AHEAD))
         oldest = pool[0]
         pool.sort(key=self._length_s)
         at = pool.index(oldest)
@@ -139,6 +150,14 @@ class Table:
         taken = set(chosen)
         self._queue = [item for item in self._queue if item not in taken]
         return chosen
+
+    def _is_ready(self, item: tuple[str, int]) -> bool:
+        recording = self.open[item[0]]
+        return all(place in recording.heard for place in recording.spoken_for.get(item[1], ()))
+
+    def _kept(self, recording: Recording, index: int) -> KeptLanguage | None:
+        asked = recording.spoken_for.get(index)
+        return kept_language(asked, recording.heard) if asked else None
 
     def _length_s(self, item: tuple[str, int]) -> float:
         _, window = self.open[item[0]].windows[item[1]]

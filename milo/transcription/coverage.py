@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from milo.audio.vad import SAMPLE_RATE_HZ
-from milo.protocols import DecodeOptions, Samples, Transcriber, WindowText
+from milo.protocols import DecodeOptions, KeptLanguage, Samples, Transcriber, WindowText
 from milo.transcription.windows import Window
 from milo.transcription.word_times import Run, place
 
@@ -69,18 +69,19 @@ def transcribe(
     samples: Sequence[Samples],
     runs: Sequence[Sequence[Run]],
     options: DecodeOptions,
+    kept: Sequence[KeptLanguage | None] = (),
 ) -> list[WindowText]:
     """Text of each window, with its times in the recording.
 
     One whose words leave speech of its `runs` uncovered is decoded again by its spans; the second text is kept where
     it covers more. What was taken for silence stays silent.
     """
-    heard = engine.transcribe(samples, options)
+    heard = engine.transcribe(samples, options, kept)
     texts = [window.timed(text) for window, text in zip(windows, heard, strict=True)]
     again = [n for n, window in enumerate(windows) if len(window.spans) > 1 and texts[n].text and _lost(texts, runs, n)]
     pieces = [(n, start_s - windows[n].start_s, end_s) for n in again for start_s, end_s in windows[n].spans]
     cuts = [_cut(windows[n], samples[n], start_s, end_s - windows[n].start_s) for n, start_s, end_s in pieces]
-    parts = engine.transcribe(cuts, options) if cuts else []
+    parts = engine.transcribe(cuts, options, [kept[n] for n, _, _ in pieces] if kept else ()) if cuts else []
     for n in again:
         mine = [(start_s, part) for (m, start_s, _), part in zip(pieces, parts, strict=True) if m == n and part.text]
         joined = _join(mine) if mine else texts[n]

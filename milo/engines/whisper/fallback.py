@@ -6,6 +6,7 @@ Source: `decode_with_fallback` in `whisper/transcribe.py` of https://github.com/
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from milo.engines.runtime.loops import find_loop
@@ -15,6 +16,7 @@ from milo.engines.whisper.features import FRAMES_PER_S
 from milo.engines.whisper.guards import Attempt, compression_ratio, is_doubtful, rank
 from milo.protocols import DecodeOptions
 
+Review = Callable[[list[Attempt]], Mapping[int, list[int]]]
 TOKENS_PER_S, TOKENS_SPARE = 16, 16
 """First limit on new tokens: twice fast speech. A text that is good so far and runs into it gets Whisper's 224."""
 
@@ -26,6 +28,7 @@ def best_attempts(
     prompts: list[list[int]],
     frames: int,
     options: DecodeOptions,
+    review: Review = lambda _: {},
 ) -> list[Attempt]:
     """The best decoding of each row: the first temperature that no guard rejects, else the least doubtful.
 
@@ -34,7 +37,10 @@ def best_attempts(
     up for 224 steps. A row that is stopped so and is not in doubt was speech faster than the limit allows, and is
     decoded again, at the same temperature, with the full limit; a row in doubt goes on to the next temperature
     anyway.
+
+    `review` sees the first decoding of each row, and gives rows another prompt: they are decoded with that instead.
     """
+    prompts = list(prompts)
 
     def decode(rows: list[int], limit: int, temperature: float) -> list[Attempt]:
         part = encoded if len(rows) == len(prompts) else backend.select(encoded, rows)
@@ -46,9 +52,14 @@ def best_attempts(
     rows = list(range(len(prompts)))
     longest = checkpoint.max_tokens
     limit = min(longest, TOKENS_SPARE + math.ceil(TOKENS_PER_S * frames / FRAMES_PER_S))
-    for temperature in options.temperatures:
+    for number, temperature in enumerate(options.temperatures):
         for row, attempt in zip(rows, decode(rows, limit, temperature), strict=True):
             tried[row].append(attempt)
+        if number == 0 and (wrong := review([attempts[0] for attempts in tried])):
+            for row, prompt in wrong.items():
+                prompts[row] = prompt
+            for row, attempt in zip(wrong, decode(list(wrong), limit, temperature), strict=True):
+                tried[row][0] = attempt
         cut = [row for row in rows if not tried[row][-1].ended and not is_doubtful(tried[row][-1], options)]
         if cut and limit < longest:
             for row, attempt in zip(cut, decode(cut, longest, temperature), strict=True):

@@ -17,12 +17,13 @@ from milo.engines.runtime.loops import without_loops
 from milo.engines.runtime.memory import BatchLimit
 from milo.engines.whisper.backend import Backend
 from milo.engines.whisper.checkpoint import Checkpoint
-from milo.engines.whisper.fallback import best_attempts
+from milo.engines.whisper.fallback import Review, best_attempts
 from milo.engines.whisper.features import FRAMES_PER_S, HOP, RATE_HZ, batch_features
 from milo.engines.whisper.guards import Attempt, is_silence
+from milo.engines.whisper.languages import BatchLanguages, Detected
 from milo.engines.whisper.words import split_words, time_words
 from milo.errors import Invalid
-from milo.protocols import DecodeOptions, Samples, WindowText, WordTiming
+from milo.protocols import DecodeOptions, KeptLanguage, Samples, WindowText, WordTiming
 
 STEPS_S = (1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30)
 """Padded lengths. Each window's depends on its own length only, so its text does not depend on its neighbours."""
@@ -58,9 +59,12 @@ class WhisperTranscriber:
             self._pool.shutdown(wait=True)
         self.backend.close()
 
-    def transcribe(self, windows: Sequence[Samples], options: DecodeOptions) -> list[WindowText]:
+    def transcribe(
+        self, windows: Sequence[Samples], options: DecodeOptions, kept: Sequence[KeptLanguage | None] = ()
+    ) -> list[WindowText]:
         """Text of each window, in order. See `Transcriber.transcribe`."""
         self.checkpoint.check(options)
+        known = [one if one and one.code in self.languages else None for one in kept] or [None] * len(windows)
         self._limit.raise_again()
         texts: dict[int, WindowText] = {}
         audible = []
@@ -72,7 +76,7 @@ class WhisperTranscriber:
                 texts[index] = self._silence(options)
         batches = self._plan([(index, len(windows[index])) for index in audible])
         work = self._pool.map if self._pool and len(batches) > 1 else map
-        for finished in work(lambda batch: self._run(batch, windows, options), batches):
+        for finished in work(lambda batch: self._run(batch, windows, options, known), batches):
             texts.update(finished)
         return [texts[index] for index in range(len(windows))]
 
@@ -119,22 +123,32 @@ class WhisperTranscriber:
             batches += [_Batch([int(i) for i in part], frames) for part in np.array_split(indices, count)]
         return batches
 
-    def _run(self, batch: _Batch, windows: Sequence[Samples], options: DecodeOptions) -> dict[int, WindowText]:
+    def _run(
+        self,
+        batch: _Batch,
+        windows: Sequence[Samples],
+        options: DecodeOptions,
+        kept: Sequence[KeptLanguage | None],
+    ) -> dict[int, WindowText]:
         """Decode a batch; out of memory, its halves."""
         frames = batch.frames
         texts = self._limit.run(
             batch.indices,
             unit=lambda _: frames,
-            compute=lambda indices: self._decode([windows[index] for index in indices], frames, options),
+            compute=lambda indices: self._decode(
+                [windows[index] for index in indices], frames, options, [kept[index] for index in indices]
+            ),
             alone=lambda _: f"one window of {frames / FRAMES_PER_S:g} s",
         )
         return dict(zip(batch.indices, texts, strict=True))
 
-    def _decode(self, windows: list[Samples], frames: int, options: DecodeOptions) -> list[WindowText]:
+    def _decode(
+        self, windows: list[Samples], frames: int, options: DecodeOptions, kept: list[KeptLanguage | None]
+    ) -> list[WindowText]:
         encoded = self.backend.encode(batch_features(windows, frames, self.checkpoint.n_mels))
-        languages = self._languages(encoded, len(windows), options)
+        languages, review = self._languages(encoded, options, kept)
         prompts = [self.checkpoint.prompt(language, options) for language, _ in languages]
-        attempts = best_attempts(self.backend, self.checkpoint, encoded, prompts, frames, options)
+        attempts = best_attempts(self.backend, self.checkpoint, encoded, prompts, frames, options, review)
         texts = [_published(attempt, options) for attempt in attempts]
         words = self._words(encoded, windows, texts, languages, options)
         return [
@@ -152,14 +166,21 @@ class WhisperTranscriber:
             for attempt, tokens, (language, probability), timings in zip(attempts, texts, languages, words, strict=True)
         ]
 
-    def _languages(self, encoded: Any, rows: int, options: DecodeOptions) -> list[tuple[str, float]]:
-        if options.language is not None:
-            return [(self.checkpoint.language_of(options.language), 1.0)] * rows
-        if len(self.languages) == 1:
-            return [(self.languages[0], 1.0)] * rows
-        probabilities = self.backend.language_probabilities(encoded)
-        best = probabilities.argmax(axis=1)
-        return [(self.languages[int(b)], float(row[b])) for b, row in zip(best, probabilities, strict=True)]
+    def _languages(
+        self, encoded: Any, options: DecodeOptions, kept: list[KeptLanguage | None]
+    ) -> tuple[list[Detected], Review]:
+        """The language of each row, and what changes it after the first decoding."""
+        if options.language is not None or len(self.languages) == 1:
+            given = self.checkpoint.language_of(options.language) if options.language else self.languages[0]
+            return [(given, 1.0)] * len(kept), lambda _: {}
+        languages = BatchLanguages(self.backend, self.languages, encoded, kept)
+
+        def review(first: list[Attempt]) -> dict[int, list[int]]:
+            return {
+                row: self.checkpoint.prompt(languages.rows[row][0], options) for row in languages.review(first, options)
+            }
+
+        return languages.rows, review
 
     def _words(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from milo.protocols import DecodeOptions, FakeTranscriber, Samples, WindowText, WordTiming
+from milo.protocols import DecodeOptions, FakeTranscriber, KeptLanguage, Samples, WindowText, WordTiming
 from milo.transcription.coverage import transcribe, uncovered, warnings
 from milo.transcription.windows import Window
 
@@ -27,7 +27,9 @@ class Lazy(FakeTranscriber):
         super().__init__()
         self._whole, self._of_spans = whole, of_spans
 
-    def transcribe(self, windows: Sequence[Samples], options: DecodeOptions) -> list[WindowText]:
+    def transcribe(
+        self, windows: Sequence[Samples], options: DecodeOptions, kept: Sequence[KeptLanguage | None] = ()
+    ) -> list[WindowText]:
         super().transcribe(windows, options)
         return [self._whole] if len(windows) == 1 else list(self._of_spans)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -124,6 +125,35 @@ def test_a_job_that_gives_way_goes_on_from_its_last_finished_window(
     assert len(transcript_of(ledger, files, job).segments) == sum(engine.calls), "no window was heard twice"
 
 
+def test_a_long_recording_is_asked_for_its_language_now_and_then(
+    settings: Settings, ledger: Ledger, files: Files, engine: FakeTranscriber
+) -> None:
+    jobs = [submit(ledger, files, sentences(26), owner=owner) for owner in ("ana", "ben")]
+    settings = settings.model_copy(update={"stt_ask_language": "recording"})
+    sliced = settings.model_copy(update={"slice_s": 0, "batch_windows": 2})
+    whole = Runner(settings, ledger, files, "w/0")
+    whole.run(jobs[0].id)
+    whole.run(jobs[0].id)
+    windows = sum(engine.calls)
+    assert windows >= 24 and engine.asked == math.ceil(windows / 8) + (windows % 8 != 1)
+    before, engine.asked = engine.asked, 0
+    runner = Runner(sliced, ledger, files, "w/1")
+    while not ledger.get(jobs[1].id).final:
+        runner.run(jobs[1].id)
+    assert engine.asked == before and sum(engine.calls) == 2 * windows, "the same windows, wherever it gave way"
+    texts = [transcript_of(ledger, files, job) for job in jobs]
+    assert texts[0].segments == texts[1].segments and texts[0].language == texts[1].language == "mg"
+
+
+def test_by_default_each_window_is_asked_for_its_language(
+    runner: Runner, ledger: Ledger, files: Files, engine: FakeTranscriber
+) -> None:
+    job = submit(ledger, files, sentences(26))
+    runner.run(job.id)
+    runner.run(job.id)
+    assert engine.asked == sum(engine.calls) >= 24
+
+
 def test_what_a_dying_worker_left_half_written_is_heard_again(
     ledger: Ledger, files: Files, engine: FakeTranscriber, settings: Settings
 ) -> None:
@@ -143,7 +173,7 @@ def test_a_model_with_broken_weights_fails_the_job_and_invents_nothing(
 ) -> None:
     whole = FakeTranscriber.transcribe
 
-    def broken(self: FakeTranscriber, windows: list[Samples], options: DecodeOptions) -> list[WindowText]:
+    def broken(self: FakeTranscriber, windows: list[Samples], options: DecodeOptions, _: object) -> list[WindowText]:
         return [replace(text, avg_logprob=float("nan")) for text in whole(self, windows, options)]
 
     monkeypatch.setattr(FakeTranscriber, "transcribe", broken)
@@ -161,7 +191,7 @@ def test_a_recording_that_a_model_breaks_on_does_not_take_its_neighbours_along(
     whole = FakeTranscriber.transcribe
 
     def breaks_on_the_longest(
-        self: FakeTranscriber, windows: list[Samples], options: DecodeOptions
+        self: FakeTranscriber, windows: list[Samples], options: DecodeOptions, _: object
     ) -> list[WindowText]:
         texts = whole(self, windows, options)
         return [

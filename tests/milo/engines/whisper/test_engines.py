@@ -22,7 +22,7 @@ from milo.engines.whisper.features import batch_features
 from milo.engines.whisper.transcriber import WhisperTranscriber
 from milo.errors import Invalid, ModelUnavailable
 from milo.models import registry
-from milo.protocols import DecodeOptions, Samples, WindowText
+from milo.protocols import DecodeOptions, KeptLanguage, Samples, WindowText
 from milo.settings import Settings
 from tests.milo.engines.whisper.whisper_models import make_checkpoint
 
@@ -103,6 +103,13 @@ def test_both_engines_hear_the_same(
     assert any(result.words for result in ours)
     for one, other in zip(ours, theirs, strict=True):
         same(one, other)
+
+
+def test_a_kept_language_changes_no_text_no_time_and_no_order(served: WhisperTranscriber) -> None:
+    options = DecodeOptions(temperatures=(0.0,), logprob_threshold=-99)
+    asked = served.transcribe(WINDOWS, options)
+    kept = [KeptLanguage(one.language, one.language_probability, -99) for one in asked]
+    assert served.transcribe(WINDOWS, options, kept) == asked
 
 
 def test_the_reference_engine_decodes_like_stock_generate(reference: WhisperTranscriber, folder: Path) -> None:

@@ -16,7 +16,7 @@ from milo.engines.whisper.transcriber import WhisperTranscriber
 from milo.engines.whisper.words import Alignment
 from milo.errors import EngineError, Invalid, ModelUnavailable, OutOfMemory
 from milo.models import registry
-from milo.protocols import DecodeOptions, Samples
+from milo.protocols import DecodeOptions, KeptLanguage, Samples
 from milo.settings import Settings
 from tests.milo.engines.whisper.whisper_models import make_checkpoint
 
@@ -341,6 +341,90 @@ def test_the_language_is_detected_for_each_window_with_its_probability(checkpoin
     (result,) = engine.transcribe([noise(2)], DecodeOptions(word_timestamps=False))
     assert result.language == engine.languages[1]
     assert result.language_probability == pytest.approx(0.7)
+
+
+def hearing(checkpoint: Checkpoint, logprob: dict[str, float]) -> tuple[FakeBackend, WhisperTranscriber, list[str]]:
+    """An engine that hears fr in everything, and the languages it decodes in: `logprob` tells how its texts sound."""
+    backend, decoded = FakeBackend(checkpoint), []
+    codes = {token: code for code, token in checkpoint.languages.items()}
+
+    def generate(encoded: Any, prompts: list[list[int]], *_: Any) -> list[Hypothesis]:
+        assert len(encoded) == len(prompts)
+        mine = [codes[prompt[1]] for prompt in prompts]
+        decoded.extend(mine)
+        return [backend.said(f" {code}", logprob.get(code, -0.1)) for code in mine]
+
+    backend.generate = generate  # type: ignore[method-assign, assignment]
+    return backend, WhisperTranscriber(checkpoint, backend), decoded
+
+
+AUTO = DecodeOptions(word_timestamps=False)
+MG, EN = KeptLanguage("mg", 0.9, -0.4), KeptLanguage("en", 0.9, -0.4)
+
+
+def test_a_window_of_a_recording_that_keeps_its_language_is_not_asked_for_it(checkpoint: Checkpoint) -> None:
+    backend, engine, decoded = hearing(checkpoint, {})
+    asked = counted(backend)
+    heard = engine.transcribe([noise(2)] * 4, AUTO, [MG, None, MG, None])
+    assert [(one.text, one.language, round(one.language_probability, 2)) for one in heard] == [
+        ("mg", "mg", 0.9),
+        ("fr", "fr", 0.7),
+        ("mg", "mg", 0.9),
+        ("fr", "fr", 0.7),
+    ]
+    assert (asked, decoded) == ([2], ["mg", "fr", "mg", "fr"])
+
+
+def test_one_that_sounds_wrong_is_asked_and_decoded_in_its_own_language(checkpoint: Checkpoint) -> None:
+    backend, engine, decoded = hearing(checkpoint, {"mg": -0.6})
+    asked = counted(backend)
+    heard = engine.transcribe([noise(2)] * 2, AUTO, [MG, EN])
+    assert [(one.text, one.language) for one in heard] == [("fr", "fr"), ("en", "en")]
+    assert (asked, decoded) == ([1], ["mg", "en", "fr"])
+
+
+def test_one_that_sounds_wrong_in_its_own_language_is_decoded_once(checkpoint: Checkpoint) -> None:
+    backend, engine, decoded = hearing(checkpoint, {"fr": -0.6})
+    asked = counted(backend)
+    engine.transcribe([noise(2)], AUTO, [KeptLanguage("fr", 0.9, -0.4)])
+    assert (asked, decoded) == ([1], ["fr"])
+
+
+def test_a_given_language_is_never_asked_whatever_the_recording_keeps(checkpoint: Checkpoint) -> None:
+    backend, engine, decoded = hearing(checkpoint, {"en": -2.0})
+    asked = counted(backend)
+    options = DecodeOptions(language="en", temperatures=(0.0,), word_timestamps=False)
+    (heard,) = engine.transcribe([noise(2)], options, [MG])
+    assert (heard.language, asked, decoded) == ("en", [], ["en"])
+
+
+def test_a_language_that_the_model_has_not_is_asked_anew(checkpoint: Checkpoint) -> None:
+    _, engine, decoded = hearing(checkpoint, {})
+    (heard,) = engine.transcribe([noise(2)], AUTO, [KeptLanguage("xx", 0.9, -0.4)])
+    assert (heard.language, decoded) == ("fr", ["fr"])
+
+
+def counted(backend: FakeBackend) -> list[int]:
+    """How many windows each call asks for their languages."""
+    asked: list[int] = []
+    detect = backend.language_probabilities
+
+    def language_probabilities(encoded: Any) -> Any:
+        asked.append(len(encoded))
+        return detect(encoded)
+
+    backend.language_probabilities = language_probabilities  # type: ignore[method-assign]
+    return asked
+
+
+@pytest.mark.parametrize(("logprob", "calls"), [(-0.39, []), (-0.41, [1])])
+def test_what_sounds_worse_than_all_that_was_asked_is_asked_too(
+    checkpoint: Checkpoint, logprob: float, calls: list[int]
+) -> None:
+    backend, engine, _ = hearing(checkpoint, {"mg": logprob})
+    asked = counted(backend)
+    engine.transcribe([noise(2)], AUTO, [MG])
+    assert asked == calls
 
 
 @pytest.mark.parametrize("code", ["mg", "MG", "mg-MG", "mlg", "<|mg|>"])
