@@ -117,8 +117,9 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 def _routers(package: ModuleType) -> Iterator[APIRouter]:
-    """Those of the package's modules, by name."""
-    for name in sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.ispkg):
+    """Those of the package's modules, by name; the jobs first, for a request tries one router after the other."""
+    names = (module.name for module in pkgutil.iter_modules(package.__path__) if not module.ispkg)
+    for name in sorted(names, key=lambda name: (name != "jobs", name)):
         yield importlib.import_module(f"{package.__name__}.{name}").router
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Sequence
 
 from milo import metrics
 from milo.errors import Unavailable
@@ -17,6 +17,7 @@ from milo.storage.files import Files
 from workers.work import RunningJob
 
 log = logging.getLogger(__name__)
+MOST_TAKEN = 10_000
 
 
 class Claimer:
@@ -25,7 +26,7 @@ class Claimer:
     It remembers two things for each queue. Whose turn was last: the ledger gives the next one to another owner. And
     how many jobs were taken beyond the one of their message: a batch that takes in seven further jobs leaves seven
     messages that wake nothing. They are spare, and are dropped (`claim_next(…, spare=True)`) instead of being spent on
-    other jobs out of turn.
+    other jobs out of turn; those that name a job which was taken so without asking the ledger.
     """
 
     def __init__(self, settings: Settings, ledger: Ledger, files: Files, worker: str) -> None:
@@ -33,6 +34,8 @@ class Claimer:
         self._worker = worker
         self._last_owner: dict[str, str] = {}
         self._spare: Counter[str] = Counter()
+        self._taken: OrderedDict[str, None] = OrderedDict()
+        """Ids of jobs that were taken without their message, which has not come yet."""
 
     def claim(self, job_id: str, from_queue: str | None) -> RunningJob | None:
         """The job for one wake-up; None: there is nothing to do for it. Without a queue it is `job_id` and no other.
@@ -47,6 +50,10 @@ class Claimer:
 
     def _claim_next(self, job_id: str, queue: str) -> Claim | None:
         spare = bool(job_id) and self._spare[queue] > 0
+        if spare and job_id in self._taken:
+            del self._taken[job_id]
+            self._spare[queue] -= 1
+            return None
         last_owner = self._last_owner.get(queue, "")
         claim = self._ledger.claim_next(queue, job_id, self._worker, last_owner, spare=spare)
         if claim:
@@ -61,7 +68,7 @@ class Claimer:
         """The next job of a queue, taken without a message of its own: that message is spare from now on."""
         job = self.claim("", queue)
         if job:
-            self._spare[queue] += 1
+            self._note_taken(queue, [job.id])
         return job
 
     def claim_like(self, job: Job, most: int) -> list[RunningJob]:
@@ -69,8 +76,14 @@ class Claimer:
         claims = self._ledger.claim_like(job, self._worker, most, self._last_owner.get(job.queue))
         if claims:
             self._last_owner[job.queue] = claims[-1].job.owner
-        self._spare[job.queue] += len(claims)
+        self._note_taken(job.queue, [claim.job.id for claim in claims])
         return [self._started(claim) for claim in claims]
+
+    def _note_taken(self, queue: str, ids: Sequence[str]) -> None:
+        self._spare[queue] += len(ids)
+        self._taken |= dict.fromkeys(ids)
+        while len(self._taken) > MOST_TAKEN:  # their messages were lost, or went to another worker
+            self._taken.popitem(last=False)
 
     def _started(self, claim: Claim) -> RunningJob:
         job = claim.job

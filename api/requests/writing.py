@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from api.http.deps import Context
 from milo.jobs import Job, NewJob
 from milo.queue import wakeups
@@ -12,16 +10,12 @@ from milo.queue.connection import ping_redis
 
 def write_job(context: Context, new: NewJob) -> Job:
     """Write the row and wake a worker, who may begin while the disk is being synced."""
-    woken: list[Callable[[], object]] = []
 
     def wake(job: Job) -> None:
         if job.state == "queued":
-            woken.append(wakeups.begun(wakeups.submit, job))
+            wakeups.submit(job, wakeups.PUBLISH_WAIT_S)
 
-    job = context.ledger.create(new.model_copy(update={"max_attempts": context.settings.max_attempts}), wake)
-    for wait in woken:
-        wait()
-    return job
+    return context.ledger.create(new.model_copy(update={"max_attempts": context.settings.max_attempts}), wake)
 
 
 def submit_job(context: Context, new: NewJob) -> Job:

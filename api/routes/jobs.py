@@ -202,7 +202,7 @@ async def retry(job_id: str, context: Ctx, key: Writer) -> Response:
     if job.payload.get("ticket") is not None and job.state in ("failed", "cancelled"):
         raise Conflict(f"{job_id} is a message of a chat session; send it again", code="not_retryable")
     job = await in_thread(context.ledger.retry, job_id)
-    await in_thread(wakeups.in_background, wakeups.submit, job)
+    await in_thread(wakeups.submit, job, wakeups.PUBLISH_WAIT_S)
     return json_response(job_document(job), 202, {"Location": job_url(job.id)})
 
 

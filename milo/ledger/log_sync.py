@@ -45,10 +45,12 @@ class LogSync:
     def _lead(self) -> None:
         """Sync for all who have asked so far, without the lock meanwhile. A failure is each one's: the system forgets
         what it could not write, and would call the next sync good."""
-        self._running, covered, failure = True, self._asked, None
+        self._running, covered = True, self._asked
+        failure: OSError | None = OSError("the sync was interrupted")  # a signal's exception is no sync for the others
         self._changed.release()
         try:
             self._sync_log()
+            failure = None
         except OSError as error:
             failure = error
         finally:

@@ -35,19 +35,20 @@ def task_name(kind: str) -> str:
     return f"milo.{kind}"
 
 
-def submit(job: Job) -> bool:
-    """Publish the wake-up of a queued job. False when the broker can't be reached: the reconciler will do it.
+def submit(job: Job, within_s: float = 2.0) -> bool:
+    """Publish the wake-up of a queued job. False when the broker can't be reached, or takes longer to connect or to
+    answer: the reconciler will do it.
 
     The task id is the job's id and the number of the wake-up: Flower shows for which job it was sent.
     """
-    return submit_many([job]) == 1
+    return submit_many([job], within_s) == 1
 
 
-def submit_many(jobs: Sequence[Job]) -> int:
+def submit_many(jobs: Sequence[Job], within_s: float = 2.0) -> int:
     """`submit` in pipelines. Returns how many went out before the broker failed."""
     sent = 0
     try:
-        client = redis_client(app.conf.broker_url)
+        client = redis_client(app.conf.broker_url, within_s)
         events = f"/{client.get_connection_kwargs().get('db') or 0}.celeryev/task.sent"
         for start in range(0, len(jobs), PIPELINE):
             chunk = jobs[start : start + PIPELINE]
@@ -74,22 +75,13 @@ def run_beat_task(name: str) -> None:
 def in_background(publish: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
     """Call `publish(...)` in a thread, for a caller who must not wait for a Redis that hangs (kombu waits 10 to 20 s).
 
-    None when it is not done in `PUBLISH_WAIT_S`: the thread goes on, and if it fails the reconciler publishes.
+    None when it is not done in `PUBLISH_WAIT_S`: the thread goes on.
     """
-    return begun(publish, *args, **kwargs)()
-
-
-def begun(publish: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Callable[[], T | None]:
-    """Begin what `in_background` does, and give back the wait for it: there is something else to do meanwhile."""
     publishing = _publishers().submit(publish, *args, **kwargs)
-
-    def wait() -> T | None:
-        try:
-            return publishing.result(PUBLISH_WAIT_S)
-        except StillPublishing:
-            return None
-
-    return wait
+    try:
+        return publishing.result(PUBLISH_WAIT_S)
+    except StillPublishing:
+        return None
 
 
 @lru_cache(maxsize=1)

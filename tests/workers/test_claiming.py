@@ -47,6 +47,19 @@ def test_as_many_messages_are_dropped_as_jobs_were_taken_beside_another(claimer:
     assert running and running.id == other.id, "no message is spare any more: this one wakes whoever waits"
 
 
+def test_a_job_that_was_taken_beside_another_and_given_back_is_woken_by_its_second_message(
+    claimer: Claimer, ledger: Ledger
+) -> None:
+    jobs = [new_job(ledger) for _ in range(2)]
+    first = claimer.claim(jobs[0].id, "gpu.batch")
+    assert first
+    (second,) = claimer.claim_like(first.job, 1)
+    ledger.release(second.claim)  # and published again
+    assert claimer.claim(second.id, "gpu.batch") is None, "the message that it was taken without"
+    again = claimer.claim(second.id, "gpu.batch")
+    assert again and again.id == second.id
+
+
 def test_a_job_taken_without_a_message_leaves_its_message_spare(claimer: Claimer, ledger: Ledger) -> None:
     job = new_job(ledger)
     running = claimer.claim_without_message("gpu.batch")

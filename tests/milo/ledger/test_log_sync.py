@@ -21,6 +21,7 @@ from milo.jobs import Job, NewJob
 from milo.ledger import Ledger
 from milo.ledger.log_sync import LogSync
 from milo.settings import Settings
+from tests.support.servers import wait_until
 
 PING = NewJob(kind="ping", payload={"seconds": 0}, owner="ana", priority="batch")
 
@@ -108,6 +109,29 @@ def test_a_sync_that_fails_is_told_to_all_whom_it_would_have_covered(ledger: Led
         ledger.create(PING)
     disk.broken = False
     assert ledger.create(PING).id in disk.states()
+
+
+def test_a_sync_that_a_signal_interrupts_is_no_sync_for_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ledger.sqlite3-wal").touch()
+    log, syncs = LogSync(tmp_path / "ledger.sqlite3"), []
+
+    def second_is_interrupted(file: int) -> None:
+        syncs.append(file)
+        if len(syncs) == 1:
+            wait_until(lambda: log._asked == 3, "nobody else asked")
+        else:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("milo.ledger.log_sync.sync_file", second_is_interrupted)
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(log.wait)
+        wait_until(lambda: bool(syncs), "the first does not sync")
+        others = [pool.submit(log.wait) for _ in range(2)]
+        first.result(20)
+        found = {type(one.exception(20)) for one in others}
+    assert found == {KeyboardInterrupt, OSError} and len(syncs) == 2
 
 
 def test_a_log_that_is_gone_was_moved_into_the_database(tmp_path: Path) -> None:

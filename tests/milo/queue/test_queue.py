@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,7 +52,10 @@ def test_a_request_does_not_wait_for_a_wake_up_that_a_hung_redis_holds_up(
     job = ledger.create(NewJob(kind="ping", payload={"seconds": 0}, owner="ana", priority="batch"))
     assert wakeups.submit(job)  # connected
     with hung(redis_client):
-        assert wakeups.in_background(wakeups.submit, job) is None, "it waited until kombu gave up"
+        began = time.monotonic()
+        assert not wakeups.submit(job, wakeups.PUBLISH_WAIT_S)
+        assert time.monotonic() - began < 1
+        assert wakeups.in_background(wakeups.run_beat_task, "webhooks") is None, "it waited until kombu gave up"
     assert wakeups.in_background(redis_client.llen, "gpu.batch") is not None
     ledger.engine.dispose()
 
