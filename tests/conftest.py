@@ -31,7 +31,8 @@ for _name in [name for name in os.environ if name.startswith("MILO_")]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    gc.disable()  # until all is imported
+    if config.getoption("dist", "no") == "no":  # a process that imports the tests
+        gc.disable()  # until all is imported
     if not hasattr(config, "workerinput"):  # xdist's workers are guarded by the run that starts them
         guard_this_process()
 
