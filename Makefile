@@ -32,7 +32,7 @@ web: $(WEB) ## build the web client (with Node from PATH, or from a PyPI wheel)
 test: $(READY) ## all tests
 	@$(BUILD_WEB)
 	@[ ! -f $(WEB_READY) ] || $(NPM) run --silent test
-	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 faults: $(READY) ## make every fault many times under load, print one table (FAULTS="--short", "--only redis")
 	@$(BIN)/python -m tests.faults $(FAULTS)

@@ -21,8 +21,8 @@ from tests.trainer.whisper.whisper_runs import losses, make_data, make_model, re
 
 @pytest.mark.timeout(600)
 def test_a_training_gives_way_to_a_person_and_survives_its_worker(house: House, tmp_path: Path) -> None:
-    made = recipe(make_model(tmp_path / "model"), make_data(tmp_path / "data"), max_steps=120, eval_steps=120)
-    made = made.model_copy(update={"training": made.training.model_copy(update={"save_steps": 20, "keep_last": 2})})
+    made = recipe(make_model(tmp_path / "model"), make_data(tmp_path / "data"), max_steps=80, eval_steps=80)
+    made = made.model_copy(update={"training": made.training.model_copy(update={"save_steps": 10, "keep_last": 2})})
     wav = io.BytesIO()
     soundfile.write(wav, spoken(0), 16_000, format="WAV")
     with house.client() as client:
@@ -39,13 +39,13 @@ def test_a_training_gives_way_to_a_person_and_survives_its_worker(house: House, 
         assert heard["text"], "nothing was transcribed while the training ran"
         slices = client.get(f"/jobs/{job_id}").json()["slices"]
         assert slices >= 1, "the training did not give way"
-        wait_until(lambda: at(30), "the training did not go on", 90)
+        wait_until(lambda: at(20), "the training did not go on", 90)
         for process in gpu_children(house):
             os.kill(process.pid, signal.SIGKILL)
         job = client.get(f"/jobs/{job_id}", params={"wait": 170}, timeout=180).json()
     assert job["state"] == "succeeded", job["error"]
     run = runs.find(house.settings, job_id)
-    assert run is not None and list(losses(run)) == list(range(1, 121))
+    assert run is not None and list(losses(run)) == list(range(1, 81))
 
 
 def gpu_children(house: House) -> list[psutil.Process]:

@@ -131,7 +131,10 @@ def test_a_training_closed_at_any_step_goes_on_to_the_same_losses(
     run = run_in(local, f"closed{step}")
     until(local, hard, run, step)
     assert max(losses(run), default=0) < 7
-    finish(local, hard, run)
+    saved = list(run.checkpoints())
+    assert saved == ([2, 3, 4] if step == 5 else [])
+    said = [each.step for each in train(local, hard, run) if each.step]
+    assert min(said) == max(saved, default=1), "it begins where its checkpoint is and not before"
     assert losses(run) == losses(undisturbed)
     assert judged(run) == judged(undisturbed)
 
@@ -160,14 +163,6 @@ def test_a_training_killed_by_sigkill_goes_on_in_another_process_to_the_same_los
     finish(local, hard, run)
     assert losses(run) == losses(undisturbed)
     assert judged(run) == judged(undisturbed)
-
-
-def test_a_training_begins_where_its_checkpoint_is_and_not_before(local: Settings, hard: Recipe) -> None:
-    run = run_in(local, "position")
-    until(local, hard, run, 5)
-    assert list(run.checkpoints()) == [2, 3, 4]
-    said = [step.step for step in train(local, hard, run)]
-    assert [step for step in said if step] and min(step for step in said if step) == 4
 
 
 @pytest.mark.parametrize("damage", ["weights cut", "optimizer changed"])
