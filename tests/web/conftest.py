@@ -78,10 +78,10 @@ class Visit:
         self.page.goto(path)
         return self.page
 
-    def until(self, condition: str, given: Any = None) -> None:
+    def until(self, condition: str, given: Any = None, timeout_s: int = 60) -> None:
         """Wait until this is true on the page. Playwright's own way evaluates text, which the page's policy forbids."""
         look = f"const look = () => ({condition}) ? done() : setTimeout(look, 20)"
-        timed = "setTimeout(() => failed(new Error('it did not come to that')), 30000)"
+        timed = f"setTimeout(() => failed(new Error('it did not come to that')), {timeout_s * 1000})"
         self.page.evaluate(f"given => new Promise((done, failed) => {{ {look}; {timed}; look() }})", given)
 
     def axe(self) -> list[str]:
@@ -148,8 +148,8 @@ def visit(browser: Any, site: Site) -> Iterator[Callable[..., Visit]]:
     """Opens a page as a visitor of his own; at the end nothing may have complained."""
     opened: list[Visit] = []
 
-    def open_(key: str | None = KEY, **context: Any) -> Visit:
-        opened.append(Visit(browser, site.url, key, **context))
+    def open_(key: str | None = KEY, base: str | None = None, **context: Any) -> Visit:
+        opened.append(Visit(browser, base or site.url, key, **context))
         return opened[-1]
 
     yield open_

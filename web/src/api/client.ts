@@ -101,34 +101,35 @@ export async function remove(path: string): Promise<unknown> {
   return answer.status === 204 ? null : answer.json()
 }
 
-/** Send a body with news of how much has gone, which fetch can't tell. Throws `ApiError`. */
-export function upload(
+/** Send a body with news of how many bytes have gone, which fetch can't tell. Returns the headers of the answer. */
+export function sendPiece(
+  method: 'POST' | 'PATCH' | 'HEAD',
   path: string,
-  body: Blob,
-  onProgress: (share: number) => void,
-  signal?: AbortSignal,
-): Promise<unknown> {
+  headers: Record<string, string>,
+  body?: Blob,
+  tell: (sent: number) => void = () => undefined,
+): Promise<Headers> {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest()
-    request.open('POST', `/api/v1${path}`)
+    request.open(method, `/api/v1${path}`)
     if (secret) request.setRequestHeader('Authorization', `Bearer ${secret}`)
-    request.setRequestHeader('Content-Type', 'application/octet-stream')
-    request.upload.onprogress = (event) => event.total && onProgress(event.loaded / event.total)
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value)
+    if (body) request.upload.onprogress = (event) => tell(event.loaded)
     request.onload = () => {
-      const headers = new Headers()
-      const after = request.getResponseHeader('retry-after')
-      if (after) headers.set('retry-after', after)
-      const answer = new Response(request.status === 204 ? null : request.responseText, {
-        status: request.status,
-        headers,
-      })
-      if (answer.ok) return resolve(answer.json())
-      if (answer.status === 401) refused()
-      problemOf(answer).then((problem) => reject(new ApiError(problem)))
+      const said = new Headers()
+      for (const line of request.getAllResponseHeaders().trim().split('\r\n')) {
+        const colon = line.indexOf(':')
+        if (colon > 0) said.set(line.slice(0, colon), line.slice(colon + 1))
+      }
+      const { status } = request
+      if (status >= 200 && status < 300) return resolve(said)
+      if (status === 401) refused()
+      const answer = new Response(request.responseText || null, { status, headers: said })
+      void problemOf(answer).then((problem) => reject(new ApiError(problem)))
     }
-    request.onerror = () => reject(new ApiError({ status: 0, code: 'no_answer', title: '', detail: '' }))
-    request.onabort = () => reject(new DOMException('aborted', 'AbortError'))
-    signal?.addEventListener('abort', () => request.abort())
+    request.onerror = () => {
+      reject(new ApiError({ status: 0, code: navigator.onLine ? 'no_answer' : 'offline', title: '', detail: '' }))
+    }
     request.send(body)
   })
 }

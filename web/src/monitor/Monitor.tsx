@@ -9,6 +9,7 @@ import { Trouble } from '../app/Trouble'
 import { type TextKey, useLanguage, useT } from '../i18n'
 import { Badge, Card, Empty, Heading, Loading, Progress } from '../ui'
 import { AlertList } from './AlertList'
+import { Deploys } from './Deploys'
 import { STATES, nameOf } from '../transcription/JobList'
 import { TrainingPage } from './TrainingPage'
 import type { Status, TrainingJob } from './types'
@@ -57,6 +58,7 @@ function Overview() {
             <Graphics status={status.data} />
           </div>
           <Trainings />
+          <Deploys />
           <Evaluations />
         </div>
       )}

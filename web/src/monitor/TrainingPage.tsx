@@ -13,6 +13,7 @@ import { Badge, Card, Loading, Notice, Progress } from '../ui'
 import { Icon } from '../ui/icons'
 import { JobAction, STATES } from '../transcription/JobList'
 import { Facts, runName } from './Monitor'
+import { Previews } from './Previews'
 import { CHARTS, seriesOf } from './series'
 import type { Row, TrainingJob } from './types'
 
@@ -82,6 +83,9 @@ function Opened({ job, rows, alerts }: { job: TrainingJob; rows: Row[]; alerts: 
     [rows],
   )
   const summary = job.run?.summary ?? {}
+  const done = Number(summary.step ?? job.progress.done)
+  const total = Number(summary.total_steps ?? job.progress.total ?? 0)
+  const left = (summary.eta_s as number | null | undefined) ?? job.eta_s
   const best = summary.best as { step?: number; metric?: string; value?: number } | undefined
   return (
     <>
@@ -96,15 +100,15 @@ function Opened({ job, rows, alerts }: { job: TrainingJob; rows: Row[]; alerts: 
         </div>
       )}
       <Card className="mb-4">
-        {job.progress.total ? (
+        {total ? (
           <div className="mb-3">
-            <Progress value={job.progress.done / job.progress.total} label={runName(job)} />
+            <Progress value={done / total} label={runName(job)} />
           </div>
         ) : null}
         <Facts
           rows={[
-            [t('chart.step'), `${job.progress.done} / ${job.progress.total ?? '?'}`],
-            [t('monitor.left'), job.eta_s === null || isFinal(job) ? null : span(job.eta_s)],
+            [t('chart.step'), `${done} / ${total || '?'}`],
+            [t('monitor.left'), left === null || isFinal(job) ? null : span(left)],
             [t('monitor.best'), best?.value === undefined ? null : `${best.metric ?? ''} ${best.value} (${best.step ?? ''})`],
             [t('monitor.run'), job.run?.id],
             [t('monitor.started'), when(job.started_at, language)],
@@ -121,6 +125,7 @@ function Opened({ job, rows, alerts }: { job: TrainingJob; rows: Row[]; alerts: 
         </div>
       </Suspense>
       {!charts.length && <p className="py-6 text-center text-muted">{t('monitor.noSteps')}</p>}
+      <Previews id={job.id} running={!isFinal(job)} />
       {alerts.length > 0 && (
         <section className="mt-4">
           <h2 className="mb-2 text-sm font-semibold text-muted">{t('monitor.mended')}</h2>
@@ -128,7 +133,7 @@ function Opened({ job, rows, alerts }: { job: TrainingJob; rows: Row[]; alerts: 
             {alerts.slice(-30).reverse().map((alert, index) => (
               <li key={index} className="px-4 py-2 text-[0.95rem]">
                 <span className="mr-3 text-sm text-muted">{when(alert.at as string | undefined, language)}</span>
-                {String(alert.detail ?? alert.message ?? alert.text ?? alert.kind ?? alert.name ?? JSON.stringify(alert))}
+                {[alert.seen, alert.done].filter(Boolean).join(' → ') || String(alert.kind)}
               </li>
             ))}
           </ul>

@@ -12,6 +12,7 @@ import { filesOf } from './dropped'
 import { JobList } from './JobList'
 import { RecorderPanel } from './RecorderPanel'
 import { useRecordings } from './recordings'
+import { Search } from './search/Search'
 import { UploadList } from './UploadList'
 import { onJobMade, useUploads } from './uploads'
 
@@ -31,6 +32,7 @@ export function Inbox() {
       <Heading title={t('nav.transcription')} />
       {may && <Intake />}
       <UploadList />
+      <Search />
       <JobList />
     </>
   )

@@ -1,7 +1,7 @@
 /** Recordings made here. Each second goes to the device's storage at once, so that a closed tab loses no more. */
 
 import { create } from 'zustand'
-import { all, drop, put } from '../app/device'
+import { all, drop, put, read } from '../app/device'
 import { loudness } from './loudness'
 
 export type Recording = {
@@ -12,6 +12,8 @@ export type Recording = {
   /** `recording` after a restart means that the tab was closed in the middle. */
   state: 'recording' | 'waiting'
   language: string
+  /** Where its upload lies, once one was begun. */
+  upload?: string | null
 }
 type Piece = Blob
 
@@ -106,6 +108,12 @@ function piecesOf(id: string): IDBKeyRange {
 /** The sound of a recording, put together from its pieces. */
 export async function soundOf(recording: Recording): Promise<Blob> {
   return new Blob(await all<Piece>('pieces', piecesOf(recording.id)), { type: recording.type })
+}
+
+/** Note where its upload lies, so that another visit goes on with it. */
+export async function keepPlace(id: string, upload: string | null): Promise<void> {
+  const kept = await read<Recording>('recordings', id)
+  if (kept) await put('recordings', id, { ...kept, upload })
 }
 
 /** Calls `tell` with the loudness, 0 to 1, several times a second. */

@@ -1,10 +1,11 @@
-/** Files on their way to the server: two at a time, tried again by themselves when the network is back. */
+/** Files on their way to the server: two at a time. One that breaks goes on by itself from where it was. */
 
 import { create } from 'zustand'
-import { ApiError, post, upload } from '../api/client'
+import { ApiError, post } from '../api/client'
 import type { Job } from '../api/types'
 import { useConnection } from '../app/connection'
-import { soundOf, useRecordings } from './recordings'
+import { keepPlace, soundOf, useRecordings } from './recordings'
+import { type Place, sendByPieces } from './tus'
 
 export type Upload = {
   id: string
@@ -17,6 +18,8 @@ export type Upload = {
   content: () => Promise<Blob>
   /** A recording of this device: dropped from it when it has arrived. */
   recording?: string
+  /** How far the server has got with it. */
+  place: Place
   jobId?: string
 }
 
@@ -67,6 +70,7 @@ export const useUploads = create<State>((set, state) => ({
           ...fresh(one.id, `${one.name}.${one.type.includes('mp4') ? 'm4a' : one.type.includes('ogg') ? 'ogg' : 'webm'}`, one.language),
           content: () => soundOf(one),
           recording: one.id,
+          place: { url: one.upload ?? null },
         }),
       )
     if (added.length) set({ items: [...state().items, ...added] })
@@ -86,7 +90,7 @@ export const useUploads = create<State>((set, state) => ({
 }))
 
 function fresh(id: string, name: string, language: string): Upload {
-  return { id, name, size: 0, state: 'waiting', share: 0, error: null, language, content: async () => new Blob() }
+  return { id, name, size: 0, state: 'waiting', share: 0, error: null, language, content: async () => new Blob(), place: { url: null } }
 }
 
 function change(id: string, changes: Partial<Upload>): void {
@@ -100,15 +104,19 @@ function pump(): void {
 }
 
 async function sendOne(one: Upload): Promise<void> {
-  change(one.id, { state: 'sending', share: 0 })
+  change(one.id, { state: 'sending' })
   try {
     const content = await one.content()
     if (!content.size) throw new ApiError({ status: 422, code: 'empty', title: '', detail: '' })
     change(one.id, { size: content.size })
-    const blob = (await upload('/blobs', content, (share) => change(one.id, { share }))) as { id: string }
+    let kept = one.place.url
+    const blob = await sendByPieces(content, one.place, (share) => {
+      change(one.id, { share })
+      if (one.recording && kept !== one.place.url) void keepPlace(one.recording, (kept = one.place.url))
+    })
     const job = await post<Job>(
       '/stt',
-      { blob: blob.id, name: one.name, ...(one.language && { language: one.language }) },
+      { blob, name: one.name, ...(one.language && { language: one.language }) },
       // sent again under the same key, it is the same job
       { headers: { 'Idempotency-Key': one.id, Prefer: 'respond-async' } },
     )
@@ -118,7 +126,7 @@ async function sendOne(one: Upload): Promise<void> {
     made(job)
     setTimeout(() => useUploads.setState(({ items }) => ({ items: items.filter((item) => item.id !== one.id) })), 1500)
   } catch (error) {
-    const passes = error instanceof ApiError && [0, 429, 502, 503, 504].includes(error.status)
+    const passes = error instanceof ApiError && [0, 423, 429, 502, 503, 504].includes(error.status)
     change(one.id, { state: 'failed', error })
     if (passes) setTimeout(() => again(one.id), ((error as ApiError).problem.retryAfterS ?? 0) * 1000 || AGAIN_MS)
   }

@@ -19,6 +19,13 @@ export function PlayerBar({ jobId, duration_s }: { jobId: string; duration_s: nu
   const error = usePlayer((player) => player.error)
   const { toggle, setRate } = usePlayer.getState()
   useEffect(() => openSound(jobId, duration_s, here), [jobId, duration_s, here])
+  useEffect(() => {
+    // a hit of the search says where in the recording it is; the text beside the sound listens by the next frame
+    const at = Number(/^#t=([0-9.]+)$/.exec(location.hash)?.[1] ?? Number.NaN)
+    if (Number.isNaN(at)) return
+    const frame = requestAnimationFrame(() => usePlayer.getState().seek(at))
+    return () => cancelAnimationFrame(frame)
+  }, [jobId])
 
   return (
     <div className="border-b border-line">
