@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["no_log_file_holds_a_secret", "pytest_runtest_makereport"]
 
 for _name in [name for name in os.environ if name.startswith("MILO_")]:
-    if not _name.startswith("MILO_TEST_"):
+    if not _name.startswith(("MILO_TEST_", "MILO_SCREENSHOTS")):
         del os.environ[_name]  # a test must not see the developer's settings
 
 

@@ -6,7 +6,7 @@ import { span, when } from '../app/format'
 import { Trouble } from '../app/Trouble'
 import { useLanguage, useT } from '../i18n'
 import { Badge, Button, Dialog, Empty, Loading, Select } from '../ui'
-import { JobAction, STATES, nameOf } from '../transcription/JobList'
+import { JobAction, STATES, StateSelect, nameOf } from '../transcription/JobList'
 import { Facts } from '../monitor/Monitor'
 
 const KINDS = ['stt', 'tts', 'translate', 'chat', 'converse', 'training', 'pipeline', 'evaluation', 'deploy']
@@ -42,19 +42,7 @@ export function Jobs() {
             <option key={one}>{one}</option>
           ))}
         </Select>
-        <Select
-          label={t('monitor.state')}
-          className="w-40"
-          value={state}
-          onChange={(event) => setState(event.target.value as JobState | '')}
-        >
-          <option value="">{t('jobs.all')}</option>
-          {(Object.keys(STATES) as JobState[]).map((one) => (
-            <option key={one} value={one}>
-              {t(STATES[one].text)}
-            </option>
-          ))}
-        </Select>
+        <StateSelect label={t('monitor.state')} value={state} onChange={setState} />
       </div>
       {jobs.isPending && <Loading label={t('state.loading')} />}
       {jobs.isError && <Trouble error={jobs.error} onRetry={() => void jobs.refetch()} />}

@@ -7,6 +7,8 @@ export type Problem = {
   detail: string
   retryAfterS?: number
   errors?: { detail: string; pointer?: string }[]
+  /** Of an edit that came too late: what others did meanwhile. */
+  since?: unknown[]
 }
 
 /** What went wrong, as the server's problem document says it; status 0: nobody answered. */
@@ -84,6 +86,7 @@ export async function problemOf(answer: Response): Promise<Problem> {
     title: document.title ?? answer.statusText,
     detail: document.detail ?? '',
     errors: document.errors,
+    since: document.since,
     ...(after > 0 ? { retryAfterS: after } : {}),
   }
 }

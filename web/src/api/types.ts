@@ -11,7 +11,7 @@ export type Job = Omit<Schemas['JobDocument'], 'state' | 'error' | 'payload'> & 
   payload: Record<string, unknown> & { source?: { name?: string; blob?: string | null }; name?: string; text?: string }
 }
 export type Page<T> = { items: T[]; next: string | null }
-export type Word = { word: string; start: number; end: number; probability: number }
+export type Word = { word: string; start: number; end: number; probability: number; interpolated?: boolean }
 export type Segment = {
   id: number
   start: number
@@ -19,6 +19,7 @@ export type Segment = {
   text: string
   confidence: number
   language?: string
+  speaker?: string | null
   words: Word[]
 }
 export type Transcript = {
@@ -30,7 +31,20 @@ export type Transcript = {
   segments: Segment[]
   model: string
   warnings: string[]
+  /** How often people have edited it. */
+  revision?: number
 }
+/** What a revision changed against the one before it. */
+export type Changes = {
+  fields: { segment: number; before: Partial<Segment>; after: Partial<Segment> }[]
+  splices: { at: number; removed: Segment[]; added: Segment[] }[]
+}
+export type Revision = Omit<Schemas['RevisionDocument'], 'changes' | 'action'> & {
+  action: 'edit' | 'undo' | 'redo' | 'restore'
+  changes?: Changes | null
+}
+export type CueList = Schemas['CueList']
+export type Consent = Schemas['ConsentDocument']
 export type Model = {
   name: string
   current: string | null

@@ -5,6 +5,7 @@ import { Trouble } from '../app/Trouble'
 import { type TextKey, useT } from '../i18n'
 import { Button, Dialog, Select } from '../ui'
 import { Icon } from '../ui/icons'
+import { settled } from './editor/editing'
 
 /** The formats that the server renders a transcript in. */
 const FORMATS: { format: string; text: TextKey; extension: string; cues?: boolean }[] = [
@@ -15,7 +16,7 @@ const FORMATS: { format: string; text: TextKey; extension: string; cues?: boolea
   { format: 'json', text: 'export.json', extension: 'json' },
   { format: 'verbose_json', text: 'export.verbose', extension: 'verbose.json' },
 ]
-const PROFILES: { cues: string; text: TextKey }[] = [
+export const PROFILES: { cues: string; text: TextKey }[] = [
   { cues: '', text: 'cues.default' },
   { cues: 'broadcast', text: 'cues.broadcast' },
   { cues: 'social', text: 'cues.social' },
@@ -31,6 +32,7 @@ export function ExportMenu({ jobId, name }: { jobId: string; name: string }) {
   async function fetchOne(one: (typeof FORMATS)[number]) {
     setError(null)
     try {
+      await settled(jobId) // what was edited last is in it, too
       const asked = one.cues && cues ? `&cues=${cues}` : ''
       const answer = await send(`/jobs/${jobId}/result?format=${one.format}${asked}`, { headers: { Accept: '*/*' } })
       saveAs(await answer.blob(), `${name.replace(/\.[A-Za-z0-9]{1,5}$/, '')}.${one.extension}`)

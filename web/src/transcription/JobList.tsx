@@ -51,20 +51,7 @@ export function JobList() {
         <h2 id="jobs-title" className="text-sm font-semibold text-muted">
           {t('jobs.title')}
         </h2>
-        <Select
-          label={t('jobs.filter')}
-          hideLabel
-          className="w-40"
-          value={state}
-          onChange={(event) => setState(event.target.value as JobState | '')}
-        >
-          <option value="">{t('jobs.all')}</option>
-          {(Object.keys(STATES) as JobState[]).map((one) => (
-            <option key={one} value={one}>
-              {t(STATES[one].text)}
-            </option>
-          ))}
-        </Select>
+        <StateSelect label={t('jobs.filter')} hideLabel value={state} onChange={setState} />
       </div>
       {jobs.isPending && <Loading label={t('state.loading')} />}
       {jobs.isError && <Trouble error={jobs.error} onRetry={() => void jobs.refetch()} />}
@@ -84,6 +71,23 @@ export function JobList() {
         </div>
       )}
     </section>
+  )
+}
+
+type StateSelectProps = { label: string; hideLabel?: boolean; value: JobState | ''; onChange: (state: JobState | '') => void }
+
+/** Which jobs a list shows. */
+export function StateSelect({ onChange, ...rest }: StateSelectProps) {
+  const t = useT()
+  return (
+    <Select {...rest} className="w-40" onChange={(event) => onChange(event.target.value as JobState | '')}>
+      <option value="">{t('jobs.all')}</option>
+      {(Object.keys(STATES) as JobState[]).map((one) => (
+        <option key={one} value={one}>
+          {t(STATES[one].text)}
+        </option>
+      ))}
+    </Select>
   )
 }
 

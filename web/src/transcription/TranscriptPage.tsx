@@ -15,7 +15,7 @@ import { Badge, Card, Empty, Loading, Notice, Progress } from '../ui'
 import { Icon } from '../ui/icons'
 import { ExportMenu } from './ExportMenu'
 import { JobAction, STATES, nameOf } from './JobList'
-import { Reader } from './Reader'
+import { Editor } from './editor/Editor'
 
 export function TranscriptPage({ id }: { id: string }) {
   const t = useT()
@@ -90,7 +90,7 @@ function Finished({ job }: { job: Job }) {
   const language = useLanguage()
   const transcript = useQuery({
     queryKey: ['transcript', job.id],
-    queryFn: ({ signal }) => getKept<Transcript>(`/jobs/${job.id}/result?format=json`, signal),
+    queryFn: ({ signal }) => getKept<Transcript>(`/transcripts/${job.id}`, signal),
     staleTime: Number.POSITIVE_INFINITY,
   })
   if (transcript.isPending) return <Loading label={t('state.loading')} />
@@ -116,7 +116,7 @@ function Finished({ job }: { job: Job }) {
         </div>
       )}
       {data.segments.length ? (
-        <Reader job={job} transcript={data} />
+        <Editor job={job} transcript={data} />
       ) : (
         <Empty title={t('transcript.silent')}>{t('transcript.silentHint')}</Empty>
       )}

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import type { Segment, Transcript } from '../api/types'
-import { lastBegun, nextDoubtful, placeAt, segmentsWith } from './words'
+import type { Segment } from '../api/types'
+import { lastBegun, nextDoubtful, placeAt } from './words'
 
 const word = (text: string, start: number, probability = 1) => ({ word: text, start, end: start + 0.4, probability })
 const segments: Segment[] = [
@@ -26,10 +26,4 @@ test('doubtful words follow each other around the end', () => {
   expect(nextDoubtful(segments, { segment: 0, word: 1 })).toEqual({ segment: 1, word: 0 })
   expect(nextDoubtful(segments, { segment: 1, word: 0 })).toEqual(first)
   expect(nextDoubtful([], { segment: 0, word: 0 })).toBeNull()
-})
-
-test('a text is found without its accents', () => {
-  const transcript = { segments } as Transcript
-  expect(segmentsWith(transcript, 'razana')).toEqual([1])
-  expect(segmentsWith(transcript, ' ')).toEqual([])
 })

@@ -1,7 +1,6 @@
 /** Where in a transcript a moment is, and where a text is. */
 
-import type { Segment, Transcript } from '../api/types'
-import { plain } from '../app/format'
+import type { Segment } from '../api/types'
 
 /** Below this probability a word is doubtful. */
 export const DOUBTFUL = 0.6
@@ -30,17 +29,13 @@ export function placeAt(segments: readonly Segment[], seconds: number): Place {
 
 /** The next doubtful word behind a place, around the end; null when there is none. */
 export function nextDoubtful(segments: readonly Segment[], from: Place): Place | null {
-  const all: Place[] = []
-  segments.forEach(({ words }, segment) =>
-    words.forEach((one, word) => one.probability < DOUBTFUL && all.push({ segment, word })),
-  )
-  const behind = all.find((one) => one.segment > from.segment || (one.segment === from.segment && one.word > from.word))
-  return behind ?? all[0] ?? null
-}
-
-/** The segments that hold a text, whatever its case and accents. */
-export function segmentsWith(transcript: Transcript, text: string): number[] {
-  const wanted = plain(text.trim())
-  if (!wanted) return []
-  return transcript.segments.flatMap((segment, index) => (plain(segment.text).includes(wanted) ? [index] : []))
+  const count = segments.length
+  const start = Math.max(0, from.segment)
+  for (let step = 0; step <= count; step++) {
+    const segment = (start + step) % Math.max(1, count)
+    const after = step === 0 && from.segment >= 0 ? from.word + 1 : 0
+    const word = segments[segment]?.words.findIndex((one, at) => at >= after && one.probability < DOUBTFUL) ?? -1
+    if (word >= 0) return { segment, word }
+  }
+  return null
 }
