@@ -64,6 +64,18 @@ MONITORED: tuple[Monitored, ...] = (
             *("best_checkpoint", "confirmed.wer", "confirmed.interval", "confirmed.optimism", "confirmed.reason"),
         ),
     ),
+    Monitored(
+        "calibration",
+        "confidence",
+        "confidence_calibration",
+        3600,
+        "whether the confidences of the newest checkpoint are true",
+        (
+            *("bins[].range", "bins[].accuracy", "bins[].count", "ece", "well_calibrated"),
+            *("confidence", "ece_interval", "ece_after", "nce", "temperature"),
+            *("slices[].slice", "slices[].words", "slices[].ece", "slices[].interval"),
+        ),
+    ),
 )
 BY_NAME: dict[str, Monitored] = {one.name: one for one in MONITORED}
 
