@@ -48,7 +48,7 @@ MONITORED: tuple[Monitored, ...] = (
         "whether the newest checkpoint is worse than what is deployed, or than the best one",
         (
             *("regression_detected", "checkpoint", "baseline_loss", "current_loss", "increase_percent", "alert_level"),
-            *("baseline", "alpha_left", "mde_90", "looks.used", "looks.left", "looks.seen"),
+            *("baseline.checkpoint", "baseline.best", "alpha_left", "mde_90", "looks"),
             *("wer.baseline", "wer.current", "wer.difference", "wer.interval"),
         ),
     ),
@@ -74,6 +74,20 @@ MONITORED: tuple[Monitored, ...] = (
             *("bins[].range", "bins[].accuracy", "bins[].count", "ece", "well_calibrated"),
             *("confidence", "ece_interval", "ece_after", "nce", "temperature"),
             *("slices[].slice", "slices[].words", "slices[].ece", "slices[].interval"),
+        ),
+    ),
+    Monitored(
+        "testing",
+        "testing",
+        "automated_testing",
+        3600,
+        "how the newest checkpoint does on slices, and how it behaves",
+        (
+            *("checkpoint", "overall_accuracy", "by_difficulty", "regression_detected", "baseline"),
+            *("intervals", "strata.key", "strata.sha256", "strata.items", "rtf", "looks"),
+            *("slices[].slice", "slices[].items", "slices[].accuracy", "slices[].difference", "slices[].p_holm"),
+            *("slices[].worse", "slices[].mde_90"),
+            *("behaviour[].name", "behaviour[].seen", "behaviour[].of", "behaviour[].ok"),
         ),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from trainer.autonomy import calibration, comparison, regression
+from trainer.autonomy import calibration, comparison, regression, testing
 from trainer.autonomy.world import Found, World
 
 
@@ -21,5 +21,6 @@ SYSTEMS: tuple[System, ...] = (
     System("regression", regression.check),
     System("comparison", comparison.check),
     System("calibration", calibration.check),
+    System("testing", testing.check),
 )
 """All that are built."""
