@@ -90,6 +90,18 @@ MONITORED: tuple[Monitored, ...] = (
             *("behaviour[].name", "behaviour[].seen", "behaviour[].of", "behaviour[].ok"),
         ),
     ),
+    Monitored(
+        "deployment",
+        "deployment",
+        "last_deployment",
+        3600,
+        "what the last deploy came to, and whether it still serves",
+        (
+            *("checkpoint", "deployed_at", "score", "success", "previous", "rolled_back"),
+            *("attempted_at", "name", "version", "serving"),
+            *("gates[].gate", "gates[].verdict", "gates[].difference", "gates[].upper"),
+        ),
+    ),
 )
 BY_NAME: dict[str, Monitored] = {one.name: one for one in MONITORED}
 

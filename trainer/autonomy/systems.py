@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from trainer.autonomy import calibration, comparison, regression, testing
+from trainer.autonomy import calibration, comparison, deployment, regression, testing
 from trainer.autonomy.world import Found, World
 
 
@@ -22,5 +22,6 @@ SYSTEMS: tuple[System, ...] = (
     System("comparison", comparison.check),
     System("calibration", calibration.check),
     System("testing", testing.check),
+    System("deployment", deployment.check),
 )
 """All that are built."""
