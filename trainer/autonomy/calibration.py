@@ -19,6 +19,8 @@ from trainer.autonomy.world import Found, World, insufficient
 WELL = 0.05
 """Well calibrated: the upper end of the interval of the error is at most this."""
 CONFIDENCE = "exp of the mean log-probability of the utterance's tokens, for each of its words"
+COLDEST, HOTTEST = 0.05, 20.0
+"""Temperatures that are tried. One at an end of them is none that fits."""
 SNR_DB = ((-math.inf, 10.0), (10.0, 20.0), (20.0, math.inf))
 NOTHING: Row = {
     "bins": [],
@@ -57,7 +59,7 @@ def check(world: World) -> Found:
         fields["ece_after"] = calibration(cooled(said, temperature).tolist(), right, units).ece
     told = f"calibration error {found.ece:.3f}, at most {found.interval['high']:.3f}"
     if temperature is None:
-        told += f"; no temperature: {world.suite.why_empty.get('calibrate') or 'too few words in calibrate'}"
+        told += f"; no temperature: {world.suite.why_empty.get('calibrate') or 'none fits the words of calibrate'}"
     return Found("ok", told, fields, current.name)
 
 
@@ -68,14 +70,17 @@ def _bin(one: Bin) -> Row:
 def _temperature(world: World, name: str) -> float | None:
     current = next(one for one in world.checkpoints if one.name == name)
     said, right, units = words_of(world.rows(current, "calibrate"))
-    return None if units.too_few or len(set(right)) < 2 else fitted(said, right)
+    if units.too_few or len(set(right)) < 2:
+        return None
+    found = fitted(said, right)
+    return found if 1.01 * COLDEST < found < 0.99 * HOTTEST else None
 
 
 def fitted(said: Sequence[float], right: Sequence[bool]) -> float:
-    """The temperature between 0.05 and 20 with the lowest cross-entropy, by golden section of its logarithm."""
+    """The temperature with the lowest cross-entropy, by golden section of its logarithm."""
     true = np.asarray(right, np.float64)
     ratio = (math.sqrt(5) - 1) / 2
-    low, high = math.log(0.05), math.log(20.0)
+    low, high = math.log(COLDEST), math.log(HOTTEST)
     for _ in range(60):
         one, other = high - ratio * (high - low), low + ratio * (high - low)
         if _cross_entropy(cooled(said, math.exp(one)), true) < _cross_entropy(cooled(said, math.exp(other)), true):

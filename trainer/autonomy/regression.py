@@ -10,7 +10,7 @@ from milo.storage.json_lines import Row
 from milo.training.looks import Looks
 from milo.training.statistics import Ratio
 from trainer.autonomy import budget
-from trainer.autonomy.measures import difference, is_number, loss, rate
+from trainer.autonomy.measures import detectable, difference, is_number, loss, rate
 from trainer.autonomy.world import Found, Judged, World, insufficient
 
 LOSS_ALARM = 15.0
@@ -90,7 +90,7 @@ def _fields(baseline: Judged, found: Ratio, losses: list[float | None], worse: b
         "alert_level": "critical" if critical else "warning" if worse else "none",
         "baseline": {"checkpoint": baseline.name, "best": best},
         "wer": {"difference": found.value, "interval": {"low": low, "high": high, "level": 1 - 2 * level}},
-        "mde_90": found.detectable(level),
+        "mde_90": detectable(found, level),
     }
 
 

@@ -17,7 +17,7 @@ from milo.training.families import holm
 from milo.training.looks import Looks
 from milo.training.statistics import ratio_interval
 from trainer.autonomy import budget
-from trainer.autonomy.measures import difference, is_number, loss, rate
+from trainer.autonomy.measures import detectable, difference, is_number, loss, rate
 from trainer.autonomy.world import Found, Judged, World, insufficient
 
 LEVELS = ("easy", "medium", "hard")
@@ -124,7 +124,7 @@ def _slices(rows: Mapping[str, Row], before: Mapping[str, Row], level: float) ->
             "difference": shown[name].value if name in shown else None,
             "p_holm": adjusted.get(name),
             "worse": name in adjusted and adjusted[name] < level,
-            "mde_90": shown[name].detectable(level) if name in shown else None,
+            "mde_90": detectable(shown.get(name), level),
         }
         for name, part in parts.items()
         if part
@@ -176,7 +176,7 @@ def _accuracy(rows: Mapping[str, Row]) -> float | None:
 def _interval(rows: Mapping[str, Row]) -> Row | None:
     """Of the accuracy."""
     found = ratio_interval(list(rows.values()), "errors", "ref_words") if rows else None
-    return None if found is None else {**found, "low": 1 - found["high"], "high": 1 - found["low"]}
+    return None if found is None else {**found, "low": max(0.0, 1 - found["high"]), "high": 1 - found["low"]}
 
 
 def _rtf(current: Judged) -> float | None:

@@ -61,6 +61,14 @@ def test_small_suites_have_no_temperature_and_say_why(settings: Settings) -> Non
     assert check(world_of(settings, [], 30, 300)).state == "insufficient_data"
 
 
+def test_confidences_that_have_nothing_to_do_with_what_is_right_have_no_temperature(settings: Settings) -> None:
+    rng = np.random.default_rng(2)
+    errors = WORDS - rng.binomial(WORDS, 0.3, 600)
+    one = judged("checkpoint-1", errors, 30, mean_logprob=lambda n: math.log(0.6 + 0.3 * (n % 7) / 7))
+    found = check(world_of(settings, [one], 30, 600))
+    assert found.fields["temperature"] is None and "none fits" in found.reason and found.fields["ece"] > 0.3
+
+
 def test_a_temperature_is_the_one_that_fits(settings: Settings) -> None:
     rng = np.random.default_rng(1)
     said = rng.random(4000)
