@@ -60,7 +60,7 @@ def _shared(values: list[str]) -> list[str]:
     return values
 
 
-SYSTEMS = ("regression", "comparison")
+SYSTEMS = ("regression", "comparison", "calibration", "testing", "deployment")
 """What watches trainings (`docs/autonomy/`)."""
 
 

@@ -48,7 +48,7 @@ MONITORED: tuple[Monitored, ...] = (
         "whether the newest checkpoint is worse than what is deployed, or than the best one",
         (
             *("regression_detected", "checkpoint", "baseline_loss", "current_loss", "increase_percent", "alert_level"),
-            *("baseline", "alpha_left", "mde_90", "looks.used", "looks.left", "looks.seen"),
+            *("baseline.checkpoint", "baseline.best", "alpha_left", "mde_90", "looks"),
             *("wer.baseline", "wer.current", "wer.difference", "wer.interval"),
         ),
     ),
@@ -62,6 +62,44 @@ MONITORED: tuple[Monitored, ...] = (
             *("rankings[].checkpoint", "rankings[].score", "rankings[].accuracy", "rankings[].loss", "rankings[].ece"),
             *("rankings[].interval", "rankings[].rank_interval", "rankings[].tied_with"),
             *("best_checkpoint", "confirmed.wer", "confirmed.interval", "confirmed.optimism", "confirmed.reason"),
+        ),
+    ),
+    Monitored(
+        "calibration",
+        "confidence",
+        "confidence_calibration",
+        3600,
+        "whether the confidences of the newest checkpoint are true",
+        (
+            *("bins[].range", "bins[].accuracy", "bins[].count", "ece", "well_calibrated"),
+            *("confidence", "ece_interval", "ece_after", "nce", "temperature"),
+            *("slices[].slice", "slices[].words", "slices[].ece", "slices[].interval"),
+        ),
+    ),
+    Monitored(
+        "testing",
+        "testing",
+        "automated_testing",
+        3600,
+        "how the newest checkpoint does on slices, and how it behaves",
+        (
+            *("checkpoint", "overall_accuracy", "by_difficulty", "regression_detected", "baseline"),
+            *("intervals", "strata.key", "strata.sha256", "strata.items", "rtf", "looks"),
+            *("slices[].slice", "slices[].items", "slices[].accuracy", "slices[].difference", "slices[].p_holm"),
+            *("slices[].worse", "slices[].mde_90"),
+            *("behaviour[].name", "behaviour[].seen", "behaviour[].of", "behaviour[].ok"),
+        ),
+    ),
+    Monitored(
+        "deployment",
+        "deployment",
+        "last_deployment",
+        3600,
+        "what the last deploy came to, and whether it still serves",
+        (
+            *("checkpoint", "deployed_at", "score", "success", "previous", "rolled_back"),
+            *("attempted_at", "name", "version", "serving"),
+            *("gates[].gate", "gates[].verdict", "gates[].difference", "gates[].upper"),
         ),
     ),
 )

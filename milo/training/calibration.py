@@ -14,18 +14,28 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from milo.storage.json_lines import Row
 from milo.training.statistics import Interval, Numbers, Units, interval, ratio
 
 EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)
 
 
 @dataclass(frozen=True)
+class Bin:
+    """Words by what was said of them; the last bin holds 1.0."""
+
+    range: str
+    count: int
+    accuracy: float | None
+    """None: nothing is in it."""
+    confidence: float | None
+    """The mean of what was said."""
+
+
+@dataclass(frozen=True)
 class Calibration:
     """Of confidences against what was right."""
 
-    bins: list[Row]
-    """`{range, accuracy, count, confidence}`; the last bin holds 1.0, and an empty one has no accuracy."""
+    bins: list[Bin]
     ece: float
     interval: Interval | None
     """None below `MIN_UNITS` speakers."""
@@ -48,9 +58,9 @@ def bin_of(confidence: Numbers) -> npt.NDArray[np.intp]:
     return np.clip(np.digitize(confidence, EDGES) - 1, 0, len(EDGES) - 2)
 
 
-def _bin(at: int, said: Numbers, true: Numbers) -> Row:
+def _bin(at: int, said: Numbers, true: Numbers) -> Bin:
     means = [float(values.mean()) if len(values) else None for values in (true, said)]
-    return {"range": f"{EDGES[at]}-{EDGES[at + 1]}", "accuracy": means[0], "count": len(said), "confidence": means[1]}
+    return Bin(f"{EDGES[at]}-{EDGES[at + 1]}", len(said), *means)
 
 
 def _interval(excess: Numbers, index: npt.NDArray[np.intp], units: Units) -> Interval:

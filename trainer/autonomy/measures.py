@@ -35,5 +35,11 @@ def difference(before: Mapping[str, Row], after: Mapping[str, Row]) -> tuple[Rat
     return ratio(units.sums([after[name]["errors"] - before[name]["errors"] for name in names]), words), ""
 
 
+def detectable(found: Ratio | None, level: float) -> float | None:
+    """The smallest difference that this comparison would have found; None where all clusters agree, which tells
+    nothing of how much they vary."""
+    return found.detectable(level) if found is not None and found.error else None
+
+
 def is_number(value: float | None) -> bool:
     return value is not None and math.isfinite(value)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from milo.storage.json_lines import Row
 from milo.training.looks import Looks
 from milo.training.statistics import Ratio
-from trainer.autonomy.measures import difference, is_number, loss, rate
+from trainer.autonomy import budget
+from trainer.autonomy.measures import detectable, difference, is_number, loss, rate
 from trainer.autonomy.world import Found, Judged, World, insufficient
 
 LOSS_ALARM = 15.0
@@ -27,8 +28,9 @@ NOTHING: Row = {
 
 
 def check(world: World) -> Found:
-    looks, seen, best_name = _memory(world)
-    fields = NOTHING | {"alpha_left": looks.left, "looks": _looks(looks, seen)}
+    looks, seen, last = budget.memory(world)
+    best_name = (last.get("baseline") or {}).get("best")
+    fields = NOTHING | {"alpha_left": looks.left, "looks": budget.document(looks, seen)}
     if world.broken:
         name = list(world.broken)[-1]
         alarm = {"regression_detected": True, "alert_level": "critical"}
@@ -55,7 +57,7 @@ def _compared(world: World, current: Judged, baselines: list[Judged], looks: Loo
     after = looks.spend()
     told = [(one, found) for one, found, _ in compared if found is not None]
     if not told:
-        left = {"alpha_left": looks.left, "looks": _looks(looks, seen[:-1])}
+        left = {"alpha_left": looks.left, "looks": budget.document(looks, seen[:-1])}
         return insufficient(compared[0][2], NOTHING | left, current.name)
     baseline, found = min(told, key=lambda pair: pair[1].p_above())
     losses = [loss(world.rows(baseline, "watch")), loss(now)]
@@ -63,7 +65,7 @@ def _compared(world: World, current: Judged, baselines: list[Judged], looks: Loo
     best = _best(baselines[-1], current, told[-1][1])
     fields = _fields(baseline, found, losses, worse, level, best) | {
         "alpha_left": after.left,
-        "looks": _looks(after, seen),
+        "looks": budget.document(after, seen),
     }
     fields["wer"] |= {"baseline": rate(world.rows(baseline, "watch")), "current": rate(now)}
     if losses[1] is not None and not is_number(losses[1]):
@@ -88,22 +90,9 @@ def _fields(baseline: Judged, found: Ratio, losses: list[float | None], worse: b
         "alert_level": "critical" if critical else "warning" if worse else "none",
         "baseline": {"checkpoint": baseline.name, "best": best},
         "wer": {"difference": found.value, "interval": {"low": low, "high": high, "level": 1 - 2 * level}},
-        "mde_90": found.detectable(level),
+        "mde_90": detectable(found, level),
     }
 
 
 def _best(best: Judged, current: Judged, found: Ratio) -> str:
     return current.name if found.bounds()[1] < 0 else best.name
-
-
-def _memory(world: World) -> tuple[Looks, list[str], str | None]:
-    """What this run's looks have used up, whom they looked at, and who is the best; another run begins anew."""
-    before = world.before if world.before.get("run_id") == world.run_id else {}
-    looks = before.get("looks") or {}
-    baseline = before.get("baseline") or {}
-    kept = Looks(looks["used"], looks["left"]) if looks else Looks()
-    return kept, list(looks.get("seen", [])), baseline.get("best")
-
-
-def _looks(looks: Looks, seen: list[str]) -> Row:
-    return {"used": looks.used, "left": looks.left, "seen": seen}

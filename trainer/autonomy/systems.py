@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from trainer.autonomy import comparison, regression
+from trainer.autonomy import calibration, comparison, deployment, regression, testing
 from trainer.autonomy.world import Found, World
 
 
@@ -20,5 +20,8 @@ class System:
 SYSTEMS: tuple[System, ...] = (
     System("regression", regression.check),
     System("comparison", comparison.check),
+    System("calibration", calibration.check),
+    System("testing", testing.check),
+    System("deployment", deployment.check),
 )
 """All that are built."""

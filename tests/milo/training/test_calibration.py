@@ -21,9 +21,9 @@ def test_bins_add_up_and_the_last_one_holds_certainty() -> None:
     units = Units("utterances", np.arange(8), 8)
     said = [0.0, 0.1, 0.2, 0.5, 0.8, 0.95, 1.0, 1.0]
     found = calibration(said, [False, False, True, True, True, True, True, False], units)
-    assert [one["range"] for one in found.bins] == ["0.0-0.2", "0.2-0.4", "0.4-0.6", "0.6-0.8", "0.8-0.95", "0.95-1.0"]
-    assert [one["count"] for one in found.bins] == [2, 1, 1, 0, 1, 3]
-    assert found.bins[3]["accuracy"] is None and found.bins[5]["accuracy"] == pytest.approx(2 / 3)
+    assert [one.range for one in found.bins] == ["0.0-0.2", "0.2-0.4", "0.4-0.6", "0.6-0.8", "0.8-0.95", "0.95-1.0"]
+    assert [one.count for one in found.bins] == [2, 1, 1, 0, 1, 3]
+    assert found.bins[3].accuracy is None and found.bins[5].accuracy == pytest.approx(2 / 3)
     assert found.ece == pytest.approx((0.1 + 0.8 + 0.5 + 0.2 + 0.95) / 8)
 
 

@@ -104,3 +104,20 @@ def world_of(settings: Settings, checkpoints: Sequence[Judged], speakers: int, u
 
 def remembered(fields: Mapping[str, Any], state: str = "ok", reason: str = "") -> dict[str, Any]:
     return {**fields, "run_id": "run-1", "state": state, "reason": reason}
+
+
+def deploy_job(**more: Any) -> dict[str, Any]:
+    """A deploy that went through, as the ledger has it."""
+    sides = {"before": {"wer": 0.3}, "after": {"wer": 0.2}}
+    result = {
+        "deployed": True,
+        "name": "ours",
+        "version": "v2",
+        "before": "v1",
+        "comparison": {"verdict": "better", "difference": -0.1, "interval": {"low": -0.2, "high": -0.05}, **sides},
+        "guard": {"sets": [{"name": "old", "verdict": "not worse", "difference": 0.0, "interval": {"high": 0.01}}]},
+        "smoke": ["teny"],
+    }
+    payload = {"model": "ours", "path": "/runs/r/checkpoint-2"}
+    job = {"id": "job_9", "kind": "deploy", "state": "succeeded", "finished_at": 1000.0, "payload": payload}
+    return {**job, "result": result, "error": None, **more}
