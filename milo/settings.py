@@ -234,6 +234,9 @@ class Settings(BaseSettings):
     in one language; a minute in another one may be written in the wrong one."""
     stt_compute_type: str = "default"
     """CTranslate2 compute type; `default` is float16 on CUDA, float32 on CPU (as the transformers reference)."""
+    stt_min_window_s: NotNegative = 0
+    """Shortest window that a Whisper is given, in seconds; 0: as it was trained (a stock one: 30). Short recordings
+    cost a fraction then; what the model is not sure of is decoded again in 30 s. Measured: `benchmarks/README.md`."""
     tts_model: str = Field("espeak", validation_alias=_also("TTS_MODEL", "MMS_TTS_MODEL_ID"))
     """`espeak` (embedded), or a VITS/MMS-TTS model: a name in the registry, a hub id, or a folder."""
     tts_voice: str = ""

@@ -47,11 +47,12 @@ def compose(
         if not text.text.strip():
             continue
         texts.append(text.text.strip())
-        weights[text.language] += end_s - start_s
-        certain[text.language] += (end_s - start_s) * text.language_probability
+        runs = runs or [(0.0, end_s - start_s)]
+        said_s = sum(end - start for start, end in runs)
+        weights[text.language] += said_s
+        certain[text.language] += said_s * text.language_probability
         logprob += text.avg_logprob * (len(text.tokens) + 1)
         tokens += len(text.tokens) + 1
-        runs = runs or [(0.0, end_s - start_s)]
         if text.words:
             for cue in cut(place(text.words, runs), SIZES):
                 segments.append(_segment(len(segments), start_s, end_s, text, cue))

@@ -107,4 +107,4 @@ def load(settings: Settings, resolved: ResolvedModel) -> WhisperTranscriber:
     budget = (settings.batch_windows if device == "cuda" else 8) * 3000
     parallel = max(2, replicas) if threads > 1 else 1
     backend = CT2Backend(model, checkpoint, replicas=replicas, parallel=parallel, frame_budget=budget)
-    return WhisperTranscriber(checkpoint, backend, settings.batch_windows)
+    return WhisperTranscriber(checkpoint, backend, settings.batch_windows, settings.stt_min_window_s)

@@ -14,6 +14,13 @@ from dataclasses import dataclass
 
 from milo.protocols import DecodeOptions
 
+SURE = -0.3
+"""Mean log-probability from which on a stock Whisper is as right in a window shorter than it was trained for.
+
+Base, 43 pieces of real speech (clean, 12 dB over noise, faster) in windows of 10 s: 24 of 606 words wrong in 30 s, 33
+in short ones; 26 with those under -0.3 (a sixth) decoded again, still 33 with those under -0.5.
+"""
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -49,6 +56,12 @@ def is_doubtful(attempt: Attempt, options: DecodeOptions) -> bool:
         or attempt.avg_logprob < options.logprob_threshold
         or attempt.loop is not None
     )
+
+
+def is_trusted(attempt: Attempt, options: DecodeOptions) -> bool:
+    """Whether it is a whole text of speech that no guard rejects, and that the model is sure of."""
+    doubted = is_silence(attempt, options) or is_doubtful(attempt, options)
+    return attempt.ended and not doubted and attempt.avg_logprob > SURE
 
 
 def rank(attempt: Attempt, options: DecodeOptions) -> tuple[bool, bool, float]:

@@ -184,4 +184,5 @@ def load(settings: Settings, resolved: ResolvedModel) -> WhisperTranscriber:
     model = load_pretrained(WhisperForConditionalGeneration, resolved, device, dtype, attn_implementation="eager")
     model.generation_config = GenerationConfig()  # ours says everything; the model's own would be merged into it
     budget = (settings.batch_windows if device == "cuda" else 8) * 3000
-    return WhisperTranscriber(checkpoint, HFBackend(model, checkpoint, budget), settings.batch_windows)
+    backend = HFBackend(model, checkpoint, budget)
+    return WhisperTranscriber(checkpoint, backend, settings.batch_windows, settings.stt_min_window_s)

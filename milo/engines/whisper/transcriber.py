@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from milo.engines.whisper.backend import Backend
 from milo.engines.whisper.checkpoint import Checkpoint
 from milo.engines.whisper.fallback import Review, best_attempts
 from milo.engines.whisper.features import FRAMES_PER_S, HOP, RATE_HZ, batch_features
-from milo.engines.whisper.guards import Attempt, is_silence
+from milo.engines.whisper.guards import Attempt, is_silence, is_trusted
 from milo.engines.whisper.languages import BatchLanguages, Detected
 from milo.engines.whisper.words import split_words, time_words
 from milo.errors import Invalid
@@ -27,8 +27,17 @@ from milo.protocols import DecodeOptions, KeptLanguage, Samples, WindowText, Wor
 
 STEPS_S = (1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30)
 """Padded lengths. Each window's depends on its own length only, so its text does not depend on its neighbours."""
+SPARE_S = 1.0
+"""Silence behind the sound of a window that is shorter than the model was trained for: cut off in the middle of a word
+it writes in circles."""
 SILENT = 1 / 32768
 """Samples below one step of 16-bit audio: digital silence, nothing to decode."""
+
+
+_Heard = tuple[WindowText, bool]
+"""What was heard in a window, and whether it is trusted (`guards.is_trusted`)."""
+_Kept = Sequence[KeptLanguage | None]
+"""By window: the language that its recording keeps, which needs no asking."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,11 @@ class _Batch:
 class WhisperTranscriber:
     """The `Transcriber` of all Whisper engines (see `milo.protocols`)."""
 
-    def __init__(self, checkpoint: Checkpoint, backend: Backend, batch_windows: int = 16) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, backend: Backend, batch_windows: int = 16, min_window_s: float = 0
+    ) -> None:
+        """`min_window_s`: shortest window, padding included, where that is less than the model was trained for; 0: as
+        it was trained."""
         self.checkpoint = checkpoint
         self.backend = backend
         self.batch_windows = max(1, batch_windows)
@@ -49,6 +62,7 @@ class WhisperTranscriber:
         self.languages: Sequence[str] = tuple(checkpoint.languages) or ("en",)
         self.max_window_s = checkpoint.info.max_window_s
         self.pack_window_s = checkpoint.info.pack_window_s
+        self.min_window_s = min(checkpoint.info.min_window_s, min_window_s or checkpoint.info.min_window_s)
         self.size_bytes = backend.weights_bytes
         self._limit = BatchLimit(self.name, backend.frame_budget, backend.free)
         self._pool = ThreadPoolExecutor(backend.parallel) if backend.parallel > 1 else None
@@ -95,17 +109,23 @@ class WhisperTranscriber:
 
     def padded_frames(self, samples: int) -> int:
         """The length that a window is padded to, in feature frames; even, as the encoder halves it."""
-        longest = self.max_window_s
-        shortest = self.checkpoint.info.min_window_s
-        seconds = next((s for s in STEPS_S if s >= max(shortest, samples / RATE_HZ)), longest)
-        return 2 * round(min(seconds, longest) * FRAMES_PER_S / 2)
+        spare_s = SPARE_S if self.min_window_s < self.checkpoint.info.min_window_s else 0.0
+        return self._frames(max(self.min_window_s, samples / RATE_HZ + spare_s))
+
+    def _trained_frames(self, samples: int) -> int:
+        """As `padded_frames`, in the length that the model was trained for."""
+        return self._frames(max(self.checkpoint.info.min_window_s, samples / RATE_HZ))
+
+    def _frames(self, least_s: float) -> int:
+        seconds = next((s for s in STEPS_S if s >= least_s), self.max_window_s)
+        return 2 * round(min(seconds, self.max_window_s) * FRAMES_PER_S / 2)
 
     def _plan(self, lengths: list[tuple[int, int]]) -> list[_Batch]:
         """Batches of (index, samples), each of one padded length, the longest first.
 
-        Stock Whisper was trained on windows padded to 30 s and gets them. A model that takes shorter ones
-        (`min_window_s`) gets each window padded to the next of `STEPS_S`, so that a batch costs about what its speech
-        is long. All windows of a batch have the same padded length, and which windows share a batch
+        Stock Whisper was trained on windows padded to 30 s and gets them, unless a shorter `min_window_s` is asked for.
+        A model that takes shorter ones gets each window padded to the next of `STEPS_S`, so that a batch costs about
+        what its speech is long. All windows of a batch have the same padded length, and which windows share a batch
         never changes a text: padding depends on the window alone, and no attention crosses rows. A batch is bounded
         by the setting, by the frames that fit the memory, and by the share of one replica, so that a small call is
         spread over all of them. The longest come first: a call ends when its last batch does, and a short last
@@ -124,15 +144,26 @@ class WhisperTranscriber:
         return batches
 
     def _run(
-        self,
-        batch: _Batch,
-        windows: Sequence[Samples],
-        options: DecodeOptions,
-        kept: Sequence[KeptLanguage | None],
+        self, batch: _Batch, windows: Sequence[Samples], options: DecodeOptions, kept: _Kept
     ) -> dict[int, WindowText]:
+        """Decode a batch. Where its windows are shorter than the model was trained for, those that it is not sure of
+        are decoded again in the length that it was trained for, and only those at other temperatures."""
+        trained = max(self._trained_frames(len(windows[index])) for index in batch.indices)
+        if batch.frames >= trained:
+            heard = self._compute(batch, windows, options, kept)
+        else:
+            heard = self._compute(batch, windows, replace(options, temperatures=options.temperatures[:1]), kept)
+            again = [index for index, (_, trusted) in heard.items() if not trusted]
+            if again:
+                heard |= self._compute(_Batch(again, trained), windows, options, kept)
+        return {index: text for index, (text, _) in heard.items()}
+
+    def _compute(
+        self, batch: _Batch, windows: Sequence[Samples], options: DecodeOptions, kept: _Kept
+    ) -> dict[int, _Heard]:
         """Decode a batch; out of memory, its halves."""
         frames = batch.frames
-        texts = self._limit.run(
+        heard = self._limit.run(
             batch.indices,
             unit=lambda _: frames,
             compute=lambda indices: self._decode(
@@ -140,18 +171,16 @@ class WhisperTranscriber:
             ),
             alone=lambda _: f"one window of {frames / FRAMES_PER_S:g} s",
         )
-        return dict(zip(batch.indices, texts, strict=True))
+        return dict(zip(batch.indices, heard, strict=True))
 
-    def _decode(
-        self, windows: list[Samples], frames: int, options: DecodeOptions, kept: list[KeptLanguage | None]
-    ) -> list[WindowText]:
+    def _decode(self, windows: list[Samples], frames: int, options: DecodeOptions, kept: _Kept) -> list[_Heard]:
         encoded = self.backend.encode(batch_features(windows, frames, self.checkpoint.n_mels))
         languages, review = self._languages(encoded, options, kept)
         prompts = [self.checkpoint.prompt(language, options) for language, _ in languages]
         attempts = best_attempts(self.backend, self.checkpoint, encoded, prompts, frames, options, review)
         texts = [_published(attempt, options) for attempt in attempts]
         words = self._words(encoded, windows, texts, languages, options)
-        return [
+        heard = [
             WindowText(
                 text=self.checkpoint.decode(tokens).strip(),
                 tokens=tokens,
@@ -165,10 +194,9 @@ class WhisperTranscriber:
             )
             for attempt, tokens, (language, probability), timings in zip(attempts, texts, languages, words, strict=True)
         ]
+        return [(text, is_trusted(attempt, options)) for text, attempt in zip(heard, attempts, strict=True)]
 
-    def _languages(
-        self, encoded: Any, options: DecodeOptions, kept: list[KeptLanguage | None]
-    ) -> tuple[list[Detected], Review]:
+    def _languages(self, encoded: Any, options: DecodeOptions, kept: _Kept) -> tuple[list[Detected], Review]:
         """The language of each row, and what changes it after the first decoding."""
         if options.language is not None or len(self.languages) == 1:
             given = self.checkpoint.language_of(options.language) if options.language else self.languages[0]

@@ -107,6 +107,12 @@ def test_a_text_without_spaces_is_cut_and_stays_without() -> None:
     assert len(result.segments) > 2 and "".join(s.text for s in result.segments) == result.text
 
 
+def test_the_language_is_that_of_most_speech_and_not_of_most_silence() -> None:
+    far_apart = (0.0, 90.0, said(every(0.5, "un", "deux"), language="fr"))
+    close = (90.0, 99.0, said(every(0.5, "iray", "roa")))
+    assert transcript(far_apart, close, spoken=[(0, 1), (89, 90), (91, 98)]).language == "mg"
+
+
 def test_confidence_is_the_mean_over_all_tokens_and_language_that_of_most_speech() -> None:
     one = said(every(0.5, *["a"] * 9), avg_logprob=-0.2)
     other = said(every(0.5, *["b"] * 4), avg_logprob=-1.0, language="fr")
