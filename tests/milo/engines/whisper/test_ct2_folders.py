@@ -34,7 +34,7 @@ LIVELY: dict[str, Any] = {"scale": 4, "lively": True, "heads": 4}
 MODELS: dict[str, dict[str, Any]] = {
     "turbo": {**LIVELY, "n_mels": 128, "encoder_layers": 6, "decoder_layers": 2, "alignment_heads": [[0, 1], [1, 3]]},
     "distil": {**LIVELY, "encoder_layers": 6, "decoder_layers": 2, "alignment_heads": [[7, 0], [10, 17], [25, 6]]},
-    "tiny.en": {**LIVELY, "languages": ("en",), "vocab_size": 51_864},
+    "tiny.en": {**LIVELY, "languages": ("en",), "vocab_size": 51_864, "encoder_layers": 1, "decoder_layers": 1},
 }
 
 
