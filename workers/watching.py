@@ -27,6 +27,7 @@ from milo.storage import json_lines
 from milo.storage.files import Files
 from milo.training import runs
 from milo.training.runs import Run
+from trainer.autonomy.watched import PREFIX
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,9 @@ def evaluate_checkpoints(settings: Settings, ledger: Ledger) -> int:
 
 def _cancel_for_removed(ledger: Ledger) -> None:
     for job in ledger.jobs(owner=OPERATOR, kind="evaluation", state="queued", limit=500):
-        if (job.idempotency_key or "").startswith(_KEY_PREFIX) and not Path(job.payload["model"]).exists():
+        model = Path(job.payload["model"])
+        ours = (job.idempotency_key or "").startswith((_KEY_PREFIX, PREFIX))
+        if ours and model.is_absolute() and not model.exists():
             ledger.cancel(job.id)
 
 

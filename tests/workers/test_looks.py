@@ -21,6 +21,7 @@ from tests.trainer.autonomy.tiny_world import RECIPE, Errors, judged, suite_of
 from trainer.autonomy.watched import watched
 from workers.looks import queue_looks
 from workers.runner import Runner
+from workers.watching import evaluate_checkpoints
 
 SPEAKERS, UTTERANCES = 24, 240
 
@@ -104,6 +105,17 @@ def test_the_period_brings_a_look_also_where_nothing_changed_and_a_switch_ends_i
     assert queue_looks(hasty, ledger) == 1
     assert queue_looks(settings.model_copy(update={"systems": []}), ledger) == 0
     assert len(reports.last(ledger.engine, "regression", 9)) == 1
+
+
+def test_an_evaluation_of_a_checkpoint_that_is_gone_is_not_made_any_more(
+    settings: Settings, ledger: Ledger, train: Callable[[int], Path]
+) -> None:
+    gone = train(3)
+    queue_looks(settings, ledger)
+    gone.rmdir()
+    evaluate_checkpoints(settings, ledger)
+    waiting = [job.payload["model"] for job in ledger.jobs(kind="evaluation", state="queued")]
+    assert waiting == ["milo-tiny-mg"], "what serves is no folder, and stays"
 
 
 def test_an_evaluation_that_fails_is_a_failure_of_the_checkpoint(

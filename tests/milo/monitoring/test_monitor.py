@@ -131,6 +131,16 @@ def test_what_is_not_there_is_a_problem_document(keyed: Settings) -> None:
         assert httpx.post(f"{url}/status", trust_env=False).status_code == 405
 
 
+def test_pages_of_monitors_have_their_paths_there_too(keyed: Settings, ledger: Ledger) -> None:
+    with monitor(keyed) as url:
+        found = get(f"{url}/api/training")
+        assert found.json()["success"] and found.headers["etag"]
+        assert not get(f"{url}/api/regression").json()["success"]
+        assert get(f"{url}/api/curriculum").status_code == 404
+    with monitor(keyed.model_copy(update={"status_open": "no"})) as url:
+        assert get(f"{url}/api/training").status_code == 401 and get(f"{url}/api/training", KEY).status_code == 200
+
+
 def test_fix_asks_for_an_administrator_even_where_reading_is_open(keyed: Settings, ledger: Ledger) -> None:
     reader = Keys(ledger.engine, keyed).create("bot", ["read", "write"])
     with monitor(keyed) as url, httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
