@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import _ctypes
 import ctypes
+import os
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -84,6 +86,7 @@ class _Library:
         self.chunks: list[npt.NDArray[np.int16]] = []
         self.word_samples: list[int] = []
         self.spoke = False
+        self.voice: str | None = None
         self._callback = _Callback(self._receive)  # kept alive as long as the library may call it
         options = _INIT_PHONEME_EVENTS | _INIT_DONT_EXIT
         path = str(_short_path(self.data)).encode()
@@ -112,12 +115,16 @@ class _Library:
             index += 1
         return 0
 
+    def set_voice(self, voice: str) -> None:
+        if self.lib.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise Invalid(f"eSpeak NG can't load the voice {voice!r}", code="unknown_voice")
+        self.voice = voice
+
     def speak(self, text: str, voice: str, parameters: dict[int, int], flags: int) -> Speech:
         self.chunks.clear()
         self.word_samples.clear()
         self.spoke = True
-        if self.lib.espeak_SetVoiceByName(voice.encode()) != 0:
-            raise Invalid(f"eSpeak NG can't load the voice {voice!r}", code="unknown_voice")
+        self.set_voice(voice)
         for parameter, value in parameters.items():
             self.lib.espeak_SetParameter(parameter, value, 0)
         # its noise sources are seeded with the time of day; its flutter goes on from call to call and can't be reset
@@ -141,6 +148,7 @@ def _short_path(data: Path) -> Path:
 
 
 _lock = threading.Lock()
+os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 _library: _Library | None = None
 
 
@@ -165,12 +173,18 @@ def _forget_library() -> None:
     ctypes.CDLL(None).srand(1)
 
 
-def _load_anew() -> None:
-    """In its first state for the next call, which need not wait for it then."""
+@lru_cache(maxsize=1)
+def _loader() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, "espeak")
+
+
+def _load_anew(voice: str) -> None:
+    """In its first state for the next call, which need not wait for it then; with the voice that it is likely to want,
+    which is a third of the time that a short text takes."""
     with _lock:
         if _library is None or _library.spoke:
             _forget_library()
-            _get_library()
+            _get_library().set_voice(voice)
 
 
 def _data() -> Path:
@@ -255,11 +269,11 @@ def synthesize(
     flags = _CHARS_UTF8 | (_PHONEMES if as_phonemes else 0)
     full_voice = voice if variant is None else f"{voice}+{variant}"
     with _lock:
-        if fresh and _library is not None and _library.spoke:
+        if fresh and _library is not None and (_library.spoke or _library.voice not in (None, full_voice)):
             _forget_library()
         speech = _get_library().speak(text.replace("\0", " "), full_voice, parameters, flags)
     if fresh:
-        threading.Thread(target=_load_anew, name="espeak", daemon=True).start()
+        _loader().submit(_load_anew, full_voice)
     return speech
 
 

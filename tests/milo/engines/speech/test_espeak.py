@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -86,12 +85,25 @@ def test_every_sound_of_malagasy_is_in_the_voice_that_speaks_it() -> None:
         espeak.phoneme_table("no such table")
 
 
-def test_the_first_state_is_there_before_the_next_text_that_needs_it() -> None:
-    first = espeak.synthesize("one two three", voice="en", fresh=True)
-    for thread in threading.enumerate():
-        if thread.name == "espeak":
-            thread.join(20)
-    assert espeak._library and not espeak._library.spoke, "loaded anew behind the answer"
+def loaded_anew() -> None:
+    """The library is in its first state, loaded behind the last answer."""
+    espeak._loader().submit(int).result(20)
+    assert espeak._library and not espeak._library.spoke
+
+
+def test_the_first_state_is_there_before_the_next_text_whatever_its_voice() -> None:
+    def say(voice: str, variant: str | None) -> bytes:
+        return espeak.synthesize("one two three", voice=voice, variant=variant, fresh=True).samples.tobytes()
+
+    voices = (("en", None), ("fr", None), ("en", "f3"), ("en", None))
+    first = {}
+    for voice in voices:
+        with espeak._lock:
+            espeak._forget_library()
+        first[voice] = say(*voice)
+        loaded_anew()
     espeak.synthesize("something else", voice="en")
-    again = espeak.synthesize("one two three", voice="en", fresh=True)
-    assert np.array_equal(again.samples, first.samples)
+    for voice in (*voices, *voices[:1] * 2):
+        assert say(*voice) == first[voice]
+        loaded_anew()
+    assert espeak._library and espeak._library.voice == "en"
