@@ -9,7 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from milo.stack.ports import free_port
 from tests.api.conftest import KEY, transcript
+from tests.support import servers
 from tests.web.conftest import SCREENSHOTS, Site, Visit
 
 pytestmark = pytest.mark.timeout(170)
@@ -142,3 +144,29 @@ def test_every_screen_is_accessible_in_both_themes(language: str, visit: Callabl
             name = path.split("/job_")[0].strip("/").replace("/", "-") + ("-one" if "/job_" in path else "")
             visitor.picture(f"{name}-{language}-{theme}")
     assert not found, "\n".join(found)
+
+
+SHOWN = "section[aria-labelledby=jobs-title] select"
+AWAY = {"mg": "Tsy mamaly i Milo", "fr": "Milo ne répond pas", "en": "Milo does not answer"}
+
+
+def test_a_server_that_is_restarted_is_waited_for(
+    visit: Callable[..., Visit], site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    monkeypatch.setattr(servers, "free_port", lambda: port)
+    pages = []
+    with servers.api_in_thread(site.settings) as url:
+        for language in AWAY:
+            page = visit(locale=language, base=url).go("/transcription")
+            page.wait_for_selector("h2#jobs-title")
+            pages.append(page)
+    for page, sentence in zip(pages, AWAY.values(), strict=True):
+        page.select_option(SHOWN, "failed")
+        page.wait_for_selector(f"[role=alert]:has-text('{sentence}')")
+    job_id = site.transcribed("meanwhile.wav", transcript("Salama"))
+    with servers.api_in_thread(site.settings):
+        for page, sentence in zip(pages, AWAY.values(), strict=True):
+            page.wait_for_selector(f"[role=alert]:has-text('{sentence}')", state="detached")
+            page.select_option(SHOWN, "")
+            page.wait_for_selector(f"a[href='/transcription/{job_id}']")

@@ -5,7 +5,7 @@ import workletUrl from './microphone.worklet.js?url'
 
 export type Microphone = { stop: () => void }
 
-/** Open the microphone. `onPiece` gets 40 ms at a time with its loudness; `onLost`: the system took it away. */
+/** Open the microphone. `onPiece` gets 20 ms at a time with its loudness; `onLost`: the system took it away. */
 export async function openMicrophone(
   onPiece: (pcm: ArrayBuffer, level: number) => void,
   onLost: () => void,

@@ -1,6 +1,6 @@
-// Runs on the audio thread: the microphone as int16 at 16 kHz, in pieces of 40 ms. Plain JavaScript: it is loaded as it is.
+// Runs on the audio thread: the microphone as int16 at 16 kHz, in pieces of 20 ms. Plain JavaScript: it is loaded as it is.
 const RATE_HZ = 16000
-const PIECE = 640
+const PIECE = 320
 
 class Microphone extends AudioWorkletProcessor {
   constructor() {

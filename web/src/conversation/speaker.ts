@@ -9,6 +9,14 @@ export type SpeakerEvents = {
   onPlaying: (playing: boolean) => void
 }
 
+/** Base64 decoded. Letter by letter: what takes a function for each holds the page up in a long sentence. */
+function bytesOf(text: string): Uint8Array<ArrayBuffer> {
+  const letters = atob(text)
+  const bytes = new Uint8Array(letters.length)
+  for (let at = 0; at < letters.length; at++) bytes[at] = letters.charCodeAt(at)
+  return bytes
+}
+
 export class ReplyPlayer {
   private context: AudioContext | null = null
   private gain: GainNode | null = null
@@ -41,7 +49,7 @@ export class ReplyPlayer {
     await this.wake()
     const { context, gain } = this
     if (!context || !gain) return
-    const bytes = Uint8Array.from(atob(audio), (letter) => letter.charCodeAt(0))
+    const bytes = bytesOf(audio)
     const buffer = await context.decodeAudioData(bytes.buffer)
     if (epoch !== this.epoch) return
     const source = context.createBufferSource()
@@ -75,10 +83,13 @@ export class ReplyPlayer {
     if (!this.context || !this.gain) return
     const playing = this.sources.size > 0
     const old = this.gain
-    old.gain.setTargetAtTime(0, this.context.currentTime, FADE_S / 4)
+    const now = this.context.currentTime
+    old.gain.cancelScheduledValues(now)
+    old.gain.setValueAtTime(old.gain.value, now)
+    old.gain.linearRampToValueAtTime(0, now + FADE_S / 2)
     for (const source of this.sources) {
       source.onended = null
-      source.stop(this.context.currentTime + FADE_S)
+      source.stop(now + FADE_S)
     }
     this.sources.clear()
     this.gain = this.context.createGain()

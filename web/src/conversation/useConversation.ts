@@ -8,7 +8,7 @@ import { type Microphone, openMicrophone } from './microphone'
 import { SILENCE, type ServerEvent, type Talk, after, remembered, typed, waitAfterClose } from './protocol'
 import { ReplyPlayer } from './speaker'
 
-/** How loud the microphone is, apart from the rest, which it would draw anew 25 times a second. */
+/** How loud the microphone is, apart from the rest, which it would draw anew 50 times a second. */
 export const useLevel = create(() => ({ level: 0 }))
 
 export type Line = 'closed' | 'connecting' | 'open' | 'waiting'
