@@ -27,7 +27,7 @@ DISK_MB = 160
 DIES_BEFORE_PUBLISHING = """
 import os, signal, sys
 from milo.queue import wakeups
-wakeups.submit = lambda job: os.kill(os.getpid(), signal.SIGKILL)
+wakeups.submit = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 import uvicorn
 uvicorn.run("api.app:app", host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
 """
