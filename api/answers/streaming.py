@@ -39,7 +39,12 @@ async def _follow(context: Context, job_id: str, silent: bool) -> AsyncIterator[
 
     A `start` among them means that another attempt has begun: all that came before it is said again.
     """
-    items: asyncio.Queue[Item] = asyncio.Queue()
+    items: asyncio.Queue[Item | BaseException] = asyncio.Queue()
+
+    def tell(task: asyncio.Task[None]) -> None:
+        """Who reads would wait for ever for one that failed (the ledger did not answer)."""
+        if not task.cancelled() and (error := task.exception()):
+            items.put_nowait(error)
 
     async def hear() -> None:
         async for event in context.event_reader.listen(job_id):
@@ -55,6 +60,8 @@ async def _follow(context: Context, job_id: str, silent: bool) -> AsyncIterator[
                     return
 
     tasks = [asyncio.create_task(work()) for work in ((watch,) if silent else (hear, watch))]
+    for task in tasks:
+        task.add_done_callback(tell)
     try:
         async for item in _in_order(items, silent):
             yield item
@@ -64,7 +71,7 @@ async def _follow(context: Context, job_id: str, silent: bool) -> AsyncIterator[
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _in_order(items: asyncio.Queue[Item], silent: bool) -> AsyncIterator[Item]:
+async def _in_order(items: asyncio.Queue[Item | BaseException], silent: bool) -> AsyncIterator[Item]:
     started, complete = False, silent
     ended: Job | None = None
     while ended is None or (ended.state == "succeeded" and not complete):
@@ -72,6 +79,8 @@ async def _in_order(items: asyncio.Queue[Item], silent: bool) -> AsyncIterator[I
             item = await asyncio.wait_for(items.get(), None if ended is None else LAST_WORDS_S)
         except asyncio.TimeoutError:
             break
+        if isinstance(item, BaseException):
+            raise item
         if isinstance(item, Job):
             ended = item
             continue
