@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, func, select, union
+from sqlalchemy import Select, String, and_, bindparam, func, select, union
 
 from milo.errors import NotFound
 from milo.jobs import FINAL, PRIORITIES, QUEUES, Batch, Job, State
@@ -13,8 +13,8 @@ from milo.ledger.database import reading
 from milo.ledger.schema import batches, jobs, revisions
 from milo.ledger.store import READABLE, Store, job_from
 
-_ONE = select(jobs).where(jobs.c.id == bindparam("job_id"))
-_ONE_OF_OWNER = _ONE.where(jobs.c.owner == bindparam("of"))
+_ONE = select(jobs).where(jobs.c.id == bindparam("job_id", type_=String))
+_ONE_OF_OWNER = _ONE.where(jobs.c.owner == bindparam("of", type_=String))
 
 
 def _waiting(queue: str, state: str = "queued") -> Select[Any]:

@@ -14,7 +14,6 @@ from milo.errors import NotFound
 from milo.storage import json_lines
 from milo.training.runs import Run
 from milo.training.scoring import scored_pair
-from milo.training.statistics import ratio_interval
 
 STEP = re.compile(r"^step-(\d{1,12})\.(jsonl|wav)$")
 ROWS = 12
@@ -76,6 +75,8 @@ def preview(run: Run, step: int, language: str) -> Preview:
         counted = [{**row, **_counts(row["ref"], row["hyp"], language)} for row in rows]
         words = sum(row["words"] for row in counted)
         if words:
+            from milo.training.statistics import ratio_interval  # numpy, which the API's process does not hold
+
             found.wer = sum(row["errors"] for row in counted) / words
             between = ratio_interval(counted, "errors", "words")
             found.interval = Between.model_validate(between) if between else None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from milo.protocols import DecodeOptions, FakeTranscriber, Samples, WindowText, WordTiming
+from milo.protocols import DecodeOptions, FakeTranscriber, KeptLanguage, Samples, WindowText, WordTiming
 from milo.transcription.coverage import transcribe
 from milo.transcription.decoded_speech import DecodedSpeech, Window, plan_windows
 from milo.transcription.filling import SHORTENED_S
@@ -93,12 +93,14 @@ class Timed(FakeTranscriber):
         super().__init__()
         self.lengths: list[int] = []
 
-    def transcribe(self, windows: Sequence[Samples], options: DecodeOptions) -> list[WindowText]:
+    def transcribe(
+        self, windows: Sequence[Samples], options: DecodeOptions, kept: Sequence[KeptLanguage | None] = ()
+    ) -> list[WindowText]:
         self.lengths += [len(window) for window in windows]
         if len(windows[0]) > 3 * RATE_HZ:
             words = [WordTiming(" far", 0.0, 1.9, 0.9), WordTiming(" apart", 3.0, 4.9, 0.9)]
             return [WindowText("far apart" if options.word_timestamps else "far", [1], -0.1, 0, 1, 0, "en", 1, words)]
-        return super().transcribe(windows, options)
+        return super().transcribe(windows, options, kept)
 
 
 def test_words_of_a_packed_window_are_timed_in_the_recording() -> None:
