@@ -26,6 +26,8 @@ from milo.stack.redis_server import find_redis_server
 from tests.support.guard import run_folder
 
 ROOT = Path(__file__).parents[2]
+STREAMS_END_S = 1.0
+"""How long a server in a thread waits for answers that it has begun."""
 # a client of httpx reads all CA certificates when it is made, which takes longer than the request of most tests
 _transports.create_ssl_context = cache(_transports.create_ssl_context)
 
@@ -87,8 +89,14 @@ class _Server(uvicorn.Server):
             server.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()
+        ending = time.monotonic() + STREAMS_END_S
         while self.server_state.connections or self.server_state.tasks:
             await asyncio.sleep(0.005)
+            if time.monotonic() > ending:  # streams of events have no end of their own
+                for connection in list(self.server_state.connections):
+                    connection.transport.abort()
+                for task in list(self.server_state.tasks):
+                    task.cancel()
         await self.lifespan.shutdown()
 
 

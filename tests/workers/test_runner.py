@@ -381,7 +381,7 @@ def test_a_worker_that_is_told_to_stop_gives_way(runner: Runner, ledger: Ledger,
 
 def test_every_stage_of_every_kind_has_its_work() -> None:
     works = [work.WORK[name, stage.name].load() for name, kind in KINDS.items() for stage in kind.stages]
-    assert len(works) == 17 and all(callable(function) for function in works)
+    assert len(works) == 18 and all(callable(function) for function in works)
 
 
 def test_a_broker_that_is_away_costs_a_wake_up_and_no_job(

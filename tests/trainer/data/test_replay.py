@@ -98,6 +98,7 @@ def test_held_out_rows_of_a_guard_among_the_training_rows_are_refused(settings: 
 def test_audio_that_a_suite_judges_by_is_refused_in_the_training_of_another_recipe(
     settings: Settings, tmp_path: Path
 ) -> None:
+    guarded(settings, write(tmp_path, "old.tsv", 300, 10, 7))
     judged = recipe_of(write(tmp_path, "judged.tsv", 100, 10, 14))
     suite = suite_of(settings, judged)
     assert len(suite.members) == 14 and suite_of(settings, judged) == suite, "made once"
