@@ -88,12 +88,10 @@ async def list_(
     before: str | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Response:
-    """Newest first, each with the summary of its run. `next` is the `before` of the following page."""
+    """Newest first, those of pipelines too, each with the summary of its run. `next` is the `before` of the following page."""
     if before and not before.isprintable():
         return json_response({"items": [], "next": None})
-    jobs = await in_thread(
-        context.ledger.jobs, owner=key.owner, kind="training", state=state, before=before, limit=limit
-    )
+    jobs = await in_thread(context.ledger.jobs, owner=key.owner, kind=KINDS, state=state, before=before, limit=limit)
     items = [await in_thread(document_of, context, job) for job in jobs]
     return json_response({"items": items, "next": jobs[-1].id if len(jobs) == limit else None})
 

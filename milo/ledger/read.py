@@ -38,7 +38,7 @@ class Reading(Store):
         self,
         *,
         owner: str | None = None,
-        kind: str | None = None,
+        kind: str | Sequence[str] | None = None,
         state: State | None = None,
         batch_id: str | None = None,
         before: str | None = None,
@@ -46,7 +46,10 @@ class Reading(Store):
     ) -> list[Job]:
         """Newest first, at most `limit`; `before` is the id to go on from."""
         query: Select[Any] = select(jobs).order_by(jobs.c.id.desc()).limit(limit)
-        for column, value in ((jobs.c.owner, owner), (jobs.c.kind, kind), (jobs.c.state, state)):
+        kinds = [kind] if isinstance(kind, str) else kind
+        if kinds is not None:
+            query = query.where(jobs.c.kind.in_(kinds))
+        for column, value in ((jobs.c.owner, owner), (jobs.c.state, state)):
             if value is not None:
                 query = query.where(column == value)
         if batch_id is not None:

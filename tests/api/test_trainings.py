@@ -197,6 +197,8 @@ def test_a_training_is_seen_with_its_run_by_its_owner_alone(
         assert found["run"]["id"] == run.id and found["run"]["summary"]["step"] == 2
         assert found["run"]["alerts"][0]["kind"] == "nan"
         assert [one["id"] for one in ana.get("/trainings").json()["items"]] == [job_id]
+        pipeline = ana.post("/pipelines", json={"recipe": recipe(table)}).json()["id"]
+        assert [one["id"] for one in ana.get("/trainings").json()["items"]] == [pipeline, job_id]
         assert ben.get("/trainings").json()["items"] == []
         for answer in (ben.get(f"/trainings/{job_id}"), ben.delete(f"/trainings/{job_id}")):
             problem(answer, 404)
