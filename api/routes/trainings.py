@@ -88,7 +88,7 @@ async def list_(
     before: str | None = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> Response:
-    """Newest first, those of pipelines too, each with the summary of its run. `next`: the `before` of the page after."""
+    """Newest first, those of pipelines too, each with the summary of its run. `next`: `before` of the page after."""
     if before and not before.isprintable():
         return json_response({"items": [], "next": None})
     jobs = await in_thread(context.ledger.jobs, owner=key.owner, kind=KINDS, state=state, before=before, limit=limit)
