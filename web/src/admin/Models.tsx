@@ -1,23 +1,16 @@
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
-import { useState } from 'react'
-import { get, post } from '../api/client'
+import { useQuery } from '@tanstack/react-query'
+import { get } from '../api/client'
 import type { Model } from '../api/types'
 import { size } from '../app/format'
+import { RollBack } from '../app/RollBack'
 import { Trouble } from '../app/Trouble'
 import { useT } from '../i18n'
-import { Badge, Button, Dialog, Loading } from '../ui'
+import { Badge, Loading } from '../ui'
 
 /** The models of this machine, what serves, and the way back to the version before. */
 export function Models() {
   const t = useT()
-  const queries = useQueryClient()
-  const [asked, setAsked] = useState<Model | null>(null)
   const models = useQuery({ queryKey: ['models'], queryFn: ({ signal }) => get<{ items: Model[] }>('/models', signal) })
-  const back = useMutation({
-    mutationFn: (name: string) => post(`/models/${name}/rollback`),
-    onSuccess: () => setAsked(null),
-    onSettled: () => void queries.invalidateQueries({ queryKey: ['models'] }),
-  })
   return (
     <>
       {models.isPending && <Loading label={t('state.loading')} />}
@@ -42,22 +35,10 @@ export function Models() {
             {model.use && <Badge>{model.use}</Badge>}
             {model.default && <Badge tone="accent">{t('models.serves')}</Badge>}
             <Badge tone={model.available ? 'ok' : 'danger'}>{t(model.available ? 'health.ok' : 'health.bad')}</Badge>
-            {model.versions.length > 1 && (
-              <Button onClick={() => setAsked(model)}>{t('models.back')}</Button>
-            )}
+            {model.versions.length > 1 && <RollBack model={model} />}
           </li>
         ))}
       </ul>
-      <Dialog open={asked !== null} onClose={() => setAsked(null)} title={t('models.back')}>
-        <p>{t('models.backHint', { name: asked?.name ?? '' })}</p>
-        {back.isError && <Trouble error={back.error} />}
-        <div className="mt-5 flex justify-end gap-2">
-          <Button onClick={() => setAsked(null)}>{t('action.cancel')}</Button>
-          <Button look="danger" disabled={back.isPending} onClick={() => asked && back.mutate(asked.name)}>
-            {t('models.back')}
-          </Button>
-        </div>
-      </Dialog>
     </>
   )
 }

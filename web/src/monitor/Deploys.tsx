@@ -1,14 +1,13 @@
 /** What was deployed, what was refused and why; and the way back to the version before. */
 
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
-import { useState } from 'react'
-import { get, post } from '../api/client'
+import { useQuery } from '@tanstack/react-query'
+import { get } from '../api/client'
 import type { Job, Model, Page } from '../api/types'
 import { when } from '../app/format'
+import { RollBack } from '../app/RollBack'
 import { useMay } from '../app/session'
-import { Trouble } from '../app/Trouble'
 import { useLanguage, useT } from '../i18n'
-import { Badge, Button, Dialog } from '../ui'
+import { Badge } from '../ui'
 import { STATES } from '../transcription/JobList'
 
 const LOOK_MS = 10_000
@@ -17,19 +16,12 @@ export function Deploys() {
   const t = useT()
   const language = useLanguage()
   const may = useMay('admin')
-  const queries = useQueryClient()
-  const [asked, setAsked] = useState<Model | null>(null)
   const deploys = useQuery({
     queryKey: ['jobs', 'deploy'],
     queryFn: ({ signal }) => get<Page<Job>>('/jobs?kind=deploy&limit=10', signal),
     refetchInterval: LOOK_MS,
   })
   const models = useQuery({ queryKey: ['models'], queryFn: ({ signal }) => get<{ items: Model[] }>('/models', signal) })
-  const back = useMutation({
-    mutationFn: (name: string) => post(`/models/${name}/rollback`),
-    onSuccess: () => setAsked(null),
-    onSettled: () => void queries.invalidateQueries({ queryKey: ['models'] }),
-  })
   const items = deploys.data?.items ?? []
   const versioned = models.data?.items.filter((model) => model.versions.length > 1) ?? []
   if (!items.length && !versioned.length) return null
@@ -43,7 +35,7 @@ export function Deploys() {
           <li key={model.name} className="flex flex-wrap items-center gap-3 px-4 py-3">
             <span className="min-w-0 grow font-medium break-words">{model.name}</span>
             {model.current && <Badge tone="accent">{t('models.version', { version: model.current })}</Badge>}
-            {may && <Button onClick={() => setAsked(model)}>{t('models.back')}</Button>}
+            {may && <RollBack model={model} />}
           </li>
         ))}
         {items.map((job) => (
@@ -62,16 +54,6 @@ export function Deploys() {
           </li>
         ))}
       </ul>
-      <Dialog open={asked !== null} onClose={() => setAsked(null)} title={t('models.back')}>
-        <p>{t('models.backHint', { name: asked?.name ?? '' })}</p>
-        {back.isError && <Trouble error={back.error} />}
-        <div className="mt-5 flex justify-end gap-2">
-          <Button onClick={() => setAsked(null)}>{t('action.cancel')}</Button>
-          <Button look="danger" disabled={back.isPending} onClick={() => asked && back.mutate(asked.name)}>
-            {t('models.back')}
-          </Button>
-        </div>
-      </Dialog>
     </section>
   )
 }
