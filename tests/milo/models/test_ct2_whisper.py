@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,7 @@ from tests.support.ct2_factory import (
     whisper_variables,
     write_ct2,
 )
-from tests.support.hub_server import Hub, hub_server
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home", _env_file=None)
+from tests.support.hub_server import Hub
 
 
 def test_a_folder_says_what_it_is_in_the_terms_of_transformers(settings: Settings, tmp_path: Path) -> None:
@@ -171,18 +166,6 @@ def test_it_is_deployed_listed_verified_and_damage_is_found(settings: Settings, 
     assert registry.verify(resolved) == []
     weights.write_bytes(weights.read_bytes()[:-1])
     assert "model.bin has" in registry.verify(resolved)[0]
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    with hub_server() as server:
-        yield server
-
-
-@pytest.fixture
-def online(settings: Settings, hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hf"))
-    return settings.model_copy(update={"hf_endpoint": hub.url})
 
 
 def test_a_hub_id_like_systran_s_is_pulled_whole(online: Settings, hub: Hub) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from milo.models import registry, store
 from milo.models.describe import describe
 from milo.models.store import ResolvedModel
 from milo.settings import Settings
-from tests.support.hub_server import Hub, hub_server
+from tests.support.hub_server import Hub
 
 WEIGHTS = {"model.encoder.weight": np.arange(12, dtype=np.float32).reshape(3, 4), "bias": np.zeros(5, np.float32)}
 CONFIG: dict[str, Any] = {"model_type": "whisper", "max_source_positions": 1500, "vocab_size": 2600}
@@ -44,23 +43,6 @@ def write_model(folder: Path, seed: int = 0, **config: Any) -> Path:
     for name, content in small_files(seed, **config).items():
         (folder / name).write_bytes(content)
     return folder
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home", _env_file=None)
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    with hub_server() as server:
-        yield server
-
-
-@pytest.fixture
-def online(settings: Settings, hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hf"))
-    return settings.model_copy(update={"hf_endpoint": hub.url})
 
 
 # --- names ---
