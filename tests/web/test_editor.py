@@ -210,6 +210,7 @@ def test_ten_thousand_passages_are_edited_at_once_in_few_nodes(visit: Visitor, s
     assert sum("kabary" in text for text in texts(site, job_id)) == 111
     if SCREENSHOTS:  # figures of a machine at rest stand in docs/web.md; here it only must not freeze
         figures = f"edit to paint {shown:.1f} ms; frame of scrolling p95 {frames[int(len(frames) * 0.95)]:.1f} ms\n"
+        Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
         (Path(SCREENSHOTS) / "editor.txt").write_text(figures)
     assert shown < 1000
 
